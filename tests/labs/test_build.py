@@ -1,0 +1,297 @@
+"""The pipeline from source to student and worked notebooks, on a course made up for the test."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from xferlab import checks
+
+BUILD = Path(__file__).parents[2] / "labs" / "build.py"
+MANIFEST = """
+repository = "{repository}"
+branch = "main"
+[[lab]]
+number = "77"
+slug = "tiny"
+title = "A tiny lab"
+minutes = 5
+accelerator = "CPU"
+data = "none"
+objectives = ["add two numbers"]
+[[lab]]
+number = "78"
+slug = "later"
+title = "Later"
+minutes = 5
+accelerator = "CPU"
+data = "none"
+objectives = ["wait"]
+"""
+SOURCE = '''
+# %%
+from xferlab import checks, lab
+import xferlab as xl
+
+xl.checks, xl.lab = checks, lab
+print("profile-free output")
+
+# %% [markdown]
+# ## Adding
+#
+# ### Predict
+
+# %% tags=["exercise"] exercise="77.p1"
+guess = ...
+xl.checks.predict("77.p1", guess)
+
+# %% tags=["solution"] exercise="77.p1"
+guess = 4321
+xl.checks.predict("77.p1", guess)
+
+# %% tags=["exercise"] exercise="77.1"
+def add(a, b):
+    ...
+
+# %% tags=["solution"] exercise="77.1"
+def add(a, b):
+    return a + b  # the secret sum
+
+# %% [markdown] tags=["solution"] exercise="77.1"
+# A sum explained at length.
+
+# %% tags=["wrong"] exercise="77.1" mistake="minus"
+def add(a, b):
+    return a - b  # the secret difference
+
+# %% tags=["wrong"] exercise="77.1" mistake="product"
+def add(a, b):
+    return a * b
+
+# %% [markdown] tags=["hints"] exercise="77.1"
+# 1. A nudge towards it.
+# 2. The name is `plus`.
+# 3. The code:
+#    `return a + b`
+
+# %% tags=["check"] exercise="77.1"
+xl.checks.check("77.1", add)
+
+# %% tags=["results"]
+print("score 0.5")
+
+# %% [markdown] tags=["quiz"]
+# ### Is one < two?
+# - [x] Yes, `always`.
+#   Because of the order
+#   of the integers.
+# - [ ] No.
+#   Then two would be smaller.
+
+# %% [markdown] tags=["quiz"]
+# Second question?
+# - [ ] Wrong option.
+#   Reason one.
+# - [x] Right option.
+#   Reason two.
+'''
+SECRETS = ["secret sum", "secret difference", "explained at length", "A nudge", "4321", "order", "smaller", "minus"]
+
+
+@pytest.fixture
+def build():
+    spec = importlib.util.spec_from_file_location("build_under_test", BUILD)
+    module = importlib.util.module_from_spec(spec)
+    __import__("sys").modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def labs(tmp_path):
+    folder = tmp_path / "course" / "labs"
+    (folder / "source").mkdir(parents=True)
+    (folder / "course.toml").write_text(MANIFEST.format(repository="no public address yet"))
+    (folder / "source" / "77_tiny.py").write_text(SOURCE)
+    (folder.parent / "README.md").write_text("# Read me\n<!-- labs -->\nold\n<!-- /labs -->\nend\n")
+    return folder
+
+
+def written(labs):
+    return {str(path.relative_to(labs.parent)): path.read_bytes() for path in labs.parent.rglob("*") if path.is_file()}
+
+
+def test_student_notebook_has_no_answers_and_no_outputs(build, labs):
+    build.main([], labs)
+    text = (labs / "77_tiny.ipynb").read_text()
+    assert [secret for secret in SECRETS if secret in text] == []
+    notebook = nbformat.reads(text, 4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(cell.outputs == [] and cell.execution_count is None for cell in code)
+    assert {tag for cell in notebook.cells for tag in cell.metadata.get("tags", [])} <= {
+        "install", "exercise", "check", "stuck", "results", "quiz",
+    }  # fmt: skip
+    sources = [cell.source for cell in code]
+    assert sources.count('xl.checks.quiz("77")') == 1
+    assert 'xl.checks.stuck("77.1")' in sources
+    assert "def add(a, b):\n    ..." in sources
+
+
+def test_worked_notebook_has_solutions_explained_quiz_and_is_strict(build, labs):
+    build.main([], labs)
+    notebook = nbformat.read(labs / "solutions" / "77_tiny.ipynb", 4)
+    text = "\n".join(cell.source for cell in notebook.cells)
+    for expected in ["secret sum", "explained at length", "guess = 4321", "Then two would be smaller.", "XFERLAB_STRICT"]:
+        assert expected in text
+    assert "def add(a, b):\n    ..." not in text
+    assert "secret difference" not in text
+    assert "A nudge" not in text
+
+
+def test_package_data_and_answer_key(build, labs):
+    (labs / "results").mkdir()
+    (labs / "results" / "77_speed.json").write_text('{"rows": [{"x": 1}]}')
+    build.main([], labs)
+    data = json.loads((labs.parent / "xferlab" / "checks" / "77.json").read_text())
+    hints = data["exercises"]["77.1"]["hints"]
+    assert hints[:2] == ["A nudge towards it.", "The name is `plus`."]
+    assert "return a + b" in hints[2]
+    assert data["quiz"][0]["question"] == "Is one < two?"
+    assert data["quiz"][0]["options"][0] == {
+        "text": "Yes, `always`.",
+        "right": True,
+        "why": "Because of the order of the integers.",
+    }
+    assert data["results"] == {"speed": {"rows": [{"x": 1}]}}
+    key = (labs / "teaching" / "77.md").read_text()
+    assert "secret difference" in key
+    assert "secret sum" in key
+
+
+def test_table_links_what_is_built_and_marks_the_rest_planned(build, labs):
+    build.main([], labs)
+    readme = (labs.parent / "README.md").read_text()
+    assert readme.startswith("# Read me\n<!-- labs -->")
+    assert readme.endswith("<!-- /labs -->\nend\n")
+    assert "[77 A tiny lab](labs/77_tiny.ipynb)" in readme
+    assert "| 78 Later | 5 | none | planned |  |" in readme
+    assert "no public address yet" in readme
+    assert "mybinder.org" not in readme
+
+
+def test_badges_and_install_cell_follow_the_repository(build, labs):
+    (labs / "course.toml").write_text(MANIFEST.format(repository="someone/course"))
+    build.main([], labs)
+    text = (labs / "77_tiny.ipynb").read_text()
+    assert "https://mybinder.org/v2/gh/someone/course/main?urlpath=lab/tree/labs/77_tiny.ipynb" in text
+    assert "https://colab.research.google.com/github/someone/course/blob/main/labs/77_tiny.ipynb" in text
+    install = next(c.source for c in nbformat.reads(text, 4).cells if "install" in c.metadata.get("tags", []))
+    compile(install, "install", "exec")
+    assert "git+https://github.com/someone/course@main" in install
+    assert '"torch", "torchvision", "numpy"' in install
+
+
+def test_building_twice_gives_the_same_bytes(build, labs):
+    build.main([], labs)
+    first = written(labs)
+    build.main([], labs)
+    assert written(labs) == first
+
+
+def test_check_names_what_is_out_of_step_and_writes_nothing(build, labs, capsys):
+    assert build.main(["--check"], labs) == 1
+    assert not (labs / "77_tiny.ipynb").exists()
+    build.main([], labs)
+    assert build.main(["--check"], labs) == 0
+    notebook = labs / "77_tiny.ipynb"
+    notebook.write_text(notebook.read_text().replace("score 0.5", "score 0.9"))
+    capsys.readouterr()
+    assert build.main(["--check"], labs) == 1
+    printed = capsys.readouterr().out
+    assert "out of step: labs/77_tiny.ipynb" in printed
+    assert "solutions" not in printed
+
+
+def test_executed_outputs_survive_a_rebuild_but_not_a_changed_source(build, labs):
+    build.main([], labs)
+    path = labs / "solutions" / "77_tiny.ipynb"
+    notebook = nbformat.read(path, 4)
+    code = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    code.outputs, code.execution_count = [nbformat.v4.new_output("stream", text="kept\n")], 1
+    path.write_text(build.write_notebook(notebook))
+    assert build.main(["--check"], labs) == 0
+    build.main([], labs)
+    assert "kept" in path.read_text()
+    source = labs / "source" / "77_tiny.py"
+    source.write_text(source.read_text().replace("score 0.5", "score 0.6"))
+    assert build.main(["--check"], labs) == 1
+    build.main([], labs)
+    assert "kept" not in path.read_text()
+
+
+def test_clean_drops_stderr_paths_and_duplicate_pictures(build, labs):
+    alt = {"image/png": {"alt": "a line"}}
+    picture = {"text/html": "<img>", "image/png": "aGk=", "text/plain": "a line"}
+    outputs = [
+        nbformat.v4.new_output("stream", name="stderr", text="100%"),
+        nbformat.v4.new_output("stream", name="stdout", text=f"in {labs.resolve()}/x and {Path.home()}/y"),
+        nbformat.v4.new_output("display_data", data=picture, metadata=alt),
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", outputs=outputs)])
+    build.clean(notebook, labs)
+    stream, shown = notebook.cells[0].outputs
+    assert stream.text == "in ./x and ~/y"
+    assert set(shown.data) == {"image/png", "text/plain"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("# ## Adding", "# # Adding", "sections start at ##"),
+        ("# ### Predict", "# ##### Predict", "none may be skipped"),
+        ("# 3. The code:", "# The code:", "three numbered hints"),
+        ('"solution"] exercise="77.1"', '"solution"] exercise="99.1"', "needs exercise="),
+        ('tags=["check"] exercise="77.1"', "", "no check cell"),
+        ("# - [x] Yes", "# - [ ] Yes", "one `[x]`"),
+        ('exercise="77.1" mistake="minus"', 'exercise="77.1"', "mistake="),
+    ],
+)
+def test_a_source_that_breaks_the_format_is_refused(build, labs, old, new, said):
+    path = labs / "source" / "77_tiny.py"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(SystemExit, match=said.replace("[", r"\[")):
+        build.main([], labs)
+
+
+def test_planned_and_unknown_labs_are_refused(build, labs):
+    with pytest.raises(SystemExit, match="planned"):
+        build.main(["78"], labs)
+    with pytest.raises(SystemExit, match="unknown"):
+        build.main(["79"], labs)
+
+
+def test_rehearsal_tries_blank_wrong_and_right_answers(build, labs, monkeypatch, tmp_path):
+    monkeypatch.setenv("XFERLAB_DATA", str(tmp_path))
+    monkeypatch.delenv("XFERLAB_STRICT", raising=False)
+
+    def recognise(add):
+        named = {3: None, -1: checks.Mistake("minus", "signs"), 2: checks.Mistake("product", "times")}
+        return named[add(1, 2)]
+
+    monkeypatch.setitem(checks._recognisers, "77.1", (recognise, ""))
+    source, manifest = build.load(labs, "77")
+
+    def rehearse():
+        space = {}
+        for cell in build.rehearsal(source, manifest).cells:
+            if cell.cell_type == "code":
+                exec(cell.source, space)
+
+    rehearse()
+    monkeypatch.setitem(checks._recognisers, "77.1", (lambda add: None, ""))
+    with pytest.raises(AssertionError):
+        rehearse()

@@ -1,0 +1,199 @@
+"""The command line and the doctor."""
+
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from xferlab import cli, doctor, lab
+
+LABS = Path(__file__).parents[1] / "labs"
+MANIFEST = """
+repository = "no public address yet"
+branch = "main"
+[[lab]]
+number = "77"
+slug = "tiny"
+title = "A tiny lab"
+minutes = 5
+accelerator = "CPU"
+data = "none"
+objectives = ["add two numbers"]
+[[lab]]
+number = "78"
+slug = "later"
+title = "Later"
+minutes = 6
+accelerator = "CPU"
+data = "none"
+objectives = ["wait"]
+"""
+SOURCE = """
+# %%
+import os, sys
+from pathlib import Path
+from xferlab import lab
+assert os.environ["TQDM_DISABLE"] == "1"
+Path("cwd.txt").write_text(sys.executable)
+x = 1
+{extra}
+# %% tags=["results"]
+print("balanced accuracy", x / 2)
+
+# %%
+print("not a result")
+"""
+
+
+@pytest.fixture
+def checkout(monkeypatch, tmp_path):
+    """A checkout with one tiny lab, entered at its root."""
+    (tmp_path / "labs" / "source").mkdir(parents=True)
+    (tmp_path / "labs" / "course.toml").write_text(MANIFEST)
+    (tmp_path / "labs" / "source" / "77_tiny.py").write_text(SOURCE.format(extra=""))
+    shutil.copy(LABS / "build.py", tmp_path / "labs")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli.app, list(arguments))
+
+
+def test_labs_list_says_what_is_planned(checkout):
+    done = run("labs", "list")
+    assert done.exit_code == 0
+    first, second = done.output.splitlines()
+    assert first.startswith("77  A tiny lab")
+    assert "planned" not in first
+    assert "(planned)" in second
+
+
+def test_the_course_manifest_is_whole():
+    entries = lab.course(LABS)["labs"]
+    assert [entry["number"] for entry in entries] == [f"{n:02d}" for n in range(11)]
+    for entry in entries:
+        assert {"slug", "title", "minutes", "accelerator", "data", "objectives"} <= set(entry)
+        assert entry["objectives"]
+    sources = {path.stem for path in (LABS / "source").glob("*.py")}
+    assert sources == {entry["name"] for entry in entries if entry["built"]}
+
+
+def test_labs_run_writes_notebook_and_page_and_prints_results(checkout):
+    pytest.importorskip("nbclient")
+    done = run("labs", "run", "77")
+    assert done.exit_code == 0, done.output
+    assert "balanced accuracy 0.5" in done.output
+    assert "not a result" not in done.output
+    assert str(checkout / "runs" / "77_tiny.html") in done.output
+    assert "balanced accuracy 0.5" in (checkout / "runs" / "77_tiny.html").read_text()
+    assert (checkout / "runs" / "77_tiny.ipynb").is_file()
+    # the kernel runs where the user is, so that relative data paths mean what they say, and in this Python
+    assert (checkout / "cwd.txt").read_text() == sys.executable
+
+
+def test_labs_run_stops_at_the_first_error_and_says_where(checkout):
+    pytest.importorskip("nbclient")
+    (checkout / "labs" / "source" / "77_tiny.py").write_text(SOURCE.format(extra="y = x / 0  # here"))
+    done = run("labs", "run", "77", "--out", "elsewhere")
+    assert done.exit_code == 1
+    assert "y = x / 0  # here" in done.output
+    assert "ZeroDivisionError: division by zero" in done.output
+    assert "balanced accuracy" not in done.output
+    assert "Traceback" not in done.output
+    assert (checkout / "elsewhere" / "77_tiny.html").is_file()
+
+
+def test_labs_run_gives_up_on_a_cell_that_takes_too_long(checkout):
+    pytest.importorskip("nbclient")
+    (checkout / "labs" / "source" / "77_tiny.py").write_text(SOURCE.format(extra="import time; time.sleep(60)"))
+    done = run("labs", "run", "77", "--timeout", "8")
+    assert done.exit_code == 1
+    assert "longer than --timeout" in done.output
+
+
+def test_planned_labs_do_not_run(checkout):
+    done = run("labs", "run", "78")
+    assert done.exit_code != 0
+    assert "planned" in str(done.exception) + done.output
+
+
+def test_without_a_checkout_the_error_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(lab, "folder", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["xferlab", "labs", "list"])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 2
+    assert "inside a checkout" in capsys.readouterr().err
+
+
+@pytest.fixture
+def healthy(monkeypatch, tmp_path):
+    """A machine on which nothing needs mending."""
+    monkeypatch.setattr(doctor, "version", lambda package: "9.0")
+    monkeypatch.setattr(doctor, "memory", lambda: (16.0, 8.0))
+    monkeypatch.setattr(doctor, "_weights", lambda mend: [])
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: (0, 0, 50e9))
+    monkeypatch.setenv("XFERLAB_DATA", str(tmp_path))
+
+
+def test_doctor_on_a_healthy_machine(healthy):
+    done = run("doctor")
+    assert done.exit_code == 0
+    assert "Nothing to mend." in done.output
+    assert "digits/mnist" in done.output
+
+
+def test_doctor_says_what_to_mend(healthy, monkeypatch):
+    monkeypatch.setattr(doctor, "version", lambda package: None if package in ("ipywidgets", "mlxtend") else "9.0")
+    monkeypatch.setattr(doctor, "memory", lambda: (2.0, 0.5))
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: (0, 0, 1e9))
+    done = run("doctor")
+    assert done.exit_code == 1
+    assert "ipywidgets, mlxtend are missing: pip install 'xferlab[labs]'" in done.output
+    assert "0.5 GB of memory" in done.output
+    assert "1.0 GB free for" in done.output
+    assert "needs the package mlxtend" in done.output
+
+
+def test_doctor_checks_the_weights_for_real():
+    mend = []
+    rows = doctor._weights(mend)
+    assert mend == []
+    assert "checksum right" in rows[0][1]
+
+
+def test_doctor_reports_damaged_weights(monkeypatch):
+    from xferlab import encoders
+    from xferlab.errors import ChecksumError
+
+    def damaged():
+        raise ChecksumError("the file is damaged")
+
+    monkeypatch.setattr(encoders, "lite0_weights", damaged)
+    mend = []
+    assert "damaged" in doctor._weights(mend)[0][1]
+    assert mend == ["the file is damaged"]
+
+
+def test_the_report_hides_the_home_folder(healthy, monkeypatch):
+    monkeypatch.setenv("XFERLAB_DATA", str(Path.home() / "somewhere"))
+    text, _ = doctor.report()
+    assert str(Path.home()) not in text.replace(sys.prefix, "")
+    assert "~/somewhere" in text
+
+
+def test_network_test_does_not_hang(monkeypatch):
+    monkeypatch.setattr(doctor.socket, "create_connection", lambda host, timeout: time.sleep(60))
+    assert doctor.reaches(seconds=0.05) is False
+
+
+@pytest.mark.parametrize(
+    ("variable", "name"), [("COLAB_RELEASE_TAG", "Colab"), ("BINDER_SERVICE_HOST", "Binder")]
+)
+def test_place(monkeypatch, variable, name):
+    monkeypatch.setenv(variable, "x")
+    assert doctor.place() == name

@@ -1,0 +1,221 @@
+"""Profiles, data choice, committed results, figures, and running notebooks."""
+
+import base64
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+
+from xferlab import lab
+from xferlab.errors import ArgumentError, DataError
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch):
+    for name in ("XFERLAB_PROFILE", "XFERLAB_DATASET", "CI"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def checkout(monkeypatch, tmp_path):
+    """A checkout of its own, entered at its root."""
+    (tmp_path / "labs" / "source").mkdir(parents=True)
+    (tmp_path / "labs" / "course.toml").write_text('repository = "x"\n[[lab]]\nnumber = "77"\nslug = "tiny"\n')
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("profile", "value"), [("", 2), ("quick", 1), ("lab", 2), ("full", 3)])
+def test_profile_chooses_the_scale(monkeypatch, profile, value):
+    monkeypatch.setenv("XFERLAB_PROFILE", profile)
+    monkeypatch.setattr(lab, "_quieten", lambda: None)
+    assert lab.start("77").scale(quick=1, lab=2, full=3) == value
+
+
+def test_an_unknown_profile_is_refused(monkeypatch):
+    monkeypatch.setenv("XFERLAB_PROFILE", "fast")
+    with pytest.raises(ArgumentError, match="'fast'.*quick, lab, full"):
+        lab.start("77")
+
+
+def test_quick_profile_shows_no_bars():
+    code = (
+        "import tqdm, tqdm.auto; from xferlab import lab; lab.start('77'); lab.start('77')\n"
+        "list(tqdm.tqdm(range(3))); list(tqdm.auto.tqdm(range(3)))"
+    )
+    env = {**__import__("os").environ, "XFERLAB_PROFILE": "quick", "TQDM_DISABLE": ""}
+    run = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert run.stderr == ""
+
+
+def test_start_never_asks_for_more_threads_than_there_are_cores(monkeypatch):
+    import torch
+
+    before = torch.get_num_threads()
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(lab, "cores", lambda: 1)
+    try:
+        lab.start("77")
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_dataset_says_what_it_is(monkeypatch, checkout, capsys):
+    this = lab.Lab("77", "lab")
+    assert this.dataset("cells/site-a") == "cells/site-a"
+    assert "synthetic" in capsys.readouterr().out
+    monkeypatch.setenv("XFERLAB_DATASET", "medmnist/bloodmnist")
+    assert this.dataset("cells/site-a") == "medmnist/bloodmnist"
+    out = capsys.readouterr().out
+    assert "synthetic" not in out
+    assert "Not for clinical use." in out
+
+
+def test_dataset_path_from_the_root_is_found_from_the_labs_folder(monkeypatch, checkout, capsys):
+    (checkout / "mine.npz").touch()
+    monkeypatch.setenv("XFERLAB_DATASET", "mine.npz")
+    monkeypatch.chdir(checkout / "labs")
+    assert lab.Lab("77", "lab").dataset("cells/site-a") == str(checkout / "mine.npz")
+    assert "your own data" in capsys.readouterr().out
+
+
+def test_one_dataset_where_two_are_named_is_refused(monkeypatch, checkout):
+    monkeypatch.setenv("XFERLAB_DATASET", "cells/site-a:cells/site-b")
+    with pytest.raises(ArgumentError, match="takes one"):
+        lab.Lab("77", "lab").dataset("cells/site-a")
+
+
+def test_a_path_with_a_colon_is_one_dataset_when_it_exists(monkeypatch, checkout):
+    (checkout / "a:b").mkdir()
+    monkeypatch.setenv("XFERLAB_DATASET", "a:b")
+    assert lab.Lab("77", "lab").dataset("cells/site-a") == "a:b"
+
+
+@pytest.mark.parametrize(
+    ("text", "pairs"),
+    [
+        ("a:b", [("a", "b")]),
+        ("a", []),
+        (r"C:\data\a", []),
+        (r"C:\data\a:D:\data\b", [(r"C:\data\a", r"D:\data\b")]),
+        ("C:/x.npz:cells/site-b", [("C:/x.npz", "cells/site-b")]),
+        ("cells/site-a:C:/x", [("cells/site-a", "C:/x")]),
+        ("ab:/data/b", [("ab", "/data/b")]),
+        ("a:b:c", [("a", "b:c"), ("a:b", "c")]),
+        (":b", []),
+        ("a:", []),
+    ],
+)
+def test_source_and_target_are_split_at_the_colon_that_separates(text, pairs):
+    assert lab._pairs(text) == pairs
+
+
+def test_datasets(monkeypatch, checkout, capsys):
+    this = lab.Lab("77", "lab")
+    assert this.datasets("digits/mnist", "digits/optdigits") == ("digits/mnist", "digits/optdigits")
+    monkeypatch.setenv("XFERLAB_DATASET", "cells/site-a:cells/site-c")
+    assert this.datasets("digits/mnist", "digits/optdigits") == ("cells/site-a", "cells/site-c")
+    assert "Target: cells/site-c (synthetic" in capsys.readouterr().out
+    monkeypatch.setenv("XFERLAB_DATASET", "cells/site-a")
+    with pytest.raises(ArgumentError, match="SOURCE:TARGET"):
+        this.datasets("digits/mnist", "digits/optdigits")
+
+
+def test_datasets_with_colons_in_paths_uses_the_split_that_exists(monkeypatch, checkout):
+    (checkout / "a:b").mkdir()
+    (checkout / "c").mkdir()
+    monkeypatch.setenv("XFERLAB_DATASET", "a:b:c")
+    assert lab.Lab("77", "lab").datasets("x", "y") == ("a:b", "c")
+
+
+def test_results_are_recorded_and_read_back_with_their_origin(checkout, capsys):
+    this = lab.Lab("77", "lab")
+    path = this.record("speed", [{"x": 1.5}], command="python measure.py")
+    assert path == checkout / "labs" / "results" / "77_speed.json"
+    assert this.committed("speed") == [{"x": 1.5}]
+    out = capsys.readouterr().out
+    assert "python measure.py" in out
+    assert json.loads(path.read_text())["date"] in out
+
+
+def test_results_come_from_the_package_where_there_is_no_checkout(monkeypatch, capsys):
+    found = {"command": "c", "date": "d", "machine": "m", "rows": [{"x": 2}]}
+    monkeypatch.setattr(lab, "folder", lambda: None)
+    monkeypatch.setattr(lab, "packaged", lambda number: {"results": {"speed": found}})
+    assert lab.Lab("77", "lab").committed("speed") == [{"x": 2}]
+    with pytest.raises(DataError, match="other"):
+        lab.Lab("77", "lab").committed("other")
+
+
+def test_a_lab_that_is_not_packaged_is_refused():
+    with pytest.raises(ArgumentError, match="'55'"):
+        lab.packaged("55")
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    pytest.importorskip("IPython")
+    import IPython.display
+
+    calls = []
+    monkeypatch.setattr(IPython.display, "display", lambda data, raw, metadata: calls.append((data, metadata)))
+    return calls
+
+
+def figure(noise: int = 0):
+    pytest.importorskip("matplotlib").use("Agg")
+    import numpy as np
+    from matplotlib import pyplot
+
+    fig, axes = pyplot.subplots()
+    axes.plot([0, 1])
+    if noise:
+        axes.imshow(np.random.default_rng(0).integers(0, 255, (noise, noise, 3)))
+    return fig
+
+
+def test_figures_carry_their_alt_text_and_are_closed(shown):
+    from matplotlib import pyplot
+    from PIL import Image
+
+    fig = figure()
+    lab.show(fig, alt='a "line" that rises')
+    data, metadata = shown[0]
+    assert metadata["image/png"] == {"alt": 'a "line" that rises'}
+    assert 'alt="a &quot;line&quot; that rises"' in data["text/html"]
+    assert data["text/plain"] == 'a "line" that rises'
+    corner = Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).convert("RGB").getpixel((0, 0))
+    assert corner == (255, 255, 255)
+    assert not pyplot.fignum_exists(fig.number)
+
+
+def test_big_pictures_are_made_smaller(shown):
+    fig = figure(noise=400)
+    raw = io.BytesIO()
+    fig.savefig(raw, format="png", dpi=88, bbox_inches="tight")
+    lab.show(fig, alt="noise")
+    assert len(base64.b64decode(shown[0][0]["image/png"])) < 0.6 * raw.tell()
+
+
+@pytest.mark.parametrize("alt", ["", "  ", None])
+def test_a_figure_without_words_is_refused(shown, alt):
+    with pytest.raises(ArgumentError, match="alt="):
+        lab.show(figure(), alt=alt)
+
+
+def test_html_page_shows_the_alt_text():
+    pytest.importorskip("nbconvert")
+    import nbformat
+
+    png = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+    output = nbformat.v4.new_output(
+        "display_data", data={"image/png": png}, metadata={"image/png": {"alt": "a <small> dot"}}
+    )
+    cell = nbformat.v4.new_code_cell("1", outputs=[output], execution_count=1)
+    page = lab.to_html(nbformat.v4.new_notebook(cells=[cell]), "Dot")
+    assert 'alt="a &lt;small&gt; dot"' in page
+    assert "No description has been provided" not in page
+    assert "text/html" not in output.data

@@ -1,0 +1,50 @@
+"""What a model reads in its input."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .encoders import Classifier
+from .errors import ArgumentError
+
+
+def grad_cam(model: Classifier, inputs: Tensor, *, layer: str | None = None, classes: Tensor | None = None) -> Tensor:
+    """Grad-CAM (Selvaraju et al., 2017, arXiv:1610.02391): where an encoder block's activation speaks for a class.
+
+    `L = relu(sum_c w_c A_c)`, `w_c` the mean over space of the class logit's gradient in channel c. Returns `(B, H, W)`
+    on the inputs' own pixels, each map scaled to a maximum of 1 (0 where nothing speaks for the class).
+
+    layer    the last block whose activation still has a height and a width, if None
+    classes  int64 `(B,)`; the model's own predictions if None
+
+    Raises `ArgumentError` for a layer the encoder lacks or one without space.
+    """
+    activations: dict[str, Tensor] = {}
+    hooks = [
+        block.modules[-1].register_forward_hook(lambda _m, _a, out, name=block.name: activations.__setitem__(name, out))
+        for block in model.encoder.blocks
+    ]
+    modes = {module: module.training for module in model.modules()}
+    try:
+        model.eval()
+        device = next(model.parameters()).device
+        # inputs need the gradient, or a fully frozen encoder would record none
+        prepared = model.encoder.prepare(inputs.to(device)).requires_grad_(True)
+        logits = model.head(model.encoder.body(prepared))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, mode in modes.items():
+            module.training = mode
+    spatial = [name for name, out in activations.items() if out.ndim == 4 and out.shape[-1] > 1]
+    layer = layer or (spatial[-1] if spatial else None)
+    if layer not in spatial:
+        raise ArgumentError(f"layer {layer!r} has no map to look at; layers that have one: {', '.join(spatial) or 'none'}")
+    chosen = logits.argmax(1) if classes is None else classes.to(device)
+    score = logits.gather(1, chosen[:, None]).sum()
+    (gradient,) = torch.autograd.grad(score, activations[layer])
+    cam = (gradient.mean((2, 3), keepdim=True) * activations[layer]).sum(1, keepdim=True).relu()
+    cam = F.interpolate(cam.detach(), inputs.shape[-2:], mode="bilinear", align_corners=False).squeeze(1)
+    return (cam / cam.amax((1, 2), keepdim=True).clamp(min=1e-12)).cpu()

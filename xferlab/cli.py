@@ -1,0 +1,137 @@
+"""The command line: `xferlab doctor`, `xferlab labs list`, `xferlab labs run NN`."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .errors import ArgumentError, MissingExtra, XferlabError
+
+app = typer.Typer(help="Transfer learning you can run: labs, checks and measurements.", no_args_is_help=True)
+labs = typer.Typer(help="The course's notebooks.", no_args_is_help=True)
+app.add_typer(labs, name="labs")
+
+
+def main() -> None:
+    """Entry point: documented errors become one line on stderr and exit code 2."""
+    try:
+        app()
+    except XferlabError as error:
+        typer.echo(f"xferlab: {error}", err=True)
+        sys.exit(2)
+
+
+@app.command()
+def doctor(
+    network: Annotated[bool, typer.Option(help="also try to reach the data host (5 s at most)")] = False,
+) -> None:
+    """Print a pasteable report of this machine and what to fix before a workshop."""
+    from .doctor import report
+
+    text, mend = report(network)
+    typer.echo(text)
+    raise typer.Exit(bool(mend))
+
+
+@labs.command("list")
+def list_labs() -> None:
+    """List the labs: minutes, data, and which are built."""
+    from .lab import course
+
+    for entry in course(_labs_folder())["labs"]:
+        state = "" if entry["built"] else "  (planned)"
+        typer.echo(f"{entry['number']}  {entry['title']:48s} {entry['minutes']:3d} min  {entry['data']}{state}")
+
+
+@labs.command("run")
+def run_lab(
+    number: Annotated[str, typer.Argument(help="the lab's number, e.g. 02")],
+    out: Annotated[Path, typer.Option(help="folder for the executed notebook and its page")] = Path("runs"),
+    student: Annotated[bool, typer.Option("--student", help="the learner's notebook, exercises blank")] = False,
+    timeout: Annotated[int, typer.Option(help="seconds that one cell may take")] = 900,
+) -> None:
+    """Run a lab from its source, headless; print its results table and where the page is."""
+    import nbformat
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+    from tqdm import tqdm
+
+    from .lab import execute, to_html
+    from .storage import write_atomically
+
+    build = _build()
+    source, manifest = build.load(_labs_folder(), f"{number:0>2s}")
+    notebook = (build.student if student else build.worked)(source, manifest)
+    name = source.entry["name"]
+    page, script = out / f"{name}.html", out / f"{name}.ipynb"
+    failure = None
+    with tqdm(total=len(notebook.cells), desc=f"lab {number}", unit="cell") as bar:
+        try:
+            execute(notebook, Path.cwd(), timeout, on_cell=lambda _: bar.update())
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+            failure = error
+    with write_atomically(script) as temporary:
+        temporary.write_text(nbformat.writes(notebook), "utf-8")
+    with write_atomically(page) as temporary:
+        temporary.write_text(to_html(notebook, source.entry["title"]), "utf-8")
+    if failure is not None:
+        typer.echo(_said(notebook, failure), err=True)
+        typer.echo(f"The notebook up to there: {page}", err=True)
+        raise typer.Exit(1)
+    typer.echo(_results(notebook))
+    typer.echo(f"Executed notebook: {page.resolve()}")
+
+
+def _said(notebook, failure: Exception) -> str:
+    """Where a notebook stopped and why, in a few lines."""
+    for index, cell in enumerate(notebook.cells):
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                code = "\n".join(f"    {line}" for line in cell.source.splitlines()[:12])
+                return f"Stopped at cell {index + 1} of {len(notebook.cells)}:\n{code}\n{output.ename}: {output.evalue}"
+    what = {
+        "CellTimeoutError": "a cell took longer than --timeout allows",
+        "DeadKernelError": "the kernel died (memory?)",
+    }
+    return f"Stopped: {what.get(type(failure).__name__, failure)}"
+
+
+def _results(notebook) -> str:
+    """Text output of the cells tagged `results`."""
+    texts = []
+    for cell in notebook.cells:
+        if "results" in cell.metadata.get("tags", []):
+            texts += [output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.outputs]
+    return "\n".join(filter(None, texts)).rstrip() or "This lab has no results table."
+
+
+def _labs_folder() -> Path:
+    from .lab import folder
+
+    found = folder()
+    if found is None:
+        raise ArgumentError(
+            f"no labs folder in {Path.cwd()} or above it: the package is installed, the notebooks are not; "
+            "run this inside a checkout of the repository"
+        )
+    return found
+
+
+def _build():
+    """`labs/build.py` as a module: it lives with the labs, not in the package."""
+    path = _labs_folder() / "build.py"
+    spec = importlib.util.spec_from_file_location("xferlab_labs_build", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except ModuleNotFoundError as error:
+        raise MissingExtra(error.name, extra="labs") from error
+    return module
+
+
+if __name__ == "__main__":
+    main()

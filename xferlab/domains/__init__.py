@@ -1,0 +1,134 @@
+"""Where examples come from: one file a source, each with a `load` that returns Splits."""
+
+from __future__ import annotations
+
+import difflib
+import html
+import importlib
+import importlib.util
+import inspect
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from ..errors import ArgumentError, DataError, MissingExtra
+from .domain import Domain, Splits
+
+__all__ = ["Domain", "Splits", "catalog", "load"]
+
+SOURCES = ("cells", "digits", "medmnist", "icd10")  # modules of this package, and the first half of every name
+
+
+def load(name: str | Path, **options) -> Splits:
+    """Train, validation and test parts of a named domain, a `.npz` file or a folder of images.
+
+    `name` is one that `catalog()` lists (`cells/site-b`, `digits/mnist`, `medmnist/bloodmnist`, ...), the path of a `.npz` in
+    the MedMNIST layout, or the path of a folder: class folders, class folders below `train/`, `val/` and `test/`, or images
+    only, which come without labels. A name wins over a folder of the same name: write `./cells/site-b` for the folder.
+    `options` are those of the source: see `load` in `xferlab.domains.cells`, `.digits`, `.medmnist`, `.arrays`, `.folders`
+    (and `folders.read` for its options, and for one Domain of a whole folder with the files' names).
+
+    Raises `DataError` for a name that is neither known nor there, `ArgumentError` for an option the source does not take,
+    and what the source raises.
+    """
+    source, _, which = str(name).partition("/")
+    if not isinstance(name, Path) and source in _sources() and which:
+        return _call(str(name), importlib.import_module(f".{source}", __name__).load, which, options)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return _call(str(name), importlib.import_module(".folders", __name__).load, path, options)
+    if path.is_file() and path.suffix.lower() == ".npz":
+        return _call(str(name), importlib.import_module(".arrays", __name__).load, path, options)
+    if path.exists():
+        raise DataError(
+            f"{name} is a file of type {path.suffix!r}, expected a .npz in the MedMNIST layout or a folder of images"
+        )
+    known = [entry.name for entry in catalog()]
+    close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5) or known[:5]
+    raise DataError(
+        f"{str(name)!r} is no known domain, and no file or folder either; did you mean {' or '.join(close)}? See catalog()"
+    )
+
+
+def _sources() -> list[str]:
+    return [source for source in SOURCES if importlib.util.find_spec(f"{__name__}.{source}")]
+
+
+def _call(name: str, loader, which: str | Path, options: dict) -> Splits:
+    try:
+        inspect.signature(loader).bind(which, **options)
+    except TypeError as error:
+        takes = ", ".join(list(inspect.signature(loader).parameters)[1:])
+        raise ArgumentError(f"load({name!r}, ...): {error}; it takes {takes}") from error
+    return loader(which, **options)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the catalog."""
+
+    name: str
+    classes: int
+    images: str
+    pixels: str
+    licence: str
+    kind: str  # "real" or "synthetic"
+    network: str  # "no", or "yes" where a first use downloads
+    cached: str  # "embedded", the sizes that are on this machine, or "no"
+
+
+class Catalog(list[Entry]):
+    """A list of entries that prints as a table."""
+
+    def _rows(self) -> list[list[str]]:
+        return [[f.name for f in fields(Entry)]] + [
+            [str(getattr(entry, f.name)) for f in fields(Entry)] for entry in self
+        ]
+
+    def __repr__(self) -> str:
+        widths = [max(map(len, column)) for column in zip(*self._rows(), strict=True)]
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in self._rows()
+        )
+
+    def _repr_html_(self) -> str:
+        head, *rows = [[html.escape(cell) for cell in row] for row in self._rows()]
+        line = lambda cells, tag: "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in cells) + "</tr>"
+        return (
+            f"<table><thead>{line(head, 'th')}</thead><tbody>{''.join(line(row, 'td') for row in rows)}</tbody></table>"
+        )
+
+
+def catalog() -> Catalog:
+    """What `load` knows by name: classes, size, licence, real or synthetic, whether it needs a network, what is here already.
+
+    The MedMNIST sets are listed where the `medmnist` package (extra `labs`) is installed. Data cards are in `data/`.
+    """
+    from . import medmnist
+
+    listed = Catalog(
+        Entry(f"cells/site-{site}", 8, "on demand", "any", "MIT", "synthetic", "no", "embedded") for site in "abc"
+    )
+    listed.append(Entry("digits/mnist", 10, "5,000", "28", "CC BY-SA 3.0", "real", "no", "embedded"))
+    listed.append(Entry("digits/optdigits", 10, "1,797", "28", "CC BY 4.0", "real", "no", "embedded"))
+    try:
+        records = medmnist.records()
+    except MissingExtra:
+        return listed
+    for name, record in records.items():
+        here = [str(size) for size in medmnist.SIZES if medmnist.held(name, size)]
+        images = f"{sum(record['n_samples'].values()):,}"
+        pixels = ", ".join(map(str, medmnist.SIZES))
+        listed.append(
+            Entry(
+                f"medmnist/{name}",
+                len(record["label"]),
+                images,
+                pixels,
+                record["license"],
+                "real",
+                "yes",
+                ", ".join(here) or "no",
+            )
+        )
+    return listed

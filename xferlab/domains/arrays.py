@@ -1,0 +1,236 @@
+"""A `.npz` file in the MedMNIST layout: `{train,val,test}_images` (uint8) and `{train,val,test}_labels`."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shutil
+import warnings
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import DataError, MissingExtra
+from ..storage import cache_folder, fingerprint, write_atomically
+from .domain import Domain, Splits, cut
+from .duplicates import warn_near_duplicates
+
+PARTS = ("train", "val", "test")
+MAPPED = 1 << 30  # bytes: a larger array is unpacked into the cache once and memory-mapped
+BOMB = 200  # a large array that shrank by more than this is no set of pictures
+
+
+def load(
+    path: str | Path,
+    *,
+    classes: Sequence[str] | None = None,
+    name: str | None = None,
+    seed: int = 0,
+    official: bool = False,
+) -> Splits:
+    """Reads a `.npz` in the MedMNIST layout.
+
+    Images are uint8 `(N, H, W)` or `(N, H, W, C)` with C 1 or 3 and become `(N, C, H, W)`; labels are integers `(N,)` or
+    `(N, 1)`, or zeros and ones `(N, K)` for multi-label. Class names come from `classes`, else from the `medmnist`
+    package's records when the file is named like one of its sets (`bloodmnist.npz`, `bloodmnist_64.npz`), else they are
+    "0" to "K-1" as seen in the training labels. Without a `val` part, 10 % of train is held out by `seed`, with a warning.
+    An array above 1 GiB is memory-mapped from an unpacked copy in the cache. Near-duplicates across parts are warned about,
+    unless the split is the `official` one of a published set.
+
+    Nothing is unpickled, and headers are checked before memory is taken. Raises `DataError` naming the array and the mend.
+    """
+    path = Path(path)
+    if classes is None:
+        classes = _recorded_classes(path.stem)
+    with _named_errors(path), zipfile.ZipFile(path) as archive:
+        headers = _headers(path, archive)
+        arrays = {key: _array(path, archive, key) for key in headers}
+    labels = {part: _labels(path, part, arrays[f"{part}_labels"]) for part in PARTS if f"{part}_labels" in arrays}
+    if classes is None:
+        classes = _seen_classes(path, labels["train"])
+    name, domains = name or path.stem, {}
+    for part in labels:
+        images = _images(path, part, arrays.pop(f"{part}_images"))
+        if len(images) != len(labels[part]):
+            raise DataError(
+                f"{path}: {part} has {len(images)} images and {len(labels[part])} labels, expected as many of each"
+            )
+        try:
+            domains[part] = Domain(images, labels[part], tuple(classes), name=name)
+        except DataError as error:
+            raise DataError(f"{path}, {part} part: {error}") from error
+    if "val" not in domains:
+        warnings.warn(f"{path} has no val part: 10 % of train is held out for validation (seed {seed})", stacklevel=2)
+        domains |= zip(
+            ("train", "val"), [domains["train"][rows] for rows in cut(domains["train"], (0.9, 0.1), seed)], strict=True
+        )
+    splits = Splits(**domains)
+    if not official:
+        warn_near_duplicates(splits)
+    return splits
+
+
+class _named_errors:
+    """Turns what a damaged zip raises into a DataError that names the file."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if isinstance(error, DataError) or error is None:
+            return
+        if isinstance(
+            error, (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, NotImplementedError, OSError)
+        ):
+            raise DataError(
+                f"{self.path} is not a whole .npz file ({error}): it is truncated, damaged or another format; copy or download "
+                "it again, or save it anew with np.savez_compressed"
+            ) from error
+
+
+def _headers(path: Path, archive: zipfile.ZipFile) -> dict[str, int]:
+    """Checks every array we want from its header alone; returns `{key: bytes}`."""
+    members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+    wanted = [f"{part}_{what}" for part in PARTS for what in ("images", "labels")]
+    missing = [key for key in wanted if key not in members]
+    if missing and missing != ["val_images", "val_labels"]:
+        raise DataError(
+            f"{path} lacks {', '.join(missing)}; it holds {', '.join(members) or 'nothing'}, expected {', '.join(wanted)} "
+            "(only the val pair may be absent)"
+        )
+    sizes = {}
+    for key in wanted:
+        if key in members:
+            sizes[key] = _check_header(path, archive, key, members[key])
+    return sizes
+
+
+def _check_header(path: Path, archive: zipfile.ZipFile, key: str, info: zipfile.ZipInfo) -> int:
+    with archive.open(info) as member:
+        version = np.lib.format.read_magic(member)
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+        if read is None:
+            raise DataError(
+                f"{path}: {key} uses .npy format {version}, expected (1, 0) or (2, 0); save a plain integer array"
+            )
+        shape, _, dtype = read(member)
+        start = member.tell()
+    if dtype.hasobject:
+        raise DataError(
+            f"{path}: {key} is a pickled object array, which is never unpickled; save a plain uint8 or integer array"
+        )
+    claimed, held = math.prod(shape) * dtype.itemsize, info.file_size - start
+    if claimed != held or info.compress_size > os.path.getsize(path):
+        raise DataError(
+            f"{path}: the header of {key} claims {shape} {dtype} ({claimed:,} bytes), the file holds {held:,}; it is damaged"
+            " or forged: save it anew with np.savez_compressed"
+        )
+    if claimed > MAPPED // 4 and claimed > BOMB * info.compress_size:
+        raise DataError(
+            f"{path}: {key} would unpack {info.compress_size:,} bytes into {claimed:,}, as no set of pictures does; refused"
+        )
+    return claimed
+
+
+def _array(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
+    info = archive.getinfo(f"{key}.npy")
+    if info.file_size <= MAPPED:
+        with archive.open(info) as member:
+            return np.lib.format.read_array(member, allow_pickle=False)
+    stat = path.stat()
+    version = fingerprint(str(path.resolve()), stat.st_size, stat.st_mtime_ns)
+    copy = cache_folder("arrays", f"{path.stem}-{version}-{key}.npy")
+    if not copy.exists():
+        with write_atomically(copy) as unpacked, archive.open(info) as member, open(unpacked, "wb") as file:
+            shutil.copyfileobj(member, file, 1 << 20)
+    return np.load(copy, mmap_mode="c", allow_pickle=False)  # "c": writes stay private, which torch asks for
+
+
+def _images(path: Path, part: str, array: np.ndarray) -> Tensor:
+    say = f"{path}: {part}_images "
+    if array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[3] not in (1, 3)):
+        hint = (
+            "move the channels last"
+            if array.ndim == 4 and array.shape[1] in (1, 3)
+            else "3-D volumes are not supported"
+        )
+        raise DataError(say + f"are {array.shape}, expected (N, H, W) or (N, H, W, C) with C 1 or 3; {hint}")
+    if 0 in array.shape:
+        raise DataError(say + f"are {array.shape}: the part is empty; give it at least one image")
+    if array.dtype != np.uint8:
+        raise DataError(say + f"are {array.dtype}, expected uint8; {_mend(array)}")
+    images = torch.from_numpy(array)
+    if images.ndim == 3:
+        return images.unsqueeze(1)
+    images = images.permute(0, 3, 1, 2)
+    return images if isinstance(array, np.memmap) else images.contiguous()
+
+
+def _mend(array: np.ndarray) -> str:
+    """What to do about images that are not uint8."""
+    if array.dtype.kind == "f":
+        part = array[:1000]
+        if not np.isfinite(part).all():
+            return f"they hold {int((~np.isfinite(part)).sum())} NaN or infinite values: replace those, then scale to 0..255"
+        if 0 <= part.min() and part.max() <= 1:
+            return "they run from 0 to 1: save (images * 255).round().astype(np.uint8)"
+        return f"they run from {part.min():g} to {part.max():g}: save ((images - low) / (high - low) * 255).clip(0, 255).astype(np.uint8)"
+    if array.dtype.kind in "iu":
+        return (
+            f"they run from {array.min()} to {array.max()}: choose a window (low, high) of intensities and save "
+            "((images - low) / (high - low) * 255).clip(0, 255).astype(np.uint8), or load the single files from a folder with window="
+        )
+    return "save pictures as np.uint8 from 0 to 255"
+
+
+def _labels(path: Path, part: str, array: np.ndarray) -> Tensor:
+    say = f"{path}: {part}_labels "
+    if array.ndim not in (1, 2) or 0 in array.shape:
+        raise DataError(say + f"are {array.shape}, expected (N,), (N, 1) or (N, K) for multi-label, with N at least 1")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise DataError(say + "hold NaN or infinite values, expected integers; drop or relabel those images")
+    if array.dtype.kind not in "iub" and not (array.dtype.kind == "f" and (array == array.round()).all()):
+        raise DataError(
+            say + f"are {array.dtype}, expected integers from 0; number the classes and pass their names as classes="
+        )
+    if array.ndim == 2 and array.shape[1] > 1:
+        return torch.from_numpy(array.astype(np.float32))
+    return torch.from_numpy(array.reshape(-1).astype(np.int64))
+
+
+def _recorded_classes(stem: str) -> tuple[str, ...] | None:
+    """Class names of the MedMNIST set that a file is named after, if any."""
+    from . import medmnist
+
+    flag = re.sub(r"_(28|64|128|224)$", "", stem)
+    if not flag.endswith("mnist"):
+        return None
+    try:
+        return medmnist.classes(flag) if flag in medmnist.records() else None
+    except MissingExtra:
+        return None
+
+
+def _seen_classes(path: Path, labels: Tensor) -> tuple[str, ...]:
+    if labels.ndim == 2:
+        return tuple(map(str, range(labels.shape[1])))
+    seen = labels.unique().tolist()
+    if len(seen) < 2:
+        raise DataError(
+            f"{path}: train_labels hold the one class {seen[0]}, expected two or more; add another, or pass classes="
+        )
+    if seen != list(range(len(seen))):
+        raise DataError(
+            f"{path}: train_labels are {seen[:12]}{'...' if len(seen) > 12 else ''}, expected 0 to {len(seen) - 1} without gaps; "
+            "renumber them, or pass the names of all classes as classes="
+        )
+    return tuple(map(str, seen))

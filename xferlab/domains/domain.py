@@ -1,0 +1,275 @@
+"""Domain: examples from one place. Splits: its train, validation and test parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from ..errors import ArgumentError, DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Domain:
+    """Examples from one place, on one device.
+
+    inputs   uint8 images `(N, C, H, W)` with C 1 or 3, or int64 token ids `(N, L)` (0 pads)
+    labels   int64 `(N,)`, or float `(N, K)` of zeros and ones for multi-label sets, or None
+    classes  K class names; `labels` index them; may be empty where `labels` is None and nobody knows the classes
+    groups   int64 `(N,)`, patient or slide ids that must not straddle a split, or None
+    name     what plots and tables call it
+    synthetic  True when the examples are rendered, so that everything shown from them can say so
+
+    Raises `DataError` on anything else, naming the value.
+    """
+
+    inputs: Tensor
+    labels: Tensor | None
+    classes: tuple[str, ...]
+    groups: Tensor | None = None
+    name: str = "unnamed"
+    synthetic: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self):
+        say = f"domain {self.name!r}: "
+        if isinstance(self.classes, str):
+            raise DataError(
+                say
+                + f"classes are the text {self.classes!r}, expected a tuple of names such as ({self.classes!r}, ...)"
+            )
+        object.__setattr__(self, "classes", tuple(map(str, self.classes)))
+        if not isinstance(self.inputs, Tensor):
+            raise DataError(
+                say + f"inputs are {type(self.inputs).__name__}, expected a torch tensor; use torch.from_numpy"
+            )
+        kind = (self.inputs.dtype, self.inputs.ndim)
+        if kind not in ((torch.uint8, 4), (torch.int64, 2)):
+            raise DataError(
+                say
+                + f"inputs are {self.inputs.dtype} {tuple(self.inputs.shape)}, expected uint8 images (N, C, H, W) or int64 "
+                "tokens (N, L); scale float images to 0..255 and call .to(torch.uint8)"
+            )
+        if min(self.inputs.shape[1:]) == 0:
+            raise DataError(
+                say
+                + f"inputs are {tuple(self.inputs.shape)}: an example holds nothing; give each at least one pixel or token"
+            )
+        if kind[1] == 4 and self.inputs.shape[1] not in (1, 3):
+            raise DataError(
+                say
+                + f"images have {self.inputs.shape[1]} channels, expected 1 or 3 in (N, C, H, W) order; permute if channels come last"
+            )
+        if len(self.inputs) == 0:
+            raise DataError(say + "it has no examples; give at least one")
+        if kind[1] == 2 and int(self.inputs.min()) < 0:
+            raise DataError(say + f"token ids go down to {int(self.inputs.min())}, expected 0 (padding) or more")
+        if not self.classes and self.labels is not None:
+            raise DataError(say + "it has labels and no class names; give one name a class")
+        if len(set(self.classes)) != len(self.classes):
+            raise DataError(say + f"class names repeat: {self.classes}; make them unique")
+        if self.labels is not None:
+            self._check_labels(say)
+        groups = self.groups
+        if groups is None:
+            return
+        if not isinstance(groups, Tensor) or groups.dtype != torch.int64 or groups.shape != (len(self.inputs),):
+            kind = f"{getattr(groups, 'dtype', type(groups).__name__)} {tuple(getattr(groups, 'shape', ()))}"
+            raise DataError(
+                say + f"groups are {kind}, expected an int64 tensor ({len(self.inputs)},): a number per patient"
+            )
+
+    def _check_labels(self, say: str):
+        labels, n, k = self.labels, len(self.inputs), len(self.classes)
+        if not isinstance(labels, Tensor):
+            raise DataError(say + f"labels are {type(labels).__name__}, expected a torch tensor; use torch.as_tensor")
+        if labels.is_floating_point():
+            if labels.shape != (n, k):
+                raise DataError(
+                    say
+                    + f"float labels are {tuple(labels.shape)}, expected ({n}, {k}) for multi-label, or int64 ({n},)"
+                )
+            if not torch.isfinite(labels).all() or not ((labels == 0) | (labels == 1)).all():
+                raise DataError(
+                    say + "multi-label targets hold values other than 0 and 1 (or NaN); binarise them first"
+                )
+            return
+        if labels.dtype != torch.int64 or labels.shape != (n,):
+            raise DataError(
+                say + f"labels are {labels.dtype} {tuple(labels.shape)}, expected int64 ({n},); use .long().squeeze()"
+            )
+        if k < 2:
+            raise DataError(
+                say
+                + f"it has one class, {self.classes[0]!r}, and nothing to tell it from; give two or more, or labels=None"
+            )
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= k:
+            raise DataError(say + f"labels run from {low} to {high}, expected 0 to {k - 1} for {k} classes")
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __repr__(self) -> str:
+        kind = f"{'x'.join(map(str, self.inputs.shape[1:]))} {'images' if self.is_image else 'tokens'}"
+        marks = "" if self.labels is not None else ", unlabelled"
+        marks += ", synthetic" if self.synthetic else ""
+        return f"Domain({self.name!r}, {len(self)} {kind}, {len(self.classes)} classes{marks})"
+
+    @property
+    def is_image(self) -> bool:
+        return self.inputs.ndim == 4
+
+    @property
+    def multilabel(self) -> bool:
+        return self.labels is not None and self.labels.is_floating_point()
+
+    @property
+    def device(self) -> torch.device:
+        return self.inputs.device
+
+    def __getitem__(self, index: Tensor | slice | list[int] | int) -> Domain:
+        """The examples at `index` (an int64 or bool tensor or array, a list, a slice or one number), as a Domain."""
+        if not isinstance(index, slice):
+            index = torch.as_tensor(index, dtype=torch.int64 if isinstance(index, list) else None, device=self.device)
+            index = index.reshape(1) if index.ndim == 0 else index
+        pick = lambda part: None if part is None else part[index]
+        return replace(self, inputs=self.inputs[index], labels=pick(self.labels), groups=pick(self.groups))
+
+    def unlabeled(self) -> Domain:
+        """The same examples without labels: what training and selection may see of a target."""
+        return replace(self, labels=None)
+
+    def to(self, device: str | torch.device) -> Domain:
+        """The same examples on another device."""
+        move = lambda part: None if part is None else part.to(device)
+        return replace(self, inputs=move(self.inputs), labels=move(self.labels), groups=move(self.groups))
+
+    def align(self, classes: tuple[str, ...]) -> Domain:
+        """The same examples with labels that index `classes`, of which this domain's may be a part.
+
+        Raises `DataError` naming the classes that `classes` lacks.
+        """
+        if self.classes == tuple(classes):
+            return self
+        lacking = [name for name in self.classes if name not in classes]
+        if lacking:
+            raise DataError(
+                f"domain {self.name!r} has classes {lacking} that the source lacks (it has {list(classes)}); drop or rename them"
+            )
+        if self.labels is None:
+            return replace(self, classes=tuple(classes))
+        place = torch.tensor([classes.index(name) for name in self.classes], device=self.device)
+        if self.multilabel:
+            labels = self.labels.new_zeros(len(self), len(classes))
+            labels[:, place] = self.labels
+        else:
+            labels = place[self.labels]
+        return replace(self, labels=labels, classes=tuple(classes))
+
+    def counts(self) -> Tensor:
+        """Examples per class, int64 `(K,)`. Raises `DataError` when there are no labels."""
+        if self.labels is None:
+            raise DataError(f"domain {self.name!r} has no labels to count")
+        if self.multilabel:
+            return self.labels.sum(0).long()
+        return torch.bincount(self.labels, minlength=len(self.classes))
+
+    def take(self, per_class: int | None = None, *, n: int | None = None, seed: int = 0) -> Domain:
+        """A seeded draw: `per_class` examples of each class (all of a rarer class), or `n` at random.
+
+        The draw for a smaller number is a part of the draw for a larger one with the same seed, so a learning curve
+        adds labels and never swaps them. Raises `ArgumentError` for a number below 1, `DataError` without labels.
+        """
+        if (per_class is None) == (n is None):
+            raise ArgumentError("take needs exactly one of per_class= and n=")
+        if (wanted := n if per_class is None else per_class) < 1:
+            raise ArgumentError(f"take got {wanted}, expected 1 or more")
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        if n is not None:
+            return self[order[:n]]
+        if self.labels is None or self.multilabel:
+            raise DataError(f"domain {self.name!r} has no single-label classes to draw from; use take(n=...)")
+        labels = self.labels.cpu()[order]
+        chosen = torch.cat([order[labels == k][:per_class] for k in range(len(self.classes))])
+        return self[chosen.sort().values]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Train, validation and test parts of one place. Raises `DataError` when classes differ or a group is in two parts."""
+
+    train: Domain
+    val: Domain
+    test: Domain
+
+    def __post_init__(self):
+        if not self.train.classes == self.val.classes == self.test.classes:
+            raise DataError(
+                f"splits of {self.train.name!r} disagree on classes: {self.train.classes}, {self.val.classes}, {self.test.classes}"
+            )
+        seen: dict[int, str] = {}
+        for name, part in self.parts().items():
+            for group in [] if part.groups is None else part.groups.unique().tolist():
+                if seen.setdefault(group, name) != name:
+                    raise DataError(
+                        f"group {group} of {self.train.name!r} is in both {seen[group]} and {name}; split by group so that no patient is in two parts"
+                    )
+
+    def parts(self) -> dict[str, Domain]:
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.train.classes
+
+    @property
+    def name(self) -> str:
+        return self.train.name
+
+    def to(self, device: str | torch.device) -> Splits:
+        return Splits(*(part.to(device) for part in self.parts().values()))
+
+
+def split(domain: Domain, fractions: tuple[float, float, float] = (0.7, 0.1, 0.2), seed: int = 0) -> Splits:
+    """Cuts a domain into Splits by seed; whole groups go to one part where there are groups, and each part gets its share
+    of every class (of every group's commonest class).
+
+    Raises `DataError` when there are too few examples or groups for three parts.
+    """
+    return Splits(*(domain[rows] for rows in cut(domain, fractions, seed)))
+
+
+def cut(domain: Domain, fractions: tuple[float, ...], seed: int = 0) -> list[Tensor]:
+    """The rows that go to each of `len(fractions)` parts, as `split` cuts. Raises `DataError` when a part would be empty."""
+    generator = torch.Generator().manual_seed(seed)
+    n, single = len(domain), domain.labels is not None and not domain.multilabel
+    labels = domain.labels.cpu() if single else torch.zeros(n, dtype=torch.int64)
+    units, strata = torch.arange(n), labels
+    if domain.groups is not None:
+        names, units = domain.groups.cpu().unique(return_inverse=True)
+        votes = torch.zeros(len(names), max(len(domain.classes), 1), dtype=torch.int64)
+        strata = votes.index_put_((units, labels), torch.ones_like(labels), accumulate=True).argmax(1)
+    part_of = torch.empty(len(strata), dtype=torch.int64)
+    for stratum in strata.unique():
+        members = (strata == stratum).nonzero().squeeze(1)
+        members = members[torch.randperm(len(members), generator=generator)]
+        part_of[members] = torch.repeat_interleave(torch.arange(len(fractions)), _counts(len(members), fractions))
+    membership = part_of[units]
+    if len(membership.unique()) < len(fractions):
+        what = f"{len(strata)} groups" if domain.groups is not None else f"{n} examples"
+        raise DataError(
+            f"domain {domain.name!r} has {what}, too few for {len(fractions)} parts; add examples or give its own split"
+        )
+    return [(membership == part).nonzero().squeeze(1) for part in range(len(fractions))]
+
+
+def _counts(n: int, fractions: tuple[float, ...]) -> Tensor:
+    """How many of `n` go to each part: rounded shares, but no part is left empty while another has two."""
+    ends = torch.tensor([round(n * share) for share in torch.tensor(fractions, dtype=torch.float64).cumsum(0).tolist()])
+    counts = ends.diff(prepend=torch.zeros(1, dtype=torch.int64))
+    counts[0] += n - counts.sum()
+    while 0 in counts and counts.max() > 1:
+        counts[counts.argmin()] += 1
+        counts[counts.argmax()] -= 1
+    return counts

@@ -1,0 +1,73 @@
+"""Near-duplicates: the same picture in two parts of a split makes the test score too good."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from itertools import combinations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d, normalize
+
+from ..errors import DataError
+from .domain import Splits
+
+ALIKE = 0.998  # correlation of 16x16 thumbnails
+LEVELS = 3.0  # mean absolute difference in grey levels, of 255
+CHECKED = 20_000  # images: `load` looks at sets up to this size; call `near_duplicates` yourself for larger ones
+
+
+def near_duplicates(splits: Splits) -> list[tuple[str, int, str, int]]:
+    """Pictures of one part that are in another: `(part, index, other part, index)`, one pair per picture of the later part.
+
+    A pair is reported when its 16x16 grey thumbnails correlate above 0.998 and its pixels differ by at most 3 grey levels
+    on average: a copy, a recompressed or a slightly brightened copy; not a flipped or cropped one. Blank pictures are never
+    reported. Raises `DataError` for a domain that holds no images.
+    """
+    parts = {name: part for name, part in splits.parts().items()}
+    if not all(part.is_image for part in parts.values()):
+        raise DataError(f"near_duplicates compares images; {splits.name!r} holds tokens")
+    if len({part.inputs.shape[1:] for part in parts.values()}) > 1:
+        raise DataError(f"near_duplicates compares images of one shape; the parts of {splits.name!r} differ")
+    thumbs = {name: _thumbnails(part.inputs) for name, part in parts.items()}
+    found = []
+    for first, second in combinations(parts, 2):
+        for start in range(0, len(thumbs[second]), 256):
+            likeness, best = (thumbs[second][start : start + 256] @ thumbs[first].T).max(1)
+            late = (likeness > ALIKE).nonzero().squeeze(1)
+            early, late = best[late], late + start
+            gap = (parts[first].inputs[early].float() - parts[second].inputs[late].float()).abs().mean((1, 2, 3))
+            near = gap <= LEVELS
+            found += [(first, i, second, j) for i, j in zip(early[near].tolist(), late[near].tolist(), strict=True)]
+    return found
+
+
+def warn_near_duplicates(splits: Splits, files: dict[str, Sequence[object]] | None = None):
+    """One warning that counts the near-duplicates across parts and names the first few, by file where `files` are given."""
+    if sum(map(len, splits.parts().values())) > CHECKED:
+        return
+    pairs = near_duplicates(splits)
+    if not pairs:
+        return
+    show = lambda part, i: str(files[part][i]) if files else f"{part}[{i}]"
+    listed = "; ".join(f"{show(a, i)} and {show(b, j)}" for a, i, b, j in pairs[:5])
+    counts = ", ".join(
+        f"{n} of {b} in {a}"
+        for a, b in combinations(splits.parts(), 2)
+        if (n := sum((a, b) == (p[0], p[2]) for p in pairs))
+    )
+    warnings.warn(
+        f"{splits.name!r}: the same picture is in two parts ({counts}): {listed}{'; ...' if len(pairs) > 5 else ''}. Scores on "
+        "them will be too good: remove one of each, or give groups so that a patient stays in one part",
+        stacklevel=3,
+    )
+
+
+def _thumbnails(images: Tensor) -> Tensor:
+    """Unit vectors `(N, 256)` whose dot product is the correlation of 16x16 grey thumbnails; zeros for blank pictures."""
+    thumbs = torch.cat([adaptive_avg_pool2d(chunk.float().mean(1, keepdim=True), 16) for chunk in images.split(128)])
+    thumbs = thumbs.flatten(1)
+    thumbs = thumbs - thumbs.mean(1, keepdim=True)
+    blank = thumbs.square().mean(1) < 1.0
+    return normalize(thumbs, dim=1).masked_fill(blank.unsqueeze(1), 0.0)

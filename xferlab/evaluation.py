@@ -1,0 +1,180 @@
+"""Scores with intervals and calibration, and the features a model sees."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .domains import Domain
+from .errors import ArgumentError, DataError
+
+METRICS = ("accuracy", "balanced_accuracy", "auc", "ece")
+
+
+@contextlib.contextmanager
+def evaluating(*modules: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; every submodule gets its own mode back afterwards."""
+    modes = {module: module.training for root in modules for module in root.modules()}
+    for root in modules:
+        root.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def predict(model: nn.Module, domain: Domain, batch_size: int = 256) -> Tensor:
+    """Probabilities `(N, K)`, float32 on the CPU: softmax, or sigmoid where the domain is multi-label."""
+    logits = _in_batches(model, model, domain, batch_size)
+    return logits.sigmoid() if domain.multilabel else logits.softmax(dim=1)
+
+
+def _in_batches(model: nn.Module, compute, domain: Domain, batch_size: int) -> Tensor:
+    device = next(model.parameters()).device
+    with evaluating(model):
+        outputs = [compute(part.to(device)).float().cpu() for part in domain.inputs.split(batch_size)]
+    outputs = torch.cat(outputs)
+    if not torch.isfinite(outputs).all():
+        rows = (~torch.isfinite(outputs).all(dim=1)).sum()
+        raise DataError(f"the model gives NaN or infinity on {rows} of {len(domain)} examples of {domain.name!r}; its training diverged")
+    return outputs
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How well probabilities `(N, K)` fit labels `(N,)` or `(N, K)`.
+
+    accuracy           share of right answers
+    balanced_accuracy  mean recall over the classes that are present
+    auc                as MedMNIST's evaluator: one class against the rest, averaged over the classes
+    ece                expected calibration error, 15 equal bins of confidence (Guo et al., 2017, arXiv:1706.04599)
+    n                  examples
+    """
+
+    probabilities: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    groups: np.ndarray | None = None
+    name: str = ""
+
+    @property
+    def n(self) -> int:
+        return len(self.labels)
+
+    @property
+    def predictions(self) -> np.ndarray:
+        return self.probabilities >= 0.5 if self._multilabel else self.probabilities.argmax(1)
+
+    @property
+    def accuracy(self) -> float:
+        return _accuracy(self.probabilities, self.labels)
+
+    @property
+    def balanced_accuracy(self) -> float:
+        return _balanced_accuracy(self.probabilities, self.labels)
+
+    @property
+    def auc(self) -> float:
+        return _auc(self.probabilities, self.labels)
+
+    @property
+    def ece(self) -> float:
+        return _ece(self.probabilities, self.labels)
+
+    @property
+    def confusion(self) -> np.ndarray:
+        """Counts `(K, K)`, true class by row, predicted class by column."""
+        k = len(self.classes)
+        if self._multilabel:
+            raise ArgumentError("a multi-label domain has no single confusion matrix")
+        return np.bincount(self.labels * k + self.predictions, minlength=k * k).reshape(k, k)
+
+    @property
+    def _multilabel(self) -> bool:
+        return self.labels.ndim == 2
+
+    def interval(self, metric: str = "balanced_accuracy", level: float = 0.95, draws: int = 500, seed: int = 0) -> tuple[float, float]:
+        """Percentile bootstrap over examples, or over whole groups where there are groups: the test set's sampling error.
+
+        It does not hold the error of training again with another seed; for that, compare runs.
+        """
+        if metric not in METRICS:
+            raise ArgumentError(f"no metric is called {metric!r}; there are {', '.join(METRICS)}")
+        rng = np.random.default_rng(seed)
+        units = np.arange(self.n) if self.groups is None else np.unique(self.groups, return_inverse=True)[1]
+        members = np.split(np.argsort(units, kind="stable"), np.cumsum(np.bincount(units))[:-1])
+        values = []
+        for _ in range(draws):
+            rows = np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
+            values.append(_METRIC[metric](self.probabilities[rows], self.labels[rows]))
+        tail = (1 - level) / 2 * 100
+        low, high = np.nanpercentile(values, [tail, 100 - tail])
+        return float(low), float(high)
+
+    def __repr__(self) -> str:
+        low, high = self.interval("balanced_accuracy")
+        return (
+            f"{self.name}: balanced accuracy {self.balanced_accuracy:.3f} [{low:.3f}, {high:.3f}], accuracy {self.accuracy:.3f}, "
+            f"AUC {self.auc:.3f}, ECE {self.ece:.3f}, n {self.n}"
+        )
+
+
+def evaluate(model: nn.Module, domain: Domain, batch_size: int = 256) -> Scores:
+    """Scores of a Classifier on a labelled domain, in evaluation mode; classes are matched by name.
+
+    Raises `DataError` when the domain has no labels, or a class the model does not know.
+    """
+    if domain.labels is None:
+        raise DataError(f"domain {domain.name!r} has no labels to score against; pass a labelled domain")
+    domain = domain.align(model.classes)
+    groups = None if domain.groups is None else domain.groups.cpu().numpy()
+    probabilities = predict(model, domain, batch_size).numpy()
+    return Scores(probabilities, domain.labels.cpu().numpy(), model.classes, groups, domain.name)
+
+
+def _accuracy(p: np.ndarray, y: np.ndarray) -> float:
+    return float(((p >= 0.5) == (y == 1)).mean() if y.ndim == 2 else (p.argmax(1) == y).mean())
+
+
+def _balanced_accuracy(p: np.ndarray, y: np.ndarray) -> float:
+    if y.ndim == 2:
+        return float(np.mean([_balanced_accuracy(np.stack([1 - p[:, k], p[:, k]], 1), y[:, k].astype(int)) for k in range(y.shape[1])]))
+    right = p.argmax(1) == y
+    return float(np.mean([right[y == k].mean() for k in np.unique(y)]))
+
+
+def _auc(p: np.ndarray, y: np.ndarray) -> float:
+    """NaN when no class has both members and others."""
+    truth = y if y.ndim == 2 else (y[:, None] == np.arange(p.shape[1])).astype(int)
+    columns = [1] if y.ndim == 1 and p.shape[1] == 2 else range(p.shape[1])
+    values = [_binary_auc(p[:, k], truth[:, k]) for k in columns if 0 < truth[:, k].sum() < len(truth)]
+    return float(np.mean(values)) if values else float("nan")
+
+
+def _binary_auc(score: np.ndarray, truth: np.ndarray) -> float:
+    """The chance that a random member scores above a random other one, ties counting half (Mann-Whitney)."""
+    from scipy.stats import rankdata
+
+    positive = truth == 1
+    n1, n0 = positive.sum(), (~positive).sum()
+    return (rankdata(score)[positive].sum() - n1 * (n1 + 1) / 2) / (n1 * n0)
+
+
+def _ece(p: np.ndarray, y: np.ndarray, bins: int = 15) -> float:
+    if y.ndim == 2:
+        confidence, right = np.maximum(p, 1 - p).ravel(), ((p >= 0.5) == (y == 1)).ravel()
+    else:
+        confidence, right = p.max(1), p.argmax(1) == y
+    which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    gap = np.bincount(which, weights=right - confidence, minlength=bins)
+    return float(np.abs(gap).sum() / len(confidence))
+
+
+_METRIC = {"accuracy": _accuracy, "balanced_accuracy": _balanced_accuracy, "auc": _auc, "ece": _ece}

@@ -1,0 +1,334 @@
+"""Domain adaptation against an adversary that tells source from target, or finds where classifiers disagree.
+
+One backward pass and one optimizer serve both players. Gradient reversal gives the encoder the opposite of what its
+adversary wants; where the two want different losses, the adversary's is taken on detached features and the encoder's
+through the adversary with its parameters detached.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from ..errors import ArgumentError
+from .discrepancy import in_float32
+from .objective import Objective, Step, warm_up
+
+
+class _Reversal(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, strength):
+        ctx.strength = strength
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return -ctx.strength * gradient, None
+
+
+def reverse(x: Tensor, strength: float | Tensor = 1.0) -> Tensor:
+    """Gradient reversal (Ganin et al., 2016, arXiv:1505.07818): x forward, `-strength * gradient` backward."""
+    return _Reversal.apply(x, strength)
+
+
+def discriminator(features: int, hidden: int, outputs: int = 1) -> nn.Sequential:
+    """Features `(B, features)` to logits `(B, outputs)` through two hidden layers. No sigmoid: losses work on logits."""
+    return nn.Sequential(
+        nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, outputs)
+    )
+
+
+def frozen(module: nn.Module, x: Tensor) -> Tensor:
+    """`module(x)` with its parameters detached: gradient reaches x and not the module."""
+    return functional_call(module, {name: p.detach() for name, p in module.named_parameters()}, (x,))
+
+
+def domain_loss(source: Tensor, target: Tensor, source_weights: Tensor | None = None, target_weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy of domain logits, source 1 and target 0: each side's (weighted) mean, then the mean of both.
+
+    source `(Ns,)` or `(Ns, 1)`, target alike, weights `(Ns,)` and `(Nt,)`; sides count alike at any batch sizes.
+    """
+    sides = []
+    for logits, truth, weights in ((source, 1.0, source_weights), (target, 0.0, target_weights)):
+        logits = logits.flatten().float()
+        weights = torch.ones_like(logits) if weights is None else weights.float()
+        wrong = F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, truth), reduction="none")
+        sides.append((weights * wrong).sum() / weights.sum())
+    return (sides[0] + sides[1]) / 2
+
+
+class Adversarial(Objective):
+    """An objective with an adversary, and a watch on whether it is alive.
+
+    strength            how hard the encoder is pushed, at the end of the warm-up of Ganin et al. (see `warm_up`)
+    hidden              the width of the adversary's hidden layers
+    adversary_accuracy  running mean of how often the adversary is right, source and target counting alike. It should
+                        rise above 0.5 and come back: 0.5 from the first step to the last is a dead adversary
+    """
+
+    def __init__(self, weight: float = 1.0, *, strength: float = 1.0, hidden: int = 256):
+        super().__init__(weight)
+        if not strength >= 0 or hidden < 1:
+            raise ArgumentError(
+                f"{type(self).__name__} got strength={strength}, hidden={hidden}; expected 0 or more, and 1 or more"
+            )
+        self.strength, self.hidden = strength, hidden
+        self.register_buffer("adversary_accuracy", torch.tensor(0.5))
+
+    def reverse_features(self, step: Step) -> tuple[Tensor, Tensor]:
+        """Source and target features behind gradient reversal, at the strength of this moment of training."""
+        strength = self.strength * warm_up(step.progress)
+        return reverse(step.source.features, strength), reverse(step.target.features, strength)
+
+    @torch.no_grad()
+    def watch(self, source_right: Tensor, target_right: Tensor) -> None:
+        now = (source_right.float().mean() + target_right.float().mean()) / 2
+        self.adversary_accuracy.lerp_(now, 0.05)
+
+    def log(self) -> dict[str, Tensor]:
+        return {"adversary_accuracy": self.adversary_accuracy.clone()}
+
+    def extra_repr(self) -> str:
+        return f"weight={self.weight}, strength={self.strength}, hidden={self.hidden}"
+
+
+class DANN(Adversarial):
+    """Domain-adversarial training (Ganin et al., 2016, arXiv:1505.07818).
+
+        min_D max_encoder  loss = (mean_s -log D(z_s) + mean_t -log(1 - D(z_t))) / 2
+
+    D gets the loss's gradient, the encoder its reverse, times `strength * warm_up(progress)`. Features `(B, D)`.
+    """
+
+    def setup(self, model, source, target):
+        self.discriminator = discriminator(model.head.in_features, self.hidden)
+
+    def forward(self, step):
+        source, target = map(self.discriminator, self.reverse_features(step))
+        self.watch(source > 0, target <= 0)
+        return domain_loss(source, target)
+
+
+def multilinear_map(z: Tensor, p: Tensor, z_directions: Tensor | None = None, p_directions: Tensor | None = None) -> Tensor:
+    """Outer product of features z `(B, D)` and predictions p `(B, K)`, flattened, `(B, D * K)`.
+
+    With directions `(D, M)` and `(K, M)` its randomised form `(z R_z) * (p R_p) / sqrt(M)`, `(B, M)`, whose inner
+    products estimate the full one's (Long et al., 2018, arXiv:1705.10667, equation 6).
+    """
+    if z_directions is None:
+        return (z[:, :, None] * p[:, None, :]).flatten(1)
+    return (z @ z_directions) * (p @ p_directions) / z_directions.shape[1] ** 0.5
+
+
+def certainty_weights(p: Tensor) -> Tensor:
+    """`1 + exp(-H(p))` for predictions p `(B, K)`, H the entropy: sure examples count up to twice, `(B,)`."""
+    return 1 + torch.exp(torch.special.entr(p.float()).sum(1).neg())
+
+
+class CDAN(Adversarial):
+    """Conditional domain-adversarial training (Long et al., 2018, arXiv:1705.10667): DANN on features and predictions.
+
+        loss = DANN's with D(T(z, p)),  T(z, p) = z p' (see `multilinear_map`),  p = softmax of the logits, held fixed
+
+    entropy     CDAN+E: examples weigh `1 + exp(-H(p))`
+    projection  M of the randomised map, taken when D * K is above 4096; its directions are buffers
+    """
+
+    def __init__(self, weight: float = 1.0, *, entropy: bool = False, strength: float = 1.0, hidden: int = 256, projection: int = 1024):
+        super().__init__(weight, strength=strength, hidden=hidden)
+        if projection < 1:
+            raise ArgumentError(f"CDAN got projection={projection}, expected 1 or more")
+        self.entropy, self.projection = entropy, projection
+        self.register_buffer("z_directions", None)
+        self.register_buffer("p_directions", None)
+
+    def setup(self, model, source, target):
+        d, k = model.head.in_features, model.head.out_features
+        if d * k > 4096:
+            self.z_directions, self.p_directions = torch.randn(d, self.projection), torch.randn(k, self.projection)
+        self.discriminator = discriminator(d * k if d * k <= 4096 else self.projection, self.hidden)
+
+    def forward(self, step):
+        p = [batch.probabilities.detach() for batch in (step.source, step.target)]
+        joint = [
+            multilinear_map(z, q, self.z_directions, self.p_directions)
+            for z, q in zip(self.reverse_features(step), p, strict=True)
+        ]
+        source, target = map(self.discriminator, joint)
+        self.watch(source > 0, target <= 0)
+        return domain_loss(source, target, *(map(certainty_weights, p) if self.entropy else ()))
+
+    def extra_repr(self):
+        return f"{super().extra_repr()}, entropy={self.entropy}, projection={self.projection}"
+
+
+class ADDA(Adversarial):
+    """Adversarial discriminative adaptation (Tzeng et al., 2017, arXiv:1702.05464), for a stage after source training.
+
+        D:        (mean_s -log D(E_0(x_s)) + mean_t -log(1 - D(E(x_t)))) / 2
+        encoder:  strength * warm_up(progress) * mean_t -log D(E(x_t))       (inverted labels, D fixed)
+
+    E_0 is the encoder as it was at `setup`, kept frozen in the objective. Nothing here reaches the head, which the
+    paper keeps as it is.
+    """
+
+    def setup(self, model, source, target):
+        self.source_encoder = copy.deepcopy(model.encoder).requires_grad_(False)
+        self.discriminator = discriminator(model.head.in_features, self.hidden)
+
+    def train(self, mode: bool = True):
+        super().train(mode)
+        if "source_encoder" in self._modules:
+            self.source_encoder.eval()  # its batch norms stay as the source left them
+        return self
+
+    def forward(self, step):
+        with torch.no_grad():
+            z = self.source_encoder(step.source.inputs)
+        source, target = self.discriminator(z), self.discriminator(step.target.features.detach())
+        self.watch(source > 0, target <= 0)
+        fooled = F.softplus(-frozen(self.discriminator, step.target.features).float()).mean()
+        return domain_loss(source, target) + self.strength * warm_up(step.progress) * fooled
+
+
+def margin_disparity(source: Tensor, target: Tensor, source_classes: Tensor, target_classes: Tensor, gamma: float) -> Tensor:
+    """What the adversarial classifier of MDD minimises (Zhang et al., 2019, arXiv:1904.05801, section 5).
+
+        gamma * mean_s -log p'(c_s)  +  mean_t -log(1 - p'(c_t)),   p' = softmax of the adversary's logits
+
+    source `(Ns, K)` and target `(Nt, K)` logits of the adversary; classes `(Ns,)`, `(Nt,)` as the classifier has them.
+    """
+    source, target = source.float(), target.float()
+    others = target.scatter(1, target_classes[:, None], float("-inf"))
+    # -log(1 - p) from the logits of the other classes: finite where p rounds to 1
+    disagree = target.logsumexp(1) - others.logsumexp(1)
+    return gamma * F.cross_entropy(source, source_classes) + disagree.mean()
+
+
+class MDD(Adversarial):
+    """Margin disparity discrepancy (Zhang et al., 2019, arXiv:1904.05801).
+
+        min_f' max_encoder  loss = gamma * mean_s -log p'(f(x_s)) + mean_t -log(1 - p'(f(x_t)))
+
+    A second classifier f' agrees with the classifier f on the source and disagrees on the target (see
+    `margin_disparity`); the encoder leaves it no room to. gamma is exp(margin). adversary_accuracy counts agreement on
+    the source and disagreement on the target.
+    """
+
+    def __init__(self, weight: float = 1.0, *, gamma: float = 4.0, strength: float = 0.1, hidden: int = 256):
+        super().__init__(weight, strength=strength, hidden=hidden)
+        if not gamma >= 1:
+            raise ArgumentError(f"MDD got gamma={gamma}, expected 1 or more, which is exp(margin)")
+        self.gamma = gamma
+
+    def setup(self, model, source, target):
+        self.adversary = discriminator(model.head.in_features, self.hidden, model.head.out_features)
+
+    def forward(self, step):
+        source, target = map(self.adversary, self.reverse_features(step))
+        c_s, c_t = step.source.logits.argmax(1), step.target.logits.argmax(1)
+        self.watch(source.argmax(1) == c_s, target.argmax(1) != c_t)
+        return margin_disparity(source, target, c_s, c_t, self.gamma)
+
+    def extra_repr(self):
+        return f"{super().extra_repr()}, gamma={self.gamma}"
+
+
+class MCD(Adversarial):
+    """Maximum classifier discrepancy (Saito et al., 2018, arXiv:1712.02560); add it to CrossEntropy, which trains F_1.
+
+        loss = CE(F_2(z_s), y_s) - d,   d = mean_{t,k} |p_1(k | z_t) - p_2(k | z_t)|
+
+    F_1 is the model's head, F_2 the objective's own. Both heads raise d; the encoder, through gradient reversal, lowers
+    it: the paper's steps B and C in one. adversary_accuracy counts where F_2 agrees with F_1 on the source and
+    disagrees on the target.
+    """
+
+    needs = frozenset({"source", "target", "source_labels"})
+
+    def setup(self, model, source, target):
+        self.second = discriminator(model.head.in_features, self.hidden, model.head.out_features)
+
+    def forward(self, step):
+        z = reverse(step.target.features, self.strength * warm_up(step.progress))
+        first, second, source = step.model.head(z), self.second(z), self.second(step.source.features)
+        self.watch(source.argmax(1) == step.source.logits.argmax(1), second.argmax(1) != first.argmax(1))
+        discrepancy = (first.float().softmax(1) - second.float().softmax(1)).abs().mean()
+        return F.cross_entropy(source.float(), step.source.labels) - discrepancy
+
+
+def gradient_penalty(critic: nn.Module, zs: Tensor, zt: Tensor) -> Tensor:
+    """`mean (|grad critic(z)| - 1)^2` at points drawn between pairs of zs and zt, and at zs and zt themselves.
+
+    zs `(Ns, D)` and zt `(Nt, D)` are detached; the first min(Ns, Nt) of each make the pairs. Gradient reaches the critic.
+    """
+    zs, zt = zs.detach().float(), zt.detach().float()
+    n = min(len(zs), len(zt))
+    between = torch.lerp(zs[:n], zt[:n], torch.rand(n, 1, device=zs.device))
+    points = torch.cat([between, zs, zt]).requires_grad_()
+    with torch.autocast(points.device.type, enabled=False):
+        (slope,) = torch.autograd.grad(critic(points).sum(), points, create_graph=True)
+    return (slope.norm(dim=1) - 1).square().mean()
+
+
+class WDGRL(Adversarial):
+    """Wasserstein-guided representation learning (Shen et al., 2018, arXiv:1707.01217).
+
+        loss = -(mean_s c(z_s) - mean_t c(z_t)) + penalty * mean (|grad c| - 1)^2
+
+    The critic c minimises it, so that the difference of means nears the Wasserstein distance; the encoder lowers that
+    distance through gradient reversal, and the penalty (see `gradient_penalty`) does not reach it. adversary_accuracy
+    takes the middle between the critic's two means as the boundary.
+    """
+
+    def __init__(self, weight: float = 1.0, *, penalty: float = 10.0, strength: float = 1.0, hidden: int = 256):
+        super().__init__(weight, strength=strength, hidden=hidden)
+        if not penalty >= 0:
+            raise ArgumentError(f"WDGRL got penalty={penalty}, expected 0 or more")
+        self.penalty = penalty
+
+    def setup(self, model, source, target):
+        self.critic = discriminator(model.head.in_features, self.hidden)
+
+    def forward(self, step):
+        source, target = (self.critic(z).float() for z in self.reverse_features(step))
+        middle = (source.mean() + target.mean()) / 2
+        self.watch(source > middle, target <= middle)
+        slope = gradient_penalty(self.critic, step.source.features, step.target.features)
+        return target.mean() - source.mean() + self.penalty * slope
+
+    def extra_repr(self):
+        return f"{super().extra_repr()}, penalty={self.penalty}"
+
+
+@in_float32
+def spectral_penalty(z: Tensor, k: int = 1) -> Tensor:
+    """Sum of the `k` largest squared singular values of z `(B, D)`, as eigenvalues of its smaller Gram matrix."""
+    gram = z @ z.T if z.shape[0] <= z.shape[1] else z.T @ z
+    return torch.linalg.eigvalsh(gram)[-k:].sum()
+
+
+class BSP(Objective):
+    """Batch spectral penalisation (Chen et al., 2019, ICML, PMLR 97): keeps a few directions from ruling the features.
+
+        loss = sum_{i <= k} sigma_i(Z_s)^2 + sigma_i(Z_t)^2
+
+    Z_s `(Ns, D)`, Z_t `(Nt, D)`; sigma_1 >= sigma_2 ... the singular values. It adapts nothing by itself: add it to DANN
+    or CDAN.
+    """
+
+    def __init__(self, weight: float = 1e-4, *, k: int = 1):
+        super().__init__(weight)
+        if k < 1:
+            raise ArgumentError(f"BSP got k={k}, expected 1 or more singular values")
+        self.k = k
+
+    def forward(self, step):
+        return spectral_penalty(step.source.features, self.k) + spectral_penalty(step.target.features, self.k)
+
+    def extra_repr(self):
+        return f"weight={self.weight}, k={self.k}"

@@ -1,0 +1,103 @@
+"""What an objective is given (Step) and what it must be (Objective)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..domains import Domain
+from ..errors import ArgumentError
+
+
+@dataclass
+class Batch:
+    """One side of a step: inputs, labels `(B,)` or `(B, K)` or None, features `(B, D)`, logits `(B, K)`."""
+
+    inputs: Tensor
+    labels: Tensor | None
+    features: Tensor
+    logits: Tensor
+
+    @property
+    def probabilities(self) -> Tensor:
+        return self.logits.softmax(dim=1)
+
+
+class Step:
+    """What one training step has already computed, shared by every objective.
+
+    source, target  Batch or None
+    progress        0 at the first step, 1 at the last
+    model           the Classifier being trained
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        source: Batch | None,
+        target: Batch | None,
+        progress: float,
+        views: Callable[[str, str], Batch] | None = None,
+        activations: dict[str, Tensor] | None = None,
+    ):
+        self.model, self.source, self.target, self.progress = model, source, target, progress
+        self._make_view, self._views, self._activations = views, {}, activations or {}
+
+    def view(self, name: str, side: str = "target") -> Batch:
+        """Another augmented view ("weak" or "strong") of a side's inputs, computed on first use, then shared."""
+        if (name, side) not in self._views:
+            if self._make_view is None:
+                raise ArgumentError(f"this step has no views, so {name!r} of the {side} cannot be made")
+            self._views[name, side] = self._make_view(name, side)
+        return self._views[name, side]
+
+    def taps(self, block: str) -> tuple[Tensor | None, Tensor | None]:
+        """Activations of an encoder block for (source, target); the objective must list it in its `taps`."""
+        if block not in self._activations:
+            raise ArgumentError(f"block {block!r} was not recorded; recorded are {sorted(self._activations)}: list it in the objective's `taps`")
+        recorded = self._activations[block]
+        n = len(self.source.inputs) if self.source else 0
+        return (recorded[:n] if self.source else None), (recorded[n:] if self.target else None)
+
+
+class Objective(nn.Module):
+    """One term of the loss. `fit` adds up `weight * forward(step)` over its objectives.
+
+    needs   what the step must hold: any of "source", "target", "source_labels", "target_labels"
+    taps    names of encoder blocks whose activations `step.taps` should give
+    Parts made in `setup` (a discriminator, a teacher, a memory) are registered on the module, so that they train,
+    move and resume with the run.
+    """
+
+    needs: frozenset[str] = frozenset({"source", "target"})
+    taps: tuple[str, ...] = ()
+
+    def __init__(self, weight: float = 1.0):
+        super().__init__()
+        if not weight >= 0:
+            raise ArgumentError(f"{type(self).__name__} got weight {weight}, expected 0 or more")
+        self.weight = weight
+
+    def setup(self, model: nn.Module, source: Domain | None, target: Domain | None) -> None:
+        """Makes the objective's own parts. Runs once, before the optimizer is built."""
+
+    def forward(self, step: Step) -> Tensor:
+        raise NotImplementedError
+
+    def after_step(self, step: Step) -> None:
+        """Runs after the optimizer's update, without gradients: for teachers and memories."""
+
+    def log(self) -> dict[str, Tensor]:
+        """Further scalars worth a curve, kept as tensors: an adversary's accuracy, a share of pseudo-labels kept."""
+        return {}
+
+    def extra_repr(self) -> str:
+        return f"weight={self.weight}"
+
+
+def warm_up(progress: float, gamma: float = 10.0) -> float:
+    """2 / (1 + exp(-gamma p)) - 1: from 0 to 1, the adaptation schedule of Ganin et al. (2016, arXiv:1505.07818)."""
+    return 2.0 / (1.0 + float(torch.exp(torch.tensor(-gamma * progress)))) - 1.0

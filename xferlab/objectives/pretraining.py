@@ -1,0 +1,184 @@
+"""Learning features without labels: contrast, rotation, masked pixels. Each has its own head and leaves the model's alone."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..domains import Domain
+from ..errors import ArgumentError
+from .objective import Objective
+from .regularization import one_side, recording
+
+
+def nt_xent(za: Tensor, zb: Tensor, temperature: float = 0.5) -> Tensor:
+    """Normalised temperature-scaled cross-entropy of two views `(B, D)` each, row i of one matching row i of the other.
+
+    Over all 2B vectors, `mean_i -log exp(s_ij / T) / sum_{k != i} exp(s_ik / T)` with s the cosine similarity and j the
+    other view of i. Chen et al., 2020, arXiv:2002.05709, equation 1.
+    """
+    with torch.autocast(za.device.type, enabled=False):
+        z = F.normalize(torch.cat([za, zb]), dim=1)
+        similarity = (z @ z.T / temperature).fill_diagonal_(float("-inf"))
+        other = torch.arange(len(z), device=z.device).roll(len(za))
+        return F.cross_entropy(similarity, other)
+
+
+class SimCLR(Objective):
+    """Two views of an image lie near each other and far from all other images, see `nt_xent`.
+
+    Chen et al., 2020, arXiv:2002.05709. The views are the step's own inputs and `step.view(view, on)`, so give `fit` a
+    strong augmentation: then both views are strong, as in the paper. They pass a projection head of the objective's own
+    (D to D to `dim`), which is dropped afterwards. Needs no labels.
+    """
+
+    def __init__(
+        self, weight: float = 1.0, *, temperature: float = 0.5, dim: int = 128, view: str = "strong", on: str = "source"
+    ):
+        super().__init__(weight)
+        if not temperature > 0:
+            raise ArgumentError(f"SimCLR got temperature {temperature}, expected more than 0")
+        self.temperature, self.dim, self.view, self.on = temperature, dim, view, on
+        self.needs = one_side(self, on)
+
+    def setup(self, model, source, target):
+        d = model.encoder.dim
+        self.projection = nn.Sequential(nn.Linear(d, d), nn.ReLU(), nn.Linear(d, self.dim))
+
+    def forward(self, step):
+        views = getattr(step, self.on), step.view(self.view, self.on)
+        za, zb = (self.projection(batch.features).float() for batch in views)
+        return nt_xent(za, zb, self.temperature)
+
+
+def rotate(images: Tensor, copies: int = 4) -> tuple[Tensor, Tensor]:
+    """Square images `(B, C, H, H)` turned by quarters anticlockwise: `(copies * B, C, H, H)` and the turns, int64.
+
+    Copy c of image i is turned `(i + c) mod 4` times: with 4 copies every image is seen in every rotation, with 1 a
+    batch still holds the rotations in equal numbers.
+    """
+    turned, turns = [], []
+    for c in range(copies):
+        out, index = torch.empty_like(images), torch.arange(len(images), device=images.device)
+        for first in range(4):
+            out[first::4] = torch.rot90(images[first::4], (first + c) % 4, dims=(2, 3))
+        turned.append(out)
+        turns.append((index + c) % 4)
+    return torch.cat(turned), torch.cat(turns)
+
+
+class RotationPrediction(Objective):
+    """Which quarter turn was this image given? Cross-entropy of an own 4-way linear head on the features.
+
+    Gidaris et al., 2018, arXiv:1803.07728, equation 3. Rotates the step's inputs and makes its own forward pass over
+    `copies` rotations of each: 4 is the paper's, 1 costs a quarter. Needs no labels, but images with an up side: cells
+    under a microscope have none. Logs the accuracy, 0.25 by chance.
+    """
+
+    def __init__(self, weight: float = 1.0, *, copies: int = 4, on: str = "source"):
+        super().__init__(weight)
+        if copies not in (1, 2, 3, 4):
+            raise ArgumentError(f"RotationPrediction got copies {copies}, expected 1 to 4")
+        self.copies, self.on = copies, on
+        self.needs = one_side(self, on)
+        self._log: dict[str, Tensor] = {}
+
+    def setup(self, model, source, target):
+        images = _images(self, source if self.on == "source" else target)
+        if images.shape[2] != images.shape[3]:
+            raise ArgumentError(
+                f"RotationPrediction got images of {images.shape[2]}x{images.shape[3]}, expected square ones"
+            )
+        self.head = nn.Linear(model.encoder.dim, 4)
+
+    def forward(self, step):
+        rotated, turns = rotate(getattr(step, self.on).inputs, self.copies)
+        logits = self.head(step.model.features(rotated)).float()
+        self._log = {"accuracy": (logits.detach().argmax(dim=1) == turns).float().mean()}
+        return F.cross_entropy(logits, turns)
+
+    def log(self):
+        return self._log
+
+
+def patch_mask(images: Tensor, patch: int, ratio: float) -> Tensor:
+    """1 on hidden pixels, `(B, 1, H, W)`: in each image `round(ratio * n)` of its n square patches, drawn at random."""
+    b, _, h, w = images.shape
+    rows, columns = -(-h // patch), -(-w // patch)
+    rank = torch.rand(b, rows * columns, device=images.device).argsort(dim=1).argsort(dim=1)
+    hidden = (rank < round(ratio * rows * columns)).to(images.dtype).view(b, 1, rows, columns)
+    return hidden.repeat_interleave(patch, dim=2).repeat_interleave(patch, dim=3)[:, :, :h, :w]
+
+
+class MaskedAutoencoder(Objective):
+    """Hides patches of the encoder's input and reconstructs their pixels, `sum m (x' - x)^2 / sum m`, m the mask.
+
+    The idea of He et al., 2022, arXiv:2111.06377, in a small convolutional form: a convolution cannot skip hidden
+    patches, so they are set to 0 (the mean, once normalised), and a decoder of two convolutions reads the map of `block`
+    (by default the last one with a map of 4x4 or more), to which the final features are added at every place, so that
+    the layers after it learn too. Pixels are the normalised ones that the encoder sees. Needs images and no labels.
+    """
+
+    def __init__(
+        self,
+        weight: float = 1.0,
+        *,
+        ratio: float = 0.6,
+        patch: int = 8,
+        block: str | None = None,
+        width: int = 128,
+        on: str = "source",
+    ):
+        super().__init__(weight)
+        if not 0 < ratio < 1 or patch < 1:
+            raise ArgumentError(
+                f"MaskedAutoencoder got ratio {ratio} and patch {patch}, expected 0 < ratio < 1 and patch 1 or more"
+            )
+        self.ratio, self.patch, self.block, self.width, self.on = ratio, patch, block, width, on
+        self.needs = one_side(self, on)
+
+    def setup(self, model, source, target):
+        images = _images(self, source if self.on == "source" else target)[:2]
+        encoder = model.encoder
+        x = encoder.prepare(images.to(model.head.weight.device))
+        modes = {module: module.training for module in encoder.modules()}
+        with torch.no_grad(), recording(encoder, [block.name for block in encoder.blocks]) as seen:
+            encoder.eval().body(x)
+        for module, mode in modes.items():
+            module.training = mode
+        maps = {name: out.shape[1:] for name, out in seen.items() if out.ndim == 4}
+        fine = [name for name, shape in maps.items() if min(shape[1:]) >= 4] or list(maps)
+        self.map = self.block or (fine[-1] if fine else None)
+        if self.map not in maps:
+            raise ArgumentError(
+                f"MaskedAutoencoder needs a block that puts out a map (B, C, h, w), got {self.map!r} of {list(maps)}"
+            )
+        c, h, w = maps[self.map]
+        scale = max(-(-x.shape[2] // h), -(-x.shape[3] // w))
+        self.from_map, self.from_features = nn.Conv2d(c, self.width, 1), nn.Linear(encoder.dim, self.width)
+        to_pixels = nn.Conv2d(self.width, x.shape[1] * scale**2, 3, padding=1)
+        self.decoder = nn.Sequential(nn.ReLU(), to_pixels, nn.PixelShuffle(scale))
+
+    def forward(self, step):
+        encoder = step.model.encoder
+        x = encoder.prepare(getattr(step, self.on).inputs)
+        mask = patch_mask(x, self.patch, self.ratio)
+        with recording(encoder, [self.map]) as seen:
+            features = encoder.body(x * (1 - mask))
+        hidden = self.from_map(seen[self.map]) + self.from_features(features)[:, :, None, None]
+        pixels = self.decoder(hidden).float()
+        if pixels.shape != x.shape:
+            pixels = F.interpolate(pixels, x.shape[2:], mode="bilinear", align_corners=False)
+        return masked_error(pixels, x, mask)
+
+
+def masked_error(pixels: Tensor, images: Tensor, mask: Tensor) -> Tensor:
+    """Mean squared error over the hidden pixels alone: `(B, C, H, W)` twice and a mask `(B, 1, H, W)`."""
+    return ((pixels - images).square() * mask).sum() / (mask.sum() * images.shape[1])
+
+
+def _images(objective: Objective, domain: Domain) -> Tensor:
+    if not domain.is_image:
+        raise ArgumentError(f"{type(objective).__name__} works on images, but domain {domain.name!r} holds token ids")
+    return domain.inputs

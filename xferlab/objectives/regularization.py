@@ -1,0 +1,292 @@
+"""Keeping what was learned before: penalties that hold weights, features or outputs near the starting model's."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Collection, Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..domains import Domain
+from ..errors import ArgumentError
+from ..weights import average_into, frozen_copy, refresh_batch_norm
+from .objective import Objective
+
+
+class L2SP(Objective):
+    """Distance of the encoder's weights from where they started, `1/2 ||w - w0||^2 + head/2 ||v||^2`.
+
+    Li et al., 2018, arXiv:1802.01483, equation 3: `weight` is the paper's alpha, `head` its beta / alpha for the new
+    head's weights v. Frozen weights do not count. Set `fit`'s `weight_decay` to 0 beside it, or that pulls to zero.
+    """
+
+    needs = frozenset()
+
+    def __init__(self, weight: float = 0.01, *, head: float = 0.0):
+        super().__init__(weight)
+        self.head = head
+
+    def setup(self, model, source, target):
+        self.start = frozen_copy(model.encoder)
+
+    def forward(self, step):
+        pairs = zip(step.model.encoder.parameters(), self.start.parameters(), strict=True)
+        squares = [(now - then).square().sum() for now, then in pairs if now.requires_grad]
+        if self.head:
+            squares += [self.head * p.square().sum() for p in step.model.head.parameters()]
+        return 0.5 * sum(squares, start=step.model.head.weight.new_zeros(()))
+
+
+class DELTA(Objective):
+    """Distance of inner activations from a frozen copy's, `sum_j 1/2 mean (f_j(x; w) - f_j(x; w0))^2`.
+
+    Li et al., 2019, arXiv:1901.09229, equation 3, every channel with the same attention (the mean over channels); the
+    paper's channel weights need a classifier trained on the frozen features first and are left out. `blocks` names the
+    encoder blocks j to hold, the last `last` of them if None. The copy runs in eval mode: with batch norm the distance
+    is not quite zero at the start.
+    """
+
+    needs = frozenset({"source"})
+
+    def __init__(self, weight: float = 1.0, *, blocks: Sequence[str] | None = None, last: int = 3):
+        super().__init__(weight)
+        self.taps, self.last = tuple(blocks or ()), last
+
+    def setup(self, model, source, target):
+        names = [block.name for block in model.encoder.blocks]
+        self.taps = self.taps or tuple(names[-self.last :])
+        if unknown := set(self.taps) - set(names):
+            raise ArgumentError(
+                f"DELTA got blocks {sorted(unknown)}, which the encoder lacks; it has {', '.join(names)}"
+            )
+        self.start = frozen_copy(model.encoder)
+
+    def forward(self, step):
+        with torch.no_grad(), recording(self.start, self.taps) as then:
+            self.start.eval()(step.source.inputs)
+        now = {name: step.taps(name)[0] for name in self.taps}
+        return sum(0.5 * F.mse_loss(now[name].float(), then[name].float()) for name in self.taps)
+
+
+@contextlib.contextmanager
+def recording(encoder: nn.Module, names: Collection[str]) -> Iterator[dict[str, Tensor]]:
+    """Inside it, a forward pass of `encoder` leaves what the named blocks put out in the dict, in the order they run."""
+    seen: dict[str, Tensor] = {}
+    hooks = [
+        block.modules[-1].register_forward_hook(lambda _m, _a, out, name=block.name: seen.__setitem__(name, out))
+        for block in encoder.blocks
+        if block.name in names
+    ]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def smallest_singular_values(features: Tensor, k: int) -> Tensor:
+    """Sum of the squares of the k smallest of the min(B, D) singular values of features `(B, D)`.
+
+    They are the smallest eigenvalues of the smaller Gram matrix, which costs a quarter of an SVD at 64x1280.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        gram = features @ features.T if features.shape[0] < features.shape[1] else features.T @ features
+        return torch.linalg.eigvalsh(gram)[:k].sum()
+
+
+class BSS(Objective):
+    """Batch spectral shrinkage, `sum_{i=1}^k s_{-i}^2`: the k smallest singular values of the batch's features shrink.
+
+    Chen et al., 2019 (NeurIPS 32, "Catastrophic forgetting meets negative transfer"): directions of little energy are
+    the ones that do not transfer. `weight` 0.001 and k = 1 are the paper's.
+    """
+
+    needs = frozenset({"source"})
+
+    def __init__(self, weight: float = 1e-3, *, k: int = 1):
+        super().__init__(weight)
+        if k < 1:
+            raise ArgumentError(f"BSS got k {k}, expected 1 or more")
+        self.k = k
+
+    def forward(self, step):
+        return smallest_singular_values(step.source.features.float(), self.k)
+
+
+class CoTuning(Objective):
+    """Fine-tuning the old head too, on what it should say of each new class: `-1/B sum_i sum_s p(s | y_i) log q_is`.
+
+    You et al., 2020 (NeurIPS 33). `q = softmax(old head(features))`; `relation[y, s] = p(s | y)`, `(K, S)`, is learned
+    once: the mean prediction of the starting encoder and its old head over the source examples of class y (the paper's
+    direct form; its reverse form through a logistic regression is left out). A class without examples gets the mean
+    over all. Takes soft labels too. Raises `ArgumentError` when the encoder has no `source_head` or labels are multi-label.
+    """
+
+    needs = frozenset({"source", "source_labels"})
+
+    def setup(self, model, source, target):
+        old_head = _source_head(model, type(self).__name__)
+        if source.multilabel:
+            raise ArgumentError(
+                f"CoTuning relates single labels to source classes, but domain {source.name!r} is multi-label"
+            )
+        self.head = copy.deepcopy(old_head).requires_grad_(True)
+        start, device = frozen_copy(model.encoder), old_head.weight.device
+        with torch.no_grad():
+            parts = [old_head(start(x.to(device))).softmax(dim=1) for x in source.inputs.split(256)]
+        relation = class_means(torch.cat(parts), source.labels.to(device), len(model.classes))
+        self.register_buffer("relation", relation)
+
+    def forward(self, step):
+        labels = step.source.labels
+        wanted = labels.to(self.relation.dtype) @ self.relation if labels.is_floating_point() else self.relation[labels]
+        return F.cross_entropy(self.head(step.source.features).float(), wanted)
+
+
+def class_means(probabilities: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Mean of probabilities `(N, S)` over each class, `(K, S)`; over everything for a class without examples."""
+    member = F.one_hot(labels, classes).to(probabilities.dtype)
+    counts = member.sum(dim=0).unsqueeze(1)
+    return torch.where(counts > 0, member.T @ probabilities / counts.clamp(min=1), probabilities.mean(dim=0))
+
+
+def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """`T^2 KL(softmax(teacher / T) || softmax(student / T))`, mean over the batch, of logits `(B, K)`.
+
+    Hinton et al., 2015, arXiv:1503.02531; T^2 keeps the gradient's size as T changes.
+    """
+    p, q = (teacher / temperature).log_softmax(dim=1), (student / temperature).log_softmax(dim=1)
+    return temperature**2 * F.kl_div(q, p, reduction="batchmean", log_target=True)
+
+
+class Distillation(Objective):
+    """Outputs stay near a teacher's on `on`'s inputs, see `distillation`.
+
+    Hinton et al., 2015, arXiv:1503.02531. `teacher` is a Classifier over the same classes; None is a frozen copy of the
+    model as it starts, which makes sense once its head is trained. To hold what an encoder knew before it had this
+    head, see LwF.
+    """
+
+    def __init__(
+        self, weight: float = 1.0, *, temperature: float = 2.0, teacher: nn.Module | None = None, on: str = "source"
+    ):
+        super().__init__(weight)
+        self.temperature, self.on = _positive(self, temperature), on
+        self.needs = one_side(self, on)
+        self.own, self.teacher = teacher is None, None if teacher is None else frozen_copy(teacher)
+
+    def setup(self, model, source, target):
+        if self.own:
+            self.teacher = frozen_copy(model)
+        elif self.teacher.classes != model.classes:
+            raise ArgumentError(
+                f"the teacher knows classes {self.teacher.classes}, the model {model.classes}; they must be the same"
+            )
+
+    def forward(self, step):
+        batch = getattr(step, self.on)
+        with torch.no_grad():
+            teacher = self.teacher.eval()(batch.inputs)
+        return distillation(batch.logits.float(), teacher.float(), self.temperature)
+
+
+class LwF(Objective):
+    """Learning without forgetting: the old head, on the moving features, keeps saying what it said at the start.
+
+    Li and Hoiem, 2016, arXiv:1606.09282, equation 2: `distillation` at T = 2 between the encoder's `source_head` (a copy
+    that trains along) and the same head on a frozen copy of the encoder. Raises `ArgumentError` without a `source_head`.
+    """
+
+    def __init__(self, weight: float = 1.0, *, temperature: float = 2.0, on: str = "source"):
+        super().__init__(weight)
+        self.temperature, self.on = _positive(self, temperature), on
+        self.needs = one_side(self, on)
+
+    def setup(self, model, source, target):
+        old_head = _source_head(model, type(self).__name__)
+        self.head = copy.deepcopy(old_head).requires_grad_(True)
+        self.start = nn.Sequential(frozen_copy(model.encoder), frozen_copy(old_head))
+
+    def forward(self, step):
+        batch = getattr(step, self.on)
+        with torch.no_grad():
+            then = self.start.eval()(batch.inputs)
+        return distillation(self.head(batch.features).float(), then.float(), self.temperature)
+
+
+class EMA(Objective):
+    """An average of the weights over training, which `finish(model)` puts in their place. Adds nothing to the loss.
+
+    After update n the average becomes `a average + (1 - a) w` with `a = min(decay, 1 - 1/n)` (Polyak and Juditsky, 1992;
+    with this warm-up in Tarvainen and Valpola, 2017, arXiv:1703.01780). `decay=None` is `a = 1 - 1/n`, the plain mean.
+    Updates before progress `start` do not count. Batch-norm statistics are averaged with the weights; give `finish` a
+    domain to measure them anew, as a mean over few distant weights needs.
+    """
+
+    needs = frozenset()
+
+    def __init__(self, decay: float | None = 0.99, *, start: float = 0.0):
+        super().__init__(weight=0.0)
+        if decay is not None and not 0 <= decay < 1:
+            raise ArgumentError(
+                f"{type(self).__name__} got decay {decay}, expected 0 up to, but not including, 1, or None"
+            )
+        if not 0 <= start <= 1:
+            raise ArgumentError(f"{type(self).__name__} got start {start}, expected a progress, 0 to 1")
+        self.decay, self.start = decay, start
+
+    def setup(self, model, source, target):
+        self.average = frozen_copy(model)
+        self.register_buffer("updates", torch.zeros((), device=model.head.weight.device))
+
+    def forward(self, step):
+        return step.model.head.weight.new_zeros(())
+
+    def after_step(self, step):
+        if step.progress >= self.start:
+            self.updates += 1
+            rate = 1 / self.updates
+            average_into(self.average, step.model, rate if self.decay is None else rate.clamp(min=1 - self.decay))
+
+    def finish(self, model: nn.Module, domain: Domain | None = None) -> nn.Module:
+        """Copies the average into `model` and returns it; with a domain, batch-norm statistics are measured on it."""
+        model.load_state_dict(self.average.state_dict())
+        if domain is not None:
+            refresh_batch_norm(model, domain)
+        return model
+
+
+class SWA(EMA):
+    """Stochastic weight averaging: the plain mean of the weights from progress `start` on.
+
+    Izmailov et al., 2018, arXiv:1803.05407. Give `finish` the training domain, so that batch-norm statistics are those
+    of the averaged weights.
+    """
+
+    def __init__(self, *, start: float = 0.75):
+        super().__init__(decay=None, start=start)
+
+
+def _source_head(model: nn.Module, name: str) -> nn.Linear:
+    if model.encoder.source_head is None:
+        raise ArgumentError(
+            f"{name} needs the head the encoder was pretrained with, and this encoder has none (source_head is None); "
+            "use a pretrained one, such as xl.encoder('efficientnet_lite0')"
+        )
+    return model.encoder.source_head
+
+
+def _positive(objective: Objective, temperature: float) -> float:
+    if not temperature > 0:
+        raise ArgumentError(f"{type(objective).__name__} got temperature {temperature}, expected more than 0")
+    return temperature
+
+
+def one_side(objective: Objective, on: str) -> frozenset[str]:
+    """What an objective on the source or on the target needs."""
+    if on not in ("source", "target"):
+        raise ArgumentError(f"{type(objective).__name__} got on={on!r}, expected 'source' or 'target'")
+    return frozenset({on})

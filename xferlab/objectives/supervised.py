@@ -1,0 +1,52 @@
+"""Learning from labels."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from ..errors import ArgumentError
+from .objective import Objective
+
+
+class CrossEntropy(Objective):
+    """Cross-entropy on labels, `-sum_k w_k q_k log p_k`; sigmoid cross-entropy where the domain is multi-label.
+
+    balanced         weighs class k by `N / (K n_k)`, so that rare classes count as much as common ones
+    label_smoothing  q = (1 - s) one_hot + s / K  (Szegedy et al., 2016, arXiv:1512.00567)
+    on               "source", or "target" for the few labelled target examples of a `target_labels=True` run
+
+    Soft labels `(B, K)` from MixUp or CutMix are taken as they come.
+    """
+
+    def __init__(self, weight: float = 1.0, *, balanced: bool = False, label_smoothing: float = 0.0, on: str = "source"):
+        super().__init__(weight)
+        if not 0 <= label_smoothing < 1:
+            raise ArgumentError(f"label_smoothing is {label_smoothing}, expected 0 up to, but not including, 1")
+        if on not in ("source", "target"):
+            raise ArgumentError(f"on is {on!r}, expected 'source' or 'target'")
+        self.balanced, self.label_smoothing, self.on, self.multilabel = balanced, label_smoothing, on, False
+        self.needs = frozenset({on, f"{on}_labels"})
+        self.register_buffer("class_weight", None)
+
+    def setup(self, model, source, target):
+        domain = source if self.on == "source" else target
+        self.multilabel = domain.multilabel
+        if self.balanced:
+            counts = domain.counts().float()
+            present = counts > 0
+            # an absent class gets weight 0, so that the others' mean stays 1
+            weight = torch.where(present, counts.sum() / (present.sum() * counts.clamp(min=1)), 0.0)
+            if self.multilabel:
+                weight = (len(domain) - counts) / counts.clamp(min=1)
+            self.class_weight = weight.to(next(model.parameters()).device)
+
+    def forward(self, step):
+        batch = step.source if self.on == "source" else step.target
+        if self.multilabel:
+            targets = batch.labels * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
+            return F.binary_cross_entropy_with_logits(batch.logits, targets, pos_weight=self.class_weight)
+        return F.cross_entropy(batch.logits, batch.labels, self.class_weight, label_smoothing=self.label_smoothing)
+
+    def extra_repr(self):
+        return f"weight={self.weight}, balanced={self.balanced}, label_smoothing={self.label_smoothing}, on={self.on!r}"

@@ -1,0 +1,189 @@
+"""Pictures: each function returns a matplotlib Figure, for `xl.lab.show(figure, alt=...)` or `figure.savefig`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .domains import Domain
+from .errors import ArgumentError, MissingExtra
+
+# Okabe & Ito's palette: told apart with any colour vision, on a projector too. Markers differ as well.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+
+def _pyplot():
+    try:
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise MissingExtra("matplotlib", extra="labs") from error
+    return pyplot
+
+
+def style() -> None:
+    """Sets matplotlib up for the labs: large type, a white ground that survives dark mode, the palette."""
+    plt = _pyplot()
+    plt.rcParams.update(
+        {
+            "figure.facecolor": "white",
+            "axes.facecolor": "white",
+            "savefig.facecolor": "white",
+            "font.size": 12,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.alpha": 0.3,
+            "axes.prop_cycle": plt.cycler(color=PALETTE),
+            "lines.linewidth": 2,
+            "legend.frameon": False,
+        }
+    )
+
+
+def _bare(axis):
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.grid(False)
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+
+
+def _picture(image: Tensor) -> np.ndarray:
+    image = image.detach().cpu().clamp(0, 255).to(torch.uint8)
+    return image.expand(3, -1, -1).permute(1, 2, 0).numpy()
+
+
+def contact_sheet(*domains: Domain, per_class: int = 6, seed: int = 0):
+    """A row for each class, `per_class` examples of it from each domain, side by side."""
+    plt = _pyplot()
+    classes = domains[0].classes
+    columns = per_class * len(domains)
+    figure, axes = plt.subplots(len(classes), columns, figsize=(0.72 * columns + 1.6, 0.72 * len(classes) + 0.6), squeeze=False)
+    for d, domain in enumerate(domains):
+        domain = domain.align(classes)
+        drawn = domain.take(per_class=per_class, seed=seed)
+        for k, name in enumerate(classes):
+            members = drawn.inputs[drawn.labels == k]
+            for j in range(per_class):
+                axis = axes[k, d * per_class + j]
+                _bare(axis)
+                if j < len(members):
+                    axis.imshow(_picture(members[j]))
+            if d == 0:
+                axes[k, 0].set_ylabel(name, rotation=0, ha="right", va="center")
+        title = domain.name + (" (synthetic)" if domain.synthetic else "")
+        axes[0, d * per_class].set_title(title, loc="left", fontsize=12)
+    figure.subplots_adjust(wspace=0.04, hspace=0.04)
+    return figure
+
+
+def images(rows: Mapping[str, Tensor], overlay: Mapping[str, Tensor] | None = None):
+    """Rows of pictures `(N, C, H, W)` in 0..255 by name; `overlay` maps `(N, H, W)` in 0..1 are laid over the same rows."""
+    plt = _pyplot()
+    columns = max(len(row) for row in rows.values())
+    figure, axes = plt.subplots(len(rows), columns, figsize=(1.25 * columns + 1.6, 1.25 * len(rows)), squeeze=False)
+    for (name, row), line in zip(rows.items(), axes, strict=True):
+        for j, axis in enumerate(line):
+            _bare(axis)
+            if j < len(row):
+                axis.imshow(_picture(row[j]))
+                if overlay and name in overlay:
+                    heat = overlay[name][j].numpy()
+                    axis.imshow(heat, cmap="magma", alpha=0.65 * heat, vmin=0, vmax=1)
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center")
+    figure.subplots_adjust(wspace=0.04, hspace=0.06)
+    return figure
+
+
+def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
+    """Mean and the t-interval's ends; the ends are NaN for fewer than two values."""
+    from scipy.stats import t
+
+    values = np.asarray(values, dtype=float)
+    mean, n = values.mean(), len(values)
+    if n < 2:
+        return float(mean), float("nan"), float("nan")
+    half = t.ppf(0.5 + level / 2, n - 1) * values.std(ddof=1) / np.sqrt(n)
+    return float(mean), float(mean - half), float(mean + half)
+
+
+def curves(rows: Sequence[Mapping], *, x: str, y: str, by: str, xlabel: str, ylabel: str, log: bool = True):
+    """A line for each value of `by`: mean of `y` at each `x`, with its 95 % t-interval over the rows that share both."""
+    plt = _pyplot()
+    figure, axis = plt.subplots(figsize=(8, 4.6))
+    names = list(dict.fromkeys(row[by] for row in rows))
+    for i, name in enumerate(names):
+        xs = sorted({row[x] for row in rows if row[by] == name})
+        stats = [t_interval([row[y] for row in rows if row[by] == name and row[x] == at]) for at in xs]
+        mean, low, high = np.array(stats).T
+        # neighbours are moved aside a little, or intervals hide each other
+        shifted = np.array(xs) * 1.04 ** (i - (len(names) - 1) / 2) if log else np.array(xs)
+        bars = None if np.isnan(low).any() else np.stack([mean - low, high - mean])
+        axis.errorbar(shifted, mean, bars, color=PALETTE[i % 8], marker=MARKERS[i % 8], markersize=8, capsize=4, label=name)
+    if log:
+        axis.set_xscale("log")
+        ticks = sorted({row[x] for row in rows})
+        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.minorticks_off()
+    axis.set_xlabel(xlabel)
+    axis.set_ylabel(ylabel)
+    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def scatter(points: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xlabel: str, ylabel: str, log: bool = False):
+    """A cloud of points for each name, told apart by colour and marker."""
+    plt = _pyplot()
+    figure, axis = plt.subplots(figsize=(8, 4.6))
+    for i, (name, (xs, ys)) in enumerate(points.items()):
+        axis.scatter(xs, ys, s=70, color=PALETTE[i % 8], marker=MARKERS[i % 8], label=name, alpha=0.85)
+    if log:
+        axis.set_xscale("log")
+    axis.set_xlabel(xlabel)
+    axis.set_ylabel(ylabel)
+    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def bars(groups: Mapping[str, Mapping[str, float]], *, xlabel: str, ylabel: str):
+    """Grouped bars: for each name in `groups`, a value for each key; keys along the axis."""
+    if not groups:
+        raise ArgumentError("bars got no groups to draw")
+    plt = _pyplot()
+    keys = list(dict.fromkeys(key for values in groups.values() for key in values))
+    figure, axis = plt.subplots(figsize=(max(8, 0.9 * len(keys) + 3), 4.2))
+    width = 0.8 / len(groups)
+    for i, (name, values) in enumerate(groups.items()):
+        at = np.arange(len(keys)) + (i - (len(groups) - 1) / 2) * width
+        hatch = ("", "//", "..", "xx")[i % 4]
+        axis.bar(at, [values.get(key, np.nan) for key in keys], width, color=PALETTE[i % 8], label=name, hatch=hatch, edgecolor="white")
+    axis.set_xticks(range(len(keys)), keys, rotation=30, ha="right")
+    axis.set_xlabel(xlabel)
+    axis.set_ylabel(ylabel)
+    if len(groups) > 1:
+        axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def confusion(scores, *, title: str = ""):
+    """Share of each true class (row) that was predicted as each class (column), of `evaluate`'s Scores."""
+    plt = _pyplot()
+    counts = scores.confusion
+    share = counts / counts.sum(1, keepdims=True).clip(min=1)
+    k = len(counts)
+    figure, axis = plt.subplots(figsize=(0.7 * k + 2.5, 0.7 * k + 1.5))
+    axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    axis.grid(False)
+    for i in range(k):
+        for j in range(k):
+            axis.text(j, i, counts[i, j], ha="center", va="center", color="white" if share[i, j] > 0.5 else "black")
+    axis.set_xticks(range(k), scores.classes, rotation=45, ha="right")
+    axis.set_yticks(range(k), scores.classes)
+    axis.set_xlabel("predicted")
+    axis.set_ylabel("true")
+    axis.set_title(title)
+    return figure

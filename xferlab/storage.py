@@ -1,0 +1,92 @@
+"""Where files are kept, how they are written (whole or not at all) and how their content is named."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .errors import ChecksumError, DataError
+
+
+def cache_folder(*parts: str) -> Path:
+    """`$XFERLAB_DATA` (else `~/.cache/xferlab`) joined with `parts`; nothing is created until something is written."""
+    root = os.environ.get("XFERLAB_DATA") or Path.home() / ".cache" / "xferlab"
+    return Path(root).expanduser().joinpath(*parts)
+
+
+@contextlib.contextmanager
+def write_atomically(path: str | Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; on success it is flushed to disk and renamed onto it, on error removed.
+
+    A reader sees the old file or the new one, never half of one, whatever kills the writer.
+    Raises `DataError` when the folder cannot be written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        os.close(handle)
+    except OSError as error:
+        raise DataError(
+            f"cannot write {path} ({error.strerror}); free some space or point XFERLAB_DATA at a folder you can write"
+        ) from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        with open(temporary, "rb+") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise DataError(f"cannot write {path} ({error.strerror or error}); the earlier file, if any, is intact") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def digest(path: str | Path, algorithm: str = "sha256") -> str:
+    """Hex digest of a file, read in pieces."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def verify(path: str | Path, expected: str, algorithm: str = "sha256") -> Path:
+    """Returns `path` if its digest is `expected`, else raises `ChecksumError`."""
+    seen = digest(path, algorithm)
+    if seen != expected:
+        raise ChecksumError(
+            f"{path} has {algorithm} {seen}, expected {expected}; it is damaged or another version: delete it and try again"
+        )
+    return Path(path)
+
+
+def fingerprint(*things) -> str:
+    """A short name for content: equal tensors, arrays, strings and numbers give equal names, on any machine."""
+    sha = hashlib.sha256()
+
+    def feed(thing):
+        if isinstance(thing, torch.Tensor):
+            thing = thing.detach().cpu().contiguous()
+            sha.update(f"{thing.dtype}{tuple(thing.shape)}".encode())
+            sha.update(memoryview(thing.flatten().view(torch.uint8).numpy()) if thing.numel() else b"")
+        elif isinstance(thing, np.ndarray):
+            feed(torch.from_numpy(np.ascontiguousarray(thing)))
+        elif isinstance(thing, dict):
+            for key in thing:
+                feed(str(key))
+                feed(thing[key])
+        elif isinstance(thing, (list, tuple)):
+            sha.update(f"[{len(thing)}".encode())
+            for item in thing:
+                feed(item)
+        else:
+            sha.update(repr(thing).encode())
+        sha.update(b";")
+
+    feed(things)
+    return sha.hexdigest()[:16]

@@ -1,0 +1,123 @@
+"""What may move, and how fast: each strategy gives every block of the encoder a learning-rate multiplier.
+
+A multiplier of 0 freezes the block: no gradient, and its batch norms keep their statistics. The head always has 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+from .encoders import _NORMS, Block, Classifier
+from .errors import ArgumentError
+
+Rate = Callable[[int, int, float], float]
+
+
+def _norm_parameters(block: Block) -> list[nn.Parameter]:
+    norms = [m for module in block.modules for m in module.modules() if isinstance(m, _NORMS)]
+    return [p for norm in norms for p in norm.parameters()]
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """name, and `rate(i, n, progress)`: the multiplier for block i of n (0 is nearest the input) at a progress 0..1.
+
+    within  which parameters of a moving block move (all, the norms' only, LoRA's only)
+    add     adds parts to the model before training (LoRA)
+    """
+
+    name: str
+    rate: Rate
+    within: Callable[[Block], list[nn.Parameter]] = Block.parameters
+    add: Callable[[Classifier], None] | None = None
+
+    def prepare(self, model: Classifier) -> None:
+        if self.add:
+            self.add(model)
+
+    def groups(self, model: Classifier) -> list[dict]:
+        """Parameter groups, two a block (with and without weight decay) and two for the head.
+
+        Each is `{"params", "block", "decay"}`, with "head" as the head's block. Norms and biases do not decay. Pure:
+        changes nothing.
+        """
+        blocks = [(block.name, self.within(block)) for block in model.encoder.blocks]
+        blocks.append(("head", list(model.head.parameters())))
+        groups = []
+        for name, parameters in blocks:
+            for decay in (True, False):
+                chosen = [p for p in parameters if (p.ndim > 1) == decay]
+                if chosen:
+                    groups.append({"params": chosen, "block": name, "decay": decay})
+        return groups
+
+    def rates(self, model: Classifier, progress: float) -> dict[str, float]:
+        """Learning-rate multiplier by block name, with "head"."""
+        n = len(model.encoder.blocks)
+        return {block.name: self.rate(i, n, progress) for i, block in enumerate(model.encoder.blocks)} | {"head": 1.0}
+
+    def apply(self, model: Classifier, progress: float) -> None:
+        """Sets `requires_grad` and training mode for this progress."""
+        model.train()
+        model.requires_grad_(False)
+        model.head.requires_grad_(True)
+        for block, rate in zip(model.encoder.blocks, list(self.rates(model, progress).values()), strict=False):
+            for module in block.modules:
+                module.train(rate > 0)
+            for parameter in self.within(block) if rate > 0 else []:
+                parameter.requires_grad_(True)
+
+    def freezes_encoder(self, model: Classifier) -> bool:
+        """True when no block ever moves, so that features can be computed once."""
+        n = len(model.encoder.blocks)
+        return not self.add and all(self.rate(i, n, p / 10) == 0 for i in range(n) for p in range(11))
+
+
+def full() -> Strategy:
+    """Everything moves at the same rate."""
+    return Strategy("full", lambda i, n, progress: 1.0)
+
+
+def head_only() -> Strategy:
+    """Linear probing: the encoder is frozen, batch-norm statistics included."""
+    return Strategy("head_only", lambda i, n, progress: 0.0)
+
+
+def norm_only() -> Strategy:
+    """The norms' scale, shift and statistics move, and the head (Frankle et al., 2021, arXiv:2003.00152)."""
+    return Strategy("norm_only", lambda i, n, progress: 1.0, within=_norm_parameters)
+
+
+def layerwise(decay: float = 0.7) -> Strategy:
+    """Block i of n moves at `decay ** (n - i)`: the nearer the input, the slower (Howard & Ruder, 2018, arXiv:1801.06146)."""
+    if not 0 < decay <= 1:
+        raise ArgumentError(f"layerwise decay is {decay}, expected above 0 and at most 1")
+    return Strategy(f"layerwise({decay})", lambda i, n, progress: decay ** (n - i))
+
+
+def gradual_unfreeze(until: float = 0.5) -> Strategy:
+    """The head alone first, then one more block at a time from the top; all move from progress `until` on
+    (Howard & Ruder, 2018, arXiv:1801.06146)."""
+    if not 0 < until <= 1:
+        raise ArgumentError(f"gradual_unfreeze until is {until}, expected above 0 and at most 1")
+    return Strategy(f"gradual_unfreeze({until})", lambda i, n, progress: float(progress >= until * (n - i) / n))
+
+
+def lp_ft(probe: float = 0.4) -> Strategy:
+    """Linear probing up to progress `probe`, then everything (Kumar et al., 2022, arXiv:2202.10054).
+
+    The one-call form. The recipe `lp_ft` does the same in two stages and embeds the data once for the first.
+    """
+    if not 0 < probe < 1:
+        raise ArgumentError(f"lp_ft probe is {probe}, expected between 0 and 1")
+    return Strategy(f"lp_ft({probe})", lambda i, n, progress: float(progress >= probe))
+
+
+def top(blocks: int) -> Strategy:
+    """Only the last `blocks` blocks and the head move: which layers need to?"""
+    if blocks < 0:
+        raise ArgumentError(f"top got {blocks} blocks, expected 0 or more")
+    return Strategy(f"top({blocks})", lambda i, n, progress: float(i >= n - blocks))
