@@ -3,6 +3,7 @@
 import shutil
 import sys
 import time
+from collections import namedtuple
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 
 from xferlab import cli, doctor, lab
 
+Disk = namedtuple("Disk", "total used free")
 LABS = Path(__file__).parents[1] / "labs"
 MANIFEST = """
 repository = "no public address yet"
@@ -55,6 +57,7 @@ def checkout(monkeypatch, tmp_path):
     (tmp_path / "labs" / "course.toml").write_text(MANIFEST)
     (tmp_path / "labs" / "source" / "77_tiny.py").write_text(SOURCE.format(extra=""))
     shutil.copy(LABS / "build.py", tmp_path / "labs")
+    monkeypatch.setenv("PYTHONPATH", str(LABS.parent))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -136,7 +139,7 @@ def healthy(monkeypatch, tmp_path):
     monkeypatch.setattr(doctor, "version", lambda package: "9.0")
     monkeypatch.setattr(doctor, "memory", lambda: (16.0, 8.0))
     monkeypatch.setattr(doctor, "_weights", lambda mend: [])
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: (0, 0, 50e9))
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: Disk(0, 0, 50e9))
     monkeypatch.setenv("XFERLAB_DATA", str(tmp_path))
 
 
@@ -150,7 +153,7 @@ def test_doctor_on_a_healthy_machine(healthy):
 def test_doctor_says_what_to_mend(healthy, monkeypatch):
     monkeypatch.setattr(doctor, "version", lambda package: None if package in ("ipywidgets", "mlxtend") else "9.0")
     monkeypatch.setattr(doctor, "memory", lambda: (2.0, 0.5))
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: (0, 0, 1e9))
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: Disk(0, 0, 1e9))
     done = run("doctor")
     assert done.exit_code == 1
     assert "ipywidgets, mlxtend are missing: pip install 'xferlab[labs]'" in done.output
@@ -191,9 +194,7 @@ def test_network_test_does_not_hang(monkeypatch):
     assert doctor.reaches(seconds=0.05) is False
 
 
-@pytest.mark.parametrize(
-    ("variable", "name"), [("COLAB_RELEASE_TAG", "Colab"), ("BINDER_SERVICE_HOST", "Binder")]
-)
+@pytest.mark.parametrize(("variable", "name"), [("COLAB_RELEASE_TAG", "Colab"), ("BINDER_SERVICE_HOST", "Binder")])
 def test_place(monkeypatch, variable, name):
     monkeypatch.setenv(variable, "x")
     assert doctor.place() == name

@@ -14,7 +14,7 @@ from xferlab.errors import ArgumentError, DataError
 
 @pytest.fixture(autouse=True)
 def plain(monkeypatch):
-    for name in ("XFERLAB_PROFILE", "XFERLAB_DATASET", "CI"):
+    for name in ("XFERLAB_PROFILE", "XFERLAB_DATASET", "XFERLAB_RECORD", "CI", "TQDM_DISABLE"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -36,8 +36,18 @@ def test_profile_chooses_the_scale(monkeypatch, profile, value):
 
 def test_an_unknown_profile_is_refused(monkeypatch):
     monkeypatch.setenv("XFERLAB_PROFILE", "fast")
-    with pytest.raises(ArgumentError, match="'fast'.*quick, lab, full"):
+    with pytest.raises(ArgumentError, match=r"'fast'.*quick, lab, full"):
         lab.start("77")
+
+
+@pytest.mark.parametrize(
+    ("profile", "variable", "shown"),
+    [("lab", "", True), ("quick", "", False), ("lab", "CI", False), ("full", "TQDM_DISABLE", False)],
+)
+def test_progress_is_shown_to_those_who_watch(monkeypatch, profile, variable, shown):
+    if variable:
+        monkeypatch.setenv(variable, "1")
+    assert lab.Lab("77", profile).shows_progress is shown
 
 
 def test_quick_profile_shows_no_bars():
@@ -148,6 +158,26 @@ def test_results_come_from_the_package_where_there_is_no_checkout(monkeypatch, c
     assert lab.Lab("77", "lab").committed("speed") == [{"x": 2}]
     with pytest.raises(DataError, match="other"):
         lab.Lab("77", "lab").committed("other")
+
+
+def test_live_draws_are_pooled_with_the_committed_ones(monkeypatch, checkout, capsys):
+    import numpy as np
+
+    name, this = "labels_cells/site-a", lab.Lab("77", "lab")
+    assert list(this.draws(3)) == [0]
+    assert this.pooled(name, [{"draw": 0, "y": 9.0}]) == [{"draw": 0, "y": 9.0}]
+    assert "rests on the draw that ran here" in capsys.readouterr().out
+    monkeypatch.setenv("XFERLAB_RECORD", "1")
+    monkeypatch.setenv("XFERLAB_DATASET", "cells/site-a")
+    assert list(this.draws(3)) == [0, 1, 2]
+    this.pooled(name, [{"draw": draw, "y": np.float32(draw)} for draw in range(3)])
+    monkeypatch.delenv("XFERLAB_RECORD")
+    capsys.readouterr()
+    live = [{"draw": 0, "y": 9.0}]
+    assert this.pooled(name, live) == [*live, {"draw": 1, "y": 1.0}, {"draw": 2, "y": 2.0}]
+    assert "XFERLAB_DATASET=cells/site-a XFERLAB_RECORD=1 xferlab labs run 77 on" in capsys.readouterr().out
+    assert lab.Lab("77", "quick").pooled(name, live) == live
+    assert list(lab.Lab("77", "full").draws(3)) == [0, 1, 2]
 
 
 def test_a_lab_that_is_not_packaged_is_refused():

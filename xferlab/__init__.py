@@ -8,7 +8,7 @@
     print(xl.evaluate(model, target.test))
 """
 
-from . import augment, checks, lab, objectives, plots, strategies, transferability
+from . import attribution, augment, checks, doctor, errors, lab, objectives, plots, strategies, transferability, weights
 from .domains import Domain, Splits, catalog, load
 from .encoders import Classifier, Encoder, encoder
 from .evaluation import Scores, evaluate, predict
@@ -29,11 +29,14 @@ __all__ = [
     "Scores",
     "Splits",
     "Stage",
+    "attribution",
     "augment",
     "catalog",
     "checks",
+    "doctor",
     "embed",
     "encoder",
+    "errors",
     "evaluate",
     "fit",
     "lab",
@@ -44,5 +47,6 @@ __all__ = [
     "recipes",
     "strategies",
     "transferability",
+    "weights",
     *_objectives,
 ]

@@ -14,15 +14,17 @@ labels raise `DataError`, arguments out of range `ArgumentError`. Untested on GP
 from __future__ import annotations
 
 import functools
+import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Generator, Tensor
-from torchvision.io import ImageReadMode, decode_jpeg, encode_jpeg
 
 from .errors import ArgumentError, DataError
 
@@ -106,7 +108,7 @@ def _like(result: Tensor, images: Tensor) -> Tensor:
 
 class _Operation:
     joint = False
-    _limits = {}  # argument: (lowest, highest); a range must lie within, in order
+    _limits: ClassVar = {}  # argument: (lowest, highest); a range must lie within, in order
 
     def __post_init__(self):
         for argument, (low, high) in self._limits.items():
@@ -145,7 +147,7 @@ class Crop(_OneSided):
     """Shifts by up to `padding` pixels each way: a crop, at the image's own size, of the image padded by reflection."""
 
     padding: int = 4
-    _limits = {"padding": (0, math.inf)}
+    _limits: ClassVar = {"padding": (0, math.inf)}
 
     def _change(self, images, generator):
         reach, (height, width) = self.padding, images.shape[-2:]
@@ -191,7 +193,7 @@ class Rotate(_OneSided):
     """Rotates about the centre by an angle from U(-degrees, degrees): bilinear, edges reflected."""
 
     degrees: float = 15.0
-    _limits = {"degrees": (0, 180)}
+    _limits: ClassVar = {"degrees": (0, 180)}
 
     def _change(self, images, generator):
         angle = torch.deg2rad(_uniform(-self.degrees, self.degrees, images, generator)).view(-1)
@@ -207,7 +209,7 @@ class RandomResizedCrop(_OneSided):
 
     scale: tuple[float, float] = (0.5, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    _limits = {"scale": (0.01, 1), "ratio": (0.01, 100)}
+    _limits: ClassVar = {"scale": (0.01, 1), "ratio": (0.01, 100)}
 
     def _change(self, images, generator):
         area = _uniform(*self.scale, images, generator)
@@ -231,7 +233,7 @@ class ColorJitter(_OneSided):
     contrast: float = 0.2
     saturation: float = 0.2
     gains: float = 0.05
-    _limits = dict.fromkeys(("brightness", "contrast", "saturation", "gains"), (0, 1))
+    _limits: ClassVar = dict.fromkeys(("brightness", "contrast", "saturation", "gains"), (0, 1))
 
     def _change(self, images, generator):
         flat = images.float().flatten(2)
@@ -272,7 +274,7 @@ class Stain(_OneSided):
 
     strength: float = 0.2
     stains: str = "hed"
-    _limits = {"strength": (0, 1)}
+    _limits: ClassVar = {"strength": (0, 1)}
 
     def __post_init__(self):
         super().__post_init__()
@@ -286,8 +288,9 @@ class Stain(_OneSided):
         slope = (torch.linalg.inv(basis) @ (factor[:, :, None] * basis)).transpose(1, 2).to(images.device)
         offset = (shift / 5 @ basis)[:, :, None].to(images.device)
         density = (slope @ optical_density(images).flatten(2) + offset).view(images.shape)
-        images_float = images.float()
-        return _like(images_float + (images_float + 1) * torch.expm1(-math.log(10) * density), images)
+        # Several times faster than expm1, and as exactly zero at zero.
+        growth = (density * -math.log(10)).exp_().sub_(1)
+        return _like(images + (images.float() + 1) * growth, images)
 
 
 def _filter(images: Tensor, transfer: Callable[[Tensor, Tensor], Tensor], reach: int) -> Tensor:
@@ -307,7 +310,7 @@ class Blur(_OneSided):
     """Gaussian blur with a standard deviation from U(*sigma) pixels."""
 
     sigma: tuple[float, float] = (0.0, 1.0)
-    _limits = {"sigma": (0, 100)}
+    _limits: ClassVar = {"sigma": (0, 100)}
 
     def _change(self, images, generator):
         sigma = _uniform(*self.sigma, images, generator)
@@ -321,7 +324,7 @@ class Noise(_OneSided):
     """Gaussian noise a pixel and channel, its standard deviation from U(0, std) grey levels (0..255)."""
 
     std: float = 10.0
-    _limits = {"std": (0, 255)}
+    _limits: ClassVar = {"std": (0, 255)}
 
     def _change(self, images, generator):
         std = _uniform(0, self.std, images, generator)
@@ -345,7 +348,7 @@ class Erase(_OneSided):
     """Paints a share U(*share) of the area, a box, in the image's mean colour (Zhong et al. 2017, arXiv:1708.04896)."""
 
     share: tuple[float, float] = (0.02, 0.2)
-    _limits = {"share": (0, 1)}
+    _limits: ClassVar = {"share": (0, 1)}
 
     def _change(self, images, generator):
         box = _boxes(_uniform(*self.share, images, generator), images, generator)
@@ -361,21 +364,15 @@ class RandAugment(_OneSided):
     n: int = 2
     magnitude: float = 9.0
     ops: tuple[Callable, ...] = ()
-    _limits = {"n": (1, 100), "magnitude": (0, 10)}
+    _limits: ClassVar = {"n": (1, 100), "magnitude": (0, 10)}
 
     def _change(self, images, generator):
         m = self.magnitude / 10
         ops = self.ops or (
             lambda unchanged, _: unchanged,
-            *(
-                Rotate(30 * m),
-                RandomResizedCrop((1 - 0.6 * m, 1)),
-                Blur((0, 2 * m)),
-                Noise(40 * m),
-                Erase((0, 0.2 * m)),
-            ),
-            *(Stain(0.5 * m), ColorJitter(0.6 * m, 0, 0, 0), ColorJitter(0, 0.6 * m, 0, 0)),
-            *(ColorJitter(0, 0, 0.6 * m, 0), ColorJitter(0, 0, 0, 0.3 * m)),
+            *(Rotate(30 * m), RandomResizedCrop((1 - 0.6 * m, 1), (0.75**m, 0.75**-m)), Erase((0, 0.2 * m))),
+            *(Blur((0, 2 * m)), Noise(25 * m), Stain(0.5 * m), ColorJitter(0.6 * m, 0, 0, 0)),
+            *(ColorJitter(0, 0.6 * m, 0, 0), ColorJitter(0, 0, 0.6 * m, 0), ColorJitter(0, 0, 0, 0.3 * m)),
         )
         for _ in range(self.n):
             which = torch.randint(len(ops), (len(images),), generator=generator)
@@ -407,7 +404,7 @@ class _Joint(_Operation):
                 f"{type(self).__name__}: source labels are {seen} for {count} images and {k} classes, expected int64 "
                 "(B,) with classes given, or float (B, K)"
             )
-        return labels if labels.is_floating_point() else torch.eye(k, device=labels.device)[labels]
+        return labels.float() if labels.is_floating_point() else torch.eye(k, device=labels.device)[labels]
 
     def _partners(self, sides: Sides, generator: Generator) -> Tensor:
         """A target image for each source image, drawn with replacement, as float."""
@@ -425,14 +422,16 @@ class MixUp(_Joint):
     (Zhang et al. 2017, arXiv:1710.09412). Images become float, labels float `(B, K)`; the target stays."""
 
     alpha: float = 0.2
-    _limits = {"alpha": (0.001, 1000)}
+    _limits: ClassVar = {"alpha": (0.001, 1000)}
 
     def _change(self, sides, generator):
         labels, images = self._soft_labels(sides), sides.source_inputs.float()
         weight = _beta(self.alpha, images, generator)
         partner = torch.randperm(len(images), generator=generator).to(images.device)
-        mix = lambda x, w: w * x + (1 - w) * x[partner]  # noqa: E731
-        return replace(sides, source_inputs=mix(images, weight), source_labels=mix(labels, weight[:, :, 0, 0]))
+        images = torch.lerp(images[partner], images, weight)
+        return replace(
+            sides, source_inputs=images, source_labels=torch.lerp(labels[partner], labels, weight[:, :, 0, 0])
+        )
 
 
 @dataclass(frozen=True)
@@ -442,7 +441,7 @@ class CutMix(_Joint):
     clips it, w from Beta(alpha, alpha). Images keep their dtype, labels become float `(B, K)`; the target stays."""
 
     alpha: float = 1.0
-    _limits = {"alpha": (0.001, 1000)}
+    _limits: ClassVar = {"alpha": (0.001, 1000)}
 
     def _change(self, sides, generator):
         labels, images = self._soft_labels(sides), sides.source_inputs
@@ -471,7 +470,7 @@ class FDA(_Joint):
 
     beta: float = 0.05
     p: float = 1.0
-    _limits = {"beta": (0.001, 0.5), "p": (0, 1)}
+    _limits: ClassVar = {"beta": (0.001, 0.5), "p": (0, 1)}
 
     def _change(self, sides, generator):
         images, target = sides.source_inputs, self._partners(sides, generator)
@@ -489,7 +488,7 @@ class MixStyle(_Joint):
 
     alpha: float = 0.3
     p: float = 0.5
-    _limits = {"alpha": (0.001, 1000), "p": (0, 1)}
+    _limits: ClassVar = {"alpha": (0.001, 1000), "p": (0, 1)}
 
     def _change(self, sides, generator):
         images = sides.source_inputs
@@ -525,9 +524,12 @@ def _motion(images, length, generator):
 
 
 def _jpeg(images, quality, generator):
-    files = encode_jpeg(list((images + 0.5).clamp(0, 255).byte().cpu()), quality)
-    mode = ImageReadMode.GRAY if images.shape[1] == 1 else ImageReadMode.RGB
-    return torch.stack(decode_jpeg(files, mode)).to(images)
+    decoded = []
+    for image in (images + 0.5).clamp(0, 255).byte().cpu():
+        file = io.BytesIO()
+        Image.fromarray(image.permute(1, 2, 0).squeeze(2).numpy()).save(file, "JPEG", quality=quality)
+        decoded.append(torch.from_numpy(np.array(Image.open(file))).view(*image.shape[1:], -1).permute(2, 0, 1))
+    return torch.stack(decoded).to(images)
 
 
 def _pixelate(images, share, generator):

@@ -87,16 +87,15 @@ def run_lab(
 
 def _said(notebook, failure: Exception) -> str:
     """Where a notebook stopped and why, in a few lines."""
+    kinds = {"CellTimeoutError": "it took longer than --timeout allows", "DeadKernelError": "the kernel died (memory?)"}
+    why = kinds.get(type(failure).__name__)
     for index, cell in enumerate(notebook.cells):
         for output in cell.get("outputs", []):
             if output.output_type == "error":
                 code = "\n".join(f"    {line}" for line in cell.source.splitlines()[:12])
-                return f"Stopped at cell {index + 1} of {len(notebook.cells)}:\n{code}\n{output.ename}: {output.evalue}"
-    what = {
-        "CellTimeoutError": "a cell took longer than --timeout allows",
-        "DeadKernelError": "the kernel died (memory?)",
-    }
-    return f"Stopped: {what.get(type(failure).__name__, failure)}"
+                why = why or f"{output.ename}: {output.evalue}"
+                return f"Stopped at cell {index + 1} of {len(notebook.cells)}:\n{code}\n{why}"
+    return f"Stopped: {why or failure}"
 
 
 def _results(notebook) -> str:
@@ -105,7 +104,7 @@ def _results(notebook) -> str:
     for cell in notebook.cells:
         if "results" in cell.metadata.get("tags", []):
             texts += [output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.outputs]
-    return "\n".join(filter(None, texts)).rstrip() or "This lab has no results table."
+    return "\n".join(text.rstrip() for text in texts if text) or "This lab has no results table."
 
 
 def _labs_folder() -> Path:

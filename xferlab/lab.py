@@ -79,6 +79,11 @@ class Lab:
         """The value for this profile: profiles change scale, never code."""
         return {"quick": quick, "lab": lab, "full": full}[self.profile]
 
+    @property
+    def shows_progress(self) -> bool:
+        """Whether somebody is watching: not in tests, in CI, or where `TQDM_DISABLE` is set."""
+        return not (self.profile == "quick" or os.environ.get("CI") or os.environ.get("TQDM_DISABLE"))
+
     def dataset(self, default: str) -> str:
         """`$XFERLAB_DATASET` (a name, `.npz` or folder) or `default`; prints which, synthetic or real."""
         chosen = os.environ.get("XFERLAB_DATASET") or default
@@ -108,9 +113,36 @@ class Lab:
         print(f"{role}: {name} ({what}{', set by XFERLAB_DATASET' if swapped else ''}). Not for clinical use.")
         return name
 
+    def draws(self, count: int) -> range:
+        """Which of `count` draws (seeds) train here: all in profile `full` or with `XFERLAB_RECORD=1`, else draw 0."""
+        return range(count if self.profile == "full" or _recording() else 1)
+
+    def pooled(self, name: str, rows: list[dict]) -> list[dict]:
+        """Rows that trained here and, in profile `lab`, the other draws as committed under `name` (see `committed`).
+
+        Each row says which `draw` it is. With `XFERLAB_RECORD=1` the rows become the committed ones instead.
+        """
+        if _recording():
+            settings = {
+                k: v for k, v in os.environ.items() if re.fullmatch("XFERLAB_(RECORD|PROFILE|DATASET)", k) and v
+            }
+            command = " ".join(f"{k}={v}" for k, v in sorted(settings.items())) + f" xferlab labs run {self.number}"
+            print(f"Recorded in {self.record(name, rows, command).name}.")
+            return rows
+        if self.profile != "lab":
+            return rows
+        try:
+            earlier = self.committed(name)
+        except (DataError, ArgumentError):
+            print(f"Nothing was measured earlier on this data ({name}): what follows rests on the draw that ran here.")
+            return rows
+        here = {row["draw"] for row in rows}
+        return rows + [row for row in earlier if row["draw"] not in here]
+
     def committed(self, name: str) -> list[dict]:
         """Rows of `labs/results/NN_name.json`, measured earlier; prints the command, date and machine that made them."""
-        labs, file = folder(), f"{self.number}_{name}.json"
+        labs, name = folder(), _filed(name)
+        file = f"{self.number}_{name}.json"
         if labs and (labs / "results" / file).is_file():
             found = json.loads((labs / "results" / file).read_text("utf-8"))
         else:
@@ -131,9 +163,9 @@ class Lab:
             "machine": machine(),
             "rows": rows,
         }
-        path = labs / "results" / f"{self.number}_{name}.json"
+        path = labs / "results" / f"{self.number}_{_filed(name)}.json"
         with write_atomically(path) as temporary:
-            temporary.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+            temporary.write_text(json.dumps(content, indent=1, default=float) + "\n", "utf-8")
         return path
 
 
@@ -142,7 +174,8 @@ def start(number: str) -> Lab:
     profile = os.environ.get("XFERLAB_PROFILE") or "lab"
     if profile not in PROFILES:
         raise ArgumentError(f"XFERLAB_PROFILE={profile!r} is not a profile; use one of {', '.join(PROFILES)}")
-    if profile == "quick" or os.environ.get("CI"):
+    this = Lab(number, profile)
+    if not this.shows_progress:
         _quieten()
     import torch
 
@@ -158,7 +191,7 @@ def start(number: str) -> Lab:
         torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
     )
     print(f"Lab {number}, profile {profile}, {accelerator}.")
-    return Lab(number, profile)
+    return this
 
 
 def show(fig, alt: str, width: int | None = None) -> None:
@@ -234,7 +267,14 @@ def execute(notebook, cwd: Path, timeout: int = 600, env: dict | None = None, on
     before = {name: os.environ.get(name) for name in here}
     os.environ.update(here)
     try:
-        client = Client(notebook, timeout=timeout, kernel_name="python3", store_widget_state=False, record_timing=False)
+        client = Client(
+            notebook,
+            timeout=timeout,
+            kernel_name="python3",
+            store_widget_state=False,
+            record_timing=False,
+            extra_arguments=["--IPKernelApp.log_level=50"],  # else it writes to the user's terminal
+        )
         client.execute(cwd=str(cwd))
     finally:
         for name, value in before.items():
@@ -258,6 +298,15 @@ def to_html(notebook, title: str) -> str:
         notebook, resources={"metadata": {"name": title}}
     )
     return body
+
+
+def _recording() -> bool:
+    return os.environ.get("XFERLAB_RECORD", "") not in ("", "0")
+
+
+def _filed(name: str) -> str:
+    """`name` as part of a file's name: a domain's slash becomes a dash."""
+    return re.sub(r"[^\w.-]+", "-", name)
 
 
 def _quieten() -> None:

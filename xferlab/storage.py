@@ -70,12 +70,12 @@ def fingerprint(*things) -> str:
     sha = hashlib.sha256()
 
     def feed(thing):
+        if isinstance(thing, np.ndarray):
+            thing = torch.from_numpy(np.ascontiguousarray(thing))
         if isinstance(thing, torch.Tensor):
             thing = thing.detach().cpu().contiguous()
             sha.update(f"{thing.dtype}{tuple(thing.shape)}".encode())
             sha.update(memoryview(thing.flatten().view(torch.uint8).numpy()) if thing.numel() else b"")
-        elif isinstance(thing, np.ndarray):
-            feed(torch.from_numpy(np.ascontiguousarray(thing)))
         elif isinstance(thing, dict):
             for key in thing:
                 feed(str(key))

@@ -107,9 +107,8 @@ def regularized_h_score(*, features, labels) -> float:
     Ibrahim et al. 2021 (arXiv:2110.06893):  H = tr(cov_a^-1 (1 - a) cov(E[f | y])) with
     cov_a = (1 - a) cov(f) + a tr(cov(f))/D I, and a as in Ledoit and Wolf 2004 (J. Multivariate Analysis 88).
 
-    features: (N, D). labels: (N,). Invariant to rotation and to one common scale, no longer to the scale of a single
-    feature: standardise features whose units differ. Misleads when the informative directions have little variance,
-    for those are shrunk most.
+    features: (N, D). labels: (N,). Misleads when the informative directions have little variance, for those are shrunk
+    most; unlike `h_score` it depends on the scale of single features, so standardise where their units differ.
     """
     features = _matrix(features, "features")
     labels, counts = _labels(labels, "labels", rows=len(features))
@@ -249,18 +248,23 @@ def _log_evidence(spectrum, power, squared_norms, n):
     return best
 
 
+def _axes(features, centre):
+    """Eigenvalues (r,) and eigenvectors (D, r) of F'F for F = features - centre, null space left out."""
+    if len(features) > features.shape[1]:
+        eigenvalues, vectors = np.linalg.eigh(_gram(features, centre))
+    else:
+        _, singular, rows = np.linalg.svd(features - np.float64(centre), full_matrices=False)
+        eigenvalues, vectors = singular**2, rows.T
+    keep = eigenvalues > max(features.shape) * np.finfo(float).eps * eigenvalues.max()
+    return eigenvalues[keep], vectors[:, keep]
+
+
 def _project(features, labels, classes, centre):
-    """Eigenvalues (r,) of F'F and U'Y (r, classes): F = features - centre = U S V', Y one-hot, no null space."""
-    (n, d), onehot = features.shape, np.eye(classes)
-    tolerance = max(n, d) * np.finfo(float).eps
-    if n <= d:
-        u, singular, _ = np.linalg.svd(features - np.float64(centre), full_matrices=False)
-        keep = singular > tolerance * singular[0]
-        return singular[keep] ** 2, u[:, keep].T @ onehot[labels]
+    """Eigenvalues (r,) of F'F and U'Y (r, classes), for F = features - centre = U S V' and one-hot Y."""
+    eigenvalues, vectors = _axes(features, centre)
+    onehot = np.eye(classes)
     sums = sum(block.T @ onehot[labels[rows]] for rows, block in _blocks(features, centre))
-    eigenvalues, vectors = np.linalg.eigh(_gram(features, centre))
-    keep = eigenvalues > tolerance * eigenvalues[-1]
-    return eigenvalues[keep], vectors[:, keep].T @ sums / np.sqrt(eigenvalues[keep])[:, None]
+    return eigenvalues, vectors.T @ sums / np.sqrt(eigenvalues)[:, None]
 
 
 def _rate(features, centre, epsilon):
@@ -272,11 +276,9 @@ def _rate(features, centre, epsilon):
 
 def _gaussian(features):
     """Mean (D,) and a root (D, r) of the covariance, which is root @ root.T."""
-    (n, d), centre = features.shape, _mean(features)
-    if n <= d:
-        return centre, (features - centre).T / np.sqrt(n - 1)
-    eigenvalues, vectors = np.linalg.eigh(_gram(features, centre))
-    return centre, vectors * np.sqrt(np.maximum(eigenvalues, 0.0) / (n - 1))
+    centre = _mean(features)
+    eigenvalues, vectors = _axes(features, centre)
+    return centre, vectors * np.sqrt(eigenvalues / (len(features) - 1))
 
 
 def _blocks(array, centre=0.0):
@@ -326,9 +328,9 @@ def _matrix(values, name, minimum=2):
     if not usable:
         bad = ~(np.abs(array.astype(np.float64)) < LARGEST)
         row, column = np.argwhere(bad)[0]
+        seen = f"{name}[{row}, {column}] is {array[row, column]} (bad: {bad.any(axis=1).sum()} of {len(array)} rows)"
         raise DataError(
-            f"{name}[{row}, {column}] is {array[row, column]} (bad values in {bad.any(axis=1).sum()} of {len(array)} rows); "
-            f"expected finite numbers below {LARGEST:g}: drop those rows, or look for the layer that overflows"
+            f"{seen}; expected finite numbers below {LARGEST:g}: drop those rows, or look for the layer that overflows"
         )
     return array
 

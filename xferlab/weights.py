@@ -17,7 +17,6 @@ from .errors import ArgumentError
 def frozen_copy(module: nn.Module) -> nn.Module:
     """A copy in eval mode that no optimizer touches: a teacher, or the starting weights."""
     copied = copy.deepcopy(module)
-    copied.zero_grad(set_to_none=True)
     return copied.requires_grad_(False).eval()
 
 

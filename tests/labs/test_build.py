@@ -30,7 +30,7 @@ accelerator = "CPU"
 data = "none"
 objectives = ["wait"]
 """
-SOURCE = '''
+SOURCE = """
 # %%
 from xferlab import checks, lab
 import xferlab as xl
@@ -96,7 +96,7 @@ print("score 0.5")
 #   Reason one.
 # - [x] Right option.
 #   Reason two.
-'''
+"""
 SECRETS = ["secret sum", "secret difference", "explained at length", "A nudge", "4321", "order", "smaller", "minus"]
 
 
@@ -144,7 +144,13 @@ def test_worked_notebook_has_solutions_explained_quiz_and_is_strict(build, labs)
     build.main([], labs)
     notebook = nbformat.read(labs / "solutions" / "77_tiny.ipynb", 4)
     text = "\n".join(cell.source for cell in notebook.cells)
-    for expected in ["secret sum", "explained at length", "guess = 4321", "Then two would be smaller.", "XFERLAB_STRICT"]:
+    for expected in [
+        "secret sum",
+        "explained at length",
+        "guess = 4321",
+        "Then two would be smaller.",
+        "XFERLAB_STRICT",
+    ]:
         assert expected in text
     assert "def add(a, b):\n    ..." not in text
     assert "secret difference" not in text
@@ -247,6 +253,30 @@ def test_clean_drops_stderr_paths_and_duplicate_pictures(build, labs):
     assert set(shown.data) == {"image/png", "text/plain"}
 
 
+def test_executing_fills_in_outputs_and_fails_on_a_wrong_solution(build, labs, monkeypatch, tmp_path):
+    pytest.importorskip("nbclient")
+    from nbclient.exceptions import CellExecutionError
+
+    monkeypatch.setenv("PYTHONPATH", str(BUILD.parents[1]))
+    monkeypatch.setenv("XFERLAB_DATA", str(tmp_path))
+    monkeypatch.delenv("XFERLAB_PROFILE", raising=False)
+    source = labs / "source" / "77_tiny.py"
+    recogniser = "checks.recognises('77.1')(lambda add: None if add(1, 2) == 3 else 'not a sum')"
+    profile = "import os, sys; print(os.environ['XFERLAB_PROFILE']); print('noise', file=sys.stderr)"
+    source.write_text(source.read_text().replace('print("profile-free output")', f"{recogniser}\n{profile}"))
+    build.main(["--execute"], labs)
+    path = labs / "solutions" / "77_tiny.ipynb"
+    text = path.read_text()
+    assert "Exercise 77.1: passed." in text
+    assert '"lab\\n"' in text
+    assert "noise" not in text.replace("print('noise'", "")
+    assert build.main(["--check"], labs) == 0
+    source.write_text(source.read_text().replace("return a + b  #", "return a - b  #"))
+    with pytest.raises(CellExecutionError, match="not a sum"):
+        build.main(["--execute"], labs)
+    assert not (tmp_path / "progress.json").exists()
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -295,3 +325,42 @@ def test_rehearsal_tries_blank_wrong_and_right_answers(build, labs, monkeypatch,
     monkeypatch.setitem(checks._recognisers, "77.1", (lambda add: None, ""))
     with pytest.raises(AssertionError):
         rehearse()
+
+
+BUILT = sorted(path.stem[:2] for path in (BUILD.parent / "source").glob("*.py"))
+
+
+def everything(value):
+    """Every string in a JSON value, keys too."""
+    if isinstance(value, dict):
+        return [text for key, inner in value.items() for text in (key, *everything(inner))]
+    if isinstance(value, list):
+        return [text for inner in value for text in everything(inner)]
+    return [value] if isinstance(value, str) else []
+
+
+@pytest.mark.parametrize("number", BUILT)
+def test_the_real_student_notebooks_carry_no_answers_and_no_outputs(build, number):
+    source, _ = build.load(BUILD.parent, number)
+    notebook = json.loads((BUILD.parent / f"{source.entry['name']}.ipynb").read_text())
+    assert all(cell.get("outputs", []) == [] and cell.get("execution_count") is None for cell in notebook["cells"])
+    for cell in notebook["cells"]:  # nbformat may store a source as lines
+        cell["source"] = "".join(cell["source"])
+    text = "\n".join(everything(notebook))
+    shared = "\n".join(cell.source for cell in source.cells if build.tag(cell) in ("", "exercise", "check"))
+    answers = [option["why"] for question in source.quiz for option in question["options"]]
+    for exercise in source.exercises.values():
+        answers += exercise["hints"] + [code for _, code in exercise["wrong"] + exercise["solution"]]
+        answers += [line.strip() for _, code in exercise["solution"] for line in code.splitlines() if len(line) > 15]
+        answers += [mistake for mistake, _ in exercise["wrong"] if "_" in mistake]
+    answers = [answer for answer in answers if answer not in shared]
+    assert answers, "a lab without answers has no exercises"
+    assert [answer for answer in answers if answer in text] == []
+
+
+@pytest.mark.parametrize("number", BUILT)
+def test_the_real_notebooks_are_in_step_and_small(build, number, capsys):
+    assert build.main([number, "--check"]) == 0, capsys.readouterr().out
+    source, _ = build.load(BUILD.parent, number)
+    worked = BUILD.parent / "solutions" / f"{source.entry['name']}.ipynb"
+    assert worked.stat().st_size < 1_000_000

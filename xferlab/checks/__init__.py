@@ -90,13 +90,11 @@ def check(exercise: str, *answer, **named) -> Verdict:
     """
     recognise, right = _recogniser(exercise)
     if any(map(_blank, (*answer, *named.values()))) or not (answer or named):
-        found = Mistake(
-            "blank", "Not answered yet: replace each `...` in the cell above, run it, then run this one again."
-        )
+        found = Mistake("blank", "Not answered yet: replace each `...` above, run that cell, then this one again.")
     else:
         try:
             found = recognise(*answer, **named)
-        except Exception as error:  # noqa: BLE001 - whatever a learner hands over, the verdict is a sentence
+        except Exception as error:  # whatever a learner hands over, the verdict is a sentence
             found = Mistake("unreadable", f"This answer could not be read: {type(error).__name__}: {error}")
     if isinstance(found, str):
         found = Mistake("unnamed", found)

@@ -15,7 +15,7 @@ from .domain import Domain, Splits
 
 __all__ = ["Domain", "Splits", "catalog", "load"]
 
-SOURCES = ("cells", "digits", "medmnist", "icd10")  # modules of this package, and the first half of every name
+UNLISTED = ("medmnist", "icd10")  # sources whose own errors say more than "unknown": a missing extra, a 3-D set
 
 
 def load(name: str | Path, **options) -> Splits:
@@ -30,30 +30,34 @@ def load(name: str | Path, **options) -> Splits:
     Raises `DataError` for a name that is neither known nor there, `ArgumentError` for an option the source does not take,
     and what the source raises.
     """
+    known = [entry.name for entry in catalog()]
+    if not str(name) or "\0" in str(name):
+        raise _unknown(str(name), known)
     source, _, which = str(name).partition("/")
-    if not isinstance(name, Path) and source in _sources() and which:
-        return _call(str(name), importlib.import_module(f".{source}", __name__).load, which, options)
     path = Path(name).expanduser()
+    unlisted = source in UNLISTED and which and not path.exists() and importlib.util.find_spec(f"{__name__}.{source}")
+    if not isinstance(name, Path) and (name in known or unlisted):
+        return _call(str(name), source, which, options)
     if path.is_dir():
-        return _call(str(name), importlib.import_module(".folders", __name__).load, path, options)
+        return _call(str(name), "folders", path, options)
     if path.is_file() and path.suffix.lower() == ".npz":
-        return _call(str(name), importlib.import_module(".arrays", __name__).load, path, options)
+        return _call(str(name), "arrays", path, options)
     if path.exists():
         raise DataError(
             f"{name} is a file of type {path.suffix!r}, expected a .npz in the MedMNIST layout or a folder of images"
         )
-    known = [entry.name for entry in catalog()]
-    close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5) or known[:5]
-    raise DataError(
-        f"{str(name)!r} is no known domain, and no file or folder either; did you mean {' or '.join(close)}? See catalog()"
+    raise _unknown(str(name), known)
+
+
+def _unknown(name: str, known: list[str]) -> DataError:
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known[:4]
+    return DataError(
+        f"{name!r} is no known domain, and no file or folder either; did you mean {' or '.join(close)}? See catalog()"
     )
 
 
-def _sources() -> list[str]:
-    return [source for source in SOURCES if importlib.util.find_spec(f"{__name__}.{source}")]
-
-
-def _call(name: str, loader, which: str | Path, options: dict) -> Splits:
+def _call(name: str, source: str, which: str | Path, options: dict) -> Splits:
+    loader = importlib.import_module(f".{source}", __name__).load
     try:
         inspect.signature(loader).bind(which, **options)
     except TypeError as error:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
 import shutil
 import warnings
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -76,25 +76,18 @@ def load(
     return splits
 
 
-class _named_errors:
+@contextlib.contextmanager
+def _named_errors(path: Path):
     """Turns what a damaged zip raises into a DataError that names the file."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        if isinstance(error, DataError) or error is None:
-            return
-        if isinstance(
-            error, (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, NotImplementedError, OSError)
-        ):
-            raise DataError(
-                f"{self.path} is not a whole .npz file ({error}): it is truncated, damaged or another format; copy or download "
-                "it again, or save it anew with np.savez_compressed"
-            ) from error
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:  # zipfile, zlib and numpy's header parser raise a dozen kinds on damaged bytes
+        raise DataError(
+            f"{path} is not a whole .npz file ({error or type(error).__name__}): it is truncated, damaged or another format; "
+            "copy or download it again, or save it anew with np.savez_compressed"
+        ) from error
 
 
 def _headers(path: Path, archive: zipfile.ZipFile) -> dict[str, int]:

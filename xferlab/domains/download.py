@@ -21,7 +21,7 @@ from ..storage import digest
 TRIES = 5  # attempts in a row that bring less than 1 MiB
 PAUSE = 1.0  # seconds before the second attempt; doubles with each
 TIMEOUT = 20.0  # seconds without a byte
-LONGEST = 20 << 30  # bytes; the largest MedMNIST file has 12.6 GB
+LONGEST = 20 << 30  # bytes; no MedMNIST file comes near
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO}
 _NO_ROUTE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN}

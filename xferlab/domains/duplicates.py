@@ -14,18 +14,18 @@ from ..errors import DataError
 from .domain import Splits
 
 ALIKE = 0.998  # correlation of 16x16 thumbnails
-LEVELS = 3.0  # mean absolute difference in grey levels, of 255
+LEVELS = 4.0  # mean absolute difference in grey levels, of 255
 CHECKED = 20_000  # images: `load` looks at sets up to this size; call `near_duplicates` yourself for larger ones
 
 
 def near_duplicates(splits: Splits) -> list[tuple[str, int, str, int]]:
     """Pictures of one part that are in another: `(part, index, other part, index)`, one pair per picture of the later part.
 
-    A pair is reported when its 16x16 grey thumbnails correlate above 0.998 and its pixels differ by at most 3 grey levels
+    A pair is reported when its 16x16 grey thumbnails correlate above 0.998 and its pixels differ by at most 4 grey levels
     on average: a copy, a recompressed or a slightly brightened copy; not a flipped or cropped one. Blank pictures are never
     reported. Raises `DataError` for a domain that holds no images.
     """
-    parts = {name: part for name, part in splits.parts().items()}
+    parts = splits.parts()
     if not all(part.is_image for part in parts.values()):
         raise DataError(f"near_duplicates compares images; {splits.name!r} holds tokens")
     if len({part.inputs.shape[1:] for part in parts.values()}) > 1:

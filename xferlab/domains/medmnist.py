@@ -48,8 +48,8 @@ def load(name: str, *, size: int = 28, seed: int = 0) -> Splits:
             fetch(url, path, md5)
         except DownloadError as error:
             raise DownloadError(
-                f"medmnist/{name} at {size} px needs {path.name}, which is not here and could not be fetched ({error}): put the "
-                f"file from {url} at {path}, or use an embedded domain instead, load('cells/site-a') or load('digits/mnist')"
+                f"medmnist/{name} at {size} px needs {path.name}, which is not here and could not be fetched: {error}; put that "
+                f"file at {path}, or use an embedded domain instead, load('cells/site-a') or load('digits/mnist')"
             ) from error
     return arrays.load(path, classes=classes(name), name=f"medmnist/{name}", seed=seed, official=True)
 

@@ -47,15 +47,18 @@ def frozen(module: nn.Module, x: Tensor) -> Tensor:
     return functional_call(module, {name: p.detach() for name, p in module.named_parameters()}, (x,))
 
 
-def domain_loss(source: Tensor, target: Tensor, source_weights: Tensor | None = None, target_weights: Tensor | None = None) -> Tensor:
+@in_float32
+def domain_loss(
+    source: Tensor, target: Tensor, source_weights: Tensor | None = None, target_weights: Tensor | None = None
+) -> Tensor:
     """Cross-entropy of domain logits, source 1 and target 0: each side's (weighted) mean, then the mean of both.
 
     source `(Ns,)` or `(Ns, 1)`, target alike, weights `(Ns,)` and `(Nt,)`; sides count alike at any batch sizes.
     """
     sides = []
     for logits, truth, weights in ((source, 1.0, source_weights), (target, 0.0, target_weights)):
-        logits = logits.flatten().float()
-        weights = torch.ones_like(logits) if weights is None else weights.float()
+        logits = logits.flatten()
+        weights = torch.ones_like(logits) if weights is None else weights
         wrong = F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, truth), reduction="none")
         sides.append((weights * wrong).sum() / weights.sum())
     return (sides[0] + sides[1]) / 2
@@ -87,7 +90,7 @@ class Adversarial(Objective):
     @torch.no_grad()
     def watch(self, source_right: Tensor, target_right: Tensor) -> None:
         now = (source_right.float().mean() + target_right.float().mean()) / 2
-        self.adversary_accuracy.lerp_(now, 0.05)
+        self.adversary_accuracy.lerp_(now.to(self.adversary_accuracy), 0.05)
 
     def log(self) -> dict[str, Tensor]:
         return {"adversary_accuracy": self.adversary_accuracy.clone()}
@@ -113,32 +116,43 @@ class DANN(Adversarial):
         return domain_loss(source, target)
 
 
-def multilinear_map(z: Tensor, p: Tensor, z_directions: Tensor | None = None, p_directions: Tensor | None = None) -> Tensor:
+def multilinear_map(
+    z: Tensor, p: Tensor, z_directions: Tensor | None = None, p_directions: Tensor | None = None
+) -> Tensor:
     """Outer product of features z `(B, D)` and predictions p `(B, K)`, flattened, `(B, D * K)`.
 
     With directions `(D, M)` and `(K, M)` its randomised form `(z R_z) * (p R_p) / sqrt(M)`, `(B, M)`, whose inner
-    products estimate the full one's (Long et al., 2018, arXiv:1705.10667, equation 6).
+    products estimate the full one's (Long et al., 2018, arXiv:1705.10667).
     """
     if z_directions is None:
         return (z[:, :, None] * p[:, None, :]).flatten(1)
     return (z @ z_directions) * (p @ p_directions) / z_directions.shape[1] ** 0.5
 
 
+@in_float32
 def certainty_weights(p: Tensor) -> Tensor:
     """`1 + exp(-H(p))` for predictions p `(B, K)`, H the entropy: sure examples count up to twice, `(B,)`."""
-    return 1 + torch.exp(torch.special.entr(p.float()).sum(1).neg())
+    return 1 + torch.exp(torch.special.entr(p).sum(1).neg())
 
 
 class CDAN(Adversarial):
     """Conditional domain-adversarial training (Long et al., 2018, arXiv:1705.10667): DANN on features and predictions.
 
-        loss = DANN's with D(T(z, p)),  T(z, p) = z p' (see `multilinear_map`),  p = softmax of the logits, held fixed
+        loss = DANN's with D(T(z, p)),  T(z, p) the outer product (see `multilinear_map`),  p = softmax of the logits, held fixed
 
     entropy     CDAN+E: examples weigh `1 + exp(-H(p))`
     projection  M of the randomised map, taken when D * K is above 4096; its directions are buffers
     """
 
-    def __init__(self, weight: float = 1.0, *, entropy: bool = False, strength: float = 1.0, hidden: int = 256, projection: int = 1024):
+    def __init__(
+        self,
+        weight: float = 1.0,
+        *,
+        entropy: bool = False,
+        strength: float = 1.0,
+        hidden: int = 256,
+        projection: int = 1024,
+    ):
         super().__init__(weight, strength=strength, hidden=hidden)
         if projection < 1:
             raise ArgumentError(f"CDAN got projection={projection}, expected 1 or more")
@@ -180,29 +194,25 @@ class ADDA(Adversarial):
         self.source_encoder = copy.deepcopy(model.encoder).requires_grad_(False)
         self.discriminator = discriminator(model.head.in_features, self.hidden)
 
-    def train(self, mode: bool = True):
-        super().train(mode)
-        if "source_encoder" in self._modules:
-            self.source_encoder.eval()  # its batch norms stay as the source left them
-        return self
-
     def forward(self, step):
         with torch.no_grad():
-            z = self.source_encoder(step.source.inputs)
+            z = self.source_encoder.eval()(step.source.inputs)  # eval: batch norm stays as the source left it
         source, target = self.discriminator(z), self.discriminator(step.target.features.detach())
         self.watch(source > 0, target <= 0)
         fooled = F.softplus(-frozen(self.discriminator, step.target.features).float()).mean()
         return domain_loss(source, target) + self.strength * warm_up(step.progress) * fooled
 
 
-def margin_disparity(source: Tensor, target: Tensor, source_classes: Tensor, target_classes: Tensor, gamma: float) -> Tensor:
-    """What the adversarial classifier of MDD minimises (Zhang et al., 2019, arXiv:1904.05801, section 5).
+@in_float32
+def margin_disparity(
+    source: Tensor, target: Tensor, source_classes: Tensor, target_classes: Tensor, gamma: float
+) -> Tensor:
+    """What the adversarial classifier of MDD minimises (Zhang et al., 2019, arXiv:1904.05801).
 
         gamma * mean_s -log p'(c_s)  +  mean_t -log(1 - p'(c_t)),   p' = softmax of the adversary's logits
 
     source `(Ns, K)` and target `(Nt, K)` logits of the adversary; classes `(Ns,)`, `(Nt,)` as the classifier has them.
     """
-    source, target = source.float(), target.float()
     others = target.scatter(1, target_classes[:, None], float("-inf"))
     # -log(1 - p) from the logits of the other classes: finite where p rounds to 1
     disagree = target.logsumexp(1) - others.logsumexp(1)
@@ -261,17 +271,23 @@ class MCD(Adversarial):
         return F.cross_entropy(source.float(), step.source.labels) - discrepancy
 
 
-def gradient_penalty(critic: nn.Module, zs: Tensor, zt: Tensor) -> Tensor:
+@in_float32
+def critic_distance(source: Tensor, target: Tensor) -> Tensor:
+    """`mean source - mean target` of a critic's outputs: a 1-Lipschitz critic's is at most the 1-Wasserstein distance."""
+    return source.mean() - target.mean()
+
+
+@in_float32
+def gradient_penalty(zs: Tensor, zt: Tensor, critic: nn.Module) -> Tensor:
     """`mean (|grad critic(z)| - 1)^2` at points drawn between pairs of zs and zt, and at zs and zt themselves.
 
     zs `(Ns, D)` and zt `(Nt, D)` are detached; the first min(Ns, Nt) of each make the pairs. Gradient reaches the critic.
     """
-    zs, zt = zs.detach().float(), zt.detach().float()
+    zs, zt = zs.detach(), zt.detach()
     n = min(len(zs), len(zt))
-    between = torch.lerp(zs[:n], zt[:n], torch.rand(n, 1, device=zs.device))
+    between = torch.lerp(zs[:n], zt[:n], torch.rand_like(zs[:n, :1]))
     points = torch.cat([between, zs, zt]).requires_grad_()
-    with torch.autocast(points.device.type, enabled=False):
-        (slope,) = torch.autograd.grad(critic(points).sum(), points, create_graph=True)
+    (slope,) = torch.autograd.grad(critic(points).sum(), points, create_graph=True)
     return (slope.norm(dim=1) - 1).square().mean()
 
 
@@ -295,11 +311,11 @@ class WDGRL(Adversarial):
         self.critic = discriminator(model.head.in_features, self.hidden)
 
     def forward(self, step):
-        source, target = (self.critic(z).float() for z in self.reverse_features(step))
+        source, target = map(self.critic, self.reverse_features(step))
         middle = (source.mean() + target.mean()) / 2
         self.watch(source > middle, target <= middle)
-        slope = gradient_penalty(self.critic, step.source.features, step.target.features)
-        return target.mean() - source.mean() + self.penalty * slope
+        slope = gradient_penalty(step.source.features, step.target.features, self.critic)
+        return self.penalty * slope - critic_distance(source, target)
 
     def extra_repr(self):
         return f"{super().extra_repr()}, penalty={self.penalty}"

@@ -42,7 +42,7 @@ def mmd(zs: Tensor, zt: Tensor, kernels: int = 5, bandwidth: float | None = None
 
 @in_float32
 def linear_mmd(zs: Tensor, zt: Tensor, kernels: int = 5, bandwidth: float | None = None) -> Tensor:
-    """MMD^2 in linear time (Gretton et al., 2012, JMLR 13, section 6), unbiased, so it may be negative.
+    """MMD^2 in linear time (Gretton et al., 2012, JMLR 13), unbiased, so it may be negative.
 
         mean over pairs i of  k(s, s') + k(t, t') - k(s, t') - k(s', t),   (s, s') = (zs[2i], zs[2i + 1]), t alike
 
@@ -88,7 +88,9 @@ def _kernel(z: Tensor, kernels: int, bandwidth: float | None = None) -> Tensor:
 
 def _gaussians(squared: Tensor, kernels: int, bandwidth: Tensor | float) -> Tensor:
     """Mean of `kernels` Gaussians: the widest by exp, each next one, half as wide, by squaring the one before."""
-    widest = torch.as_tensor(bandwidth, device=squared.device) * 2.0 ** (kernels - 1 - kernels // 2)
+    widest = torch.as_tensor(bandwidth, dtype=squared.dtype, device=squared.device) * 2.0 ** (
+        kernels - 1 - kernels // 2
+    )
     power = total = torch.exp(squared * (-1 / widest.clamp(min=1e-12)))
     for _ in range(kernels - 1):
         power = power * power
@@ -125,7 +127,7 @@ def sliced_wasserstein(zs: Tensor, zt: Tensor, directions: Tensor) -> Tensor:
     ns, nt = len(zs), len(zt)
     # quantile functions are steps: they change at i / Ns and j / Nt, here as whole numbers out of Ns * Nt
     edges = torch.cat([torch.arange(ns + 1) * nt, torch.arange(1, nt) * ns]).sort().values.to(zs.device)
-    left, width = edges[:-1], (edges.diff() / (ns * nt)).to(xs)
+    left, width = edges[:-1], edges.diff().to(xs) / (ns * nt)
     return (width @ (xs[left // nt] - xt[left // ns]).square()).mean()
 
 
@@ -171,7 +173,9 @@ class MMD(Objective):
     def __init__(self, weight: float = 1.0, *, kernels: int = 5, linear: bool = False, bandwidth: float | None = None):
         super().__init__(weight)
         if kernels < 1 or (bandwidth is not None and not bandwidth > 0):
-            raise ArgumentError(f"MMD got kernels={kernels}, bandwidth={bandwidth}; expected 1 or more, and above 0 or None")
+            raise ArgumentError(
+                f"MMD got kernels={kernels}, bandwidth={bandwidth}; expected 1 or more, and above 0 or None"
+            )
         self.kernels, self.linear, self.bandwidth = kernels, linear, bandwidth
 
     def forward(self, step):

@@ -1,0 +1,293 @@
+# %% [markdown]
+# ## The question
+# A model was trained in one place and must work in another: other pictures, another laboratory, another
+# language for the same thing. This course is about what to do then, and how to know whether it worked. In this
+# lab you find out what your machine can do, meet the five words that every later lab uses, and see how the
+# exercises answer back. Nothing leaves your machine.
+
+# %%
+import torch
+
+import xferlab as xl
+
+lab = xl.lab.start("00")
+
+# %% [markdown]
+# ## What can this machine do?
+# The doctor looks at Python, memory, the GPU if there is one, and the files the labs need. If something is to be
+# fixed it says what. Paste its report when you ask for help.
+
+# %%
+print(xl.doctor.report()[0])
+
+# %% [markdown]
+# ## Where data comes from
+# A **domain** is a set of examples from one place. `catalog()` lists what there is: real or synthetic, how large,
+# under which licence, and whether it needs a network. Your own folder or `.npz` file loads by its path.
+
+# %%
+xl.catalog()
+
+# %%
+source = xl.load("digits/mnist")  # Americans' handwriting, collected around 1990
+target = xl.load("digits/optdigits")  # the same ten digits, other writers, another scanner
+print(source.train)
+print(target.train)
+xl.lab.show(
+    xl.plots.contact_sheet(source.train, target.train, per_class=6),
+    alt="Six examples of each digit from MNIST on the left and from optdigits on the right; the right ones are blurred and smaller",
+)
+
+# %% [markdown]
+# Both are handwritten digits, and you read both without effort. Keep that in mind for the next pictures.
+#
+# ### Exercise 1: how many?
+# `source.train.counts()` says how many examples of each class there are. How many **sevens** does the training part
+# of MNIST have here? Assign a number.
+
+# %% tags=["exercise"] exercise="00.1"
+sevens = ...
+
+# %% tags=["solution"] exercise="00.1"
+sevens = int(source.train.counts()[7])
+
+# %% tags=["wrong"] exercise="00.1" mistake="all_of_them"
+sevens = len(source.train)
+
+# %% tags=["wrong"] exercise="00.1" mistake="whole_list"
+sevens = source.train.counts()
+
+# %% [markdown] tags=["hints"] exercise="00.1"
+# 1. The counts come in the order of `source.train.classes`.
+# 2. Index the tensor that `counts()` returns with 7.
+# 3. `sevens = int(source.train.counts()[7])`
+
+# %% tags=["check"] exercise="00.1"
+xl.checks.check("00.1", sevens)
+
+# %% [markdown]
+# That is how every exercise works: fill in the `...`, run the check, and it says what is wrong rather than only that
+# something is. Below each check there are hints, which open one at a time, and the solution.
+#
+# ## A pretrained encoder knows something
+# An **encoder** turns an input into features, a list of numbers. This one learnt on a million photographs, and
+# its weights are in a package on this machine. Here are two photographs it has never seen.
+
+# %%
+from skimage import data as photographs
+from timm.data import ImageNetInfo
+
+encoder = xl.encoder("efficientnet_lite0", size=224).eval()
+names = ImageNetInfo().label_descriptions()
+shown, said = {}, {}
+for what, picture in {"coffee": photographs.coffee(), "chelsea": photographs.chelsea()}.items():
+    height, width = picture.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    image = torch.from_numpy(picture[top : top + side, left : left + side].copy()).permute(2, 0, 1)[None]
+    with torch.no_grad():
+        p = encoder.source_head(encoder(image)).softmax(1)[0]
+    best = p.argmax()
+    said[what] = f"{names[int(best)].split(',')[0]}, {p[best]:.2f}"
+    shown[f"{what}: {said[what]}"] = image
+xl.lab.show(
+    xl.plots.images(shown),
+    alt="Two photographs with the encoder's best guess beside each: " + "; ".join(f"{k} is {v}" for k, v in said.items()),
+)
+
+# %% [markdown]
+# ## Five words
+# Four nouns and one verb carry the whole course.
+#
+# - **Domain**: examples from one place. `load` gives its three parts, `train`, `val` and `test`.
+# - **Encoder**: inputs to features. A `Classifier` is an encoder with a linear head on top.
+# - **Objective**: what is minimised. Objectives add up, so techniques combine.
+# - **Strategy**: what may move, and how fast.
+# - **fit**: the one loop that trains.
+#
+# ### Predict
+# We train a small network on MNIST and test it on MNIST and on optdigits. It reads a new MNIST digit almost
+# always. How often does it read a digit of the *other* writers?
+
+# %% tags=["exercise"] exercise="00.p1"
+guess = ...  # "as well", "somewhat worse" (down by less than 10 points) or "much worse"
+xl.checks.predict("00.p1", guess, options=["as well", "somewhat worse", "much worse"])
+
+# %% tags=["solution"] exercise="00.p1"
+guess = "as well"
+xl.checks.predict("00.p1", guess, options=["as well", "somewhat worse", "much worse"])
+
+# %%
+steps = lab.scale(quick=5, lab=200, full=1000)
+model = xl.Classifier(xl.encoder("lenet"), source.classes)
+run = xl.fit(model, source.train, objectives=[xl.CrossEntropy()], steps=steps, progress_bar=lab.shows_progress)
+home, abroad = xl.evaluate(model, source.test), xl.evaluate(model, target.test)
+print(f"trained for {run.seconds:.1f} s at {run.images_per_second:.0f} images/s")
+
+# %% tags=["results"]
+print(home)
+print(abroad)
+
+# %%
+gap = home.balanced_accuracy - abroad.balanced_accuracy
+xl.checks.reveal("00.p1", "as well" if gap < 0.02 else "somewhat worse" if gap < 0.1 else "much worse")
+xl.lab.show(
+    xl.plots.confusion(abroad, title="MNIST model on optdigits"),
+    alt="Confusion matrix of the MNIST model on optdigits: true digit by row, predicted digit by column",
+)
+
+# %% [markdown]
+# The number in brackets is an interval: with another few hundred test digits the score would fall somewhere in it.
+# What it does *not* hold is the luck of this one training run. Later labs train several.
+#
+# The fall from home to abroad is what this course is about. You could see no difference that matters, and the
+# network could.
+#
+# ## The rule of the course
+# In the real case there are no labels from the new place: that is why you need transfer at all. So target labels may
+# be used to *score* a method, and for nothing else. `fit` holds you to it.
+
+# %%
+try:
+    xl.fit(model, source.train, target.train, steps=1)
+except xl.errors.TargetLabelsError as error:
+    print(error)
+
+# %% [markdown]
+# ### Exercise 2: hand over the target
+# Give the part of the target that training may see: the training images of `target`, without their labels.
+
+# %% tags=["exercise"] exercise="00.2"
+visible = ...
+
+# %% tags=["solution"] exercise="00.2"
+visible = target.train.unlabeled()
+
+# %% tags=["wrong"] exercise="00.2" mistake="leaked_labels"
+visible = target.train
+
+# %% tags=["wrong"] exercise="00.2" mistake="test_images"
+visible = target.test.unlabeled()
+
+# %% tags=["wrong"] exercise="00.2" mistake="source_side"
+visible = source.train.unlabeled()
+
+# %% [markdown] tags=["hints"] exercise="00.2"
+# 1. Which of the three parts is for training, and what must be taken off it?
+# 2. Every Domain has a method that returns it without labels.
+# 3. `visible = target.train.unlabeled()`
+
+# %% tags=["check"] exercise="00.2"
+xl.checks.check("00.2", visible)
+
+# %% [markdown]
+# ### Exercise 3: a fair split
+# Four blood smears come from two patients: slides 0 and 1 from Ana, slides 2 and 3 from Ben. Which slides may form
+# the test part, if the score is to say how the model does on a **new patient**? Give a set of slide numbers.
+
+# %% tags=["exercise"] exercise="00.3"
+test_slides = ...
+
+# %% tags=["solution"] exercise="00.3"
+test_slides = {2, 3}
+
+# %% tags=["wrong"] exercise="00.3" mistake="patient_straddles"
+test_slides = {1, 3}
+
+# %% tags=["wrong"] exercise="00.3" mistake="nothing_to_train"
+test_slides = {0, 1, 2, 3}
+
+# %% tags=["wrong"] exercise="00.3" mistake="half_a_patient"
+test_slides = {3}
+
+# %% [markdown] tags=["hints"] exercise="00.3"
+# 1. What would the model have seen already, if one of Ana's slides trained it and the other tested it?
+# 2. A patient's slides stay together: whole groups go to one part. `Splits` raises an error otherwise.
+# 3. `test_slides = {2, 3}`, or `{0, 1}`
+
+# %% tags=["check"] exercise="00.3"
+xl.checks.check("00.3", test_slides)
+
+# %% [markdown]
+# ## When it hurts
+# A model that was wrong abroad was also sure of itself. The expected calibration error, ECE, is the mean distance
+# between how sure a model says it is and how often it is right.
+
+# %%
+print(f"at home it is right {home.accuracy:.0%} of the time, ECE {home.ece:.3f}")
+print(f"abroad it is right {abroad.accuracy:.0%} of the time, ECE {abroad.ece:.3f}")
+surest = abroad.probabilities.max(1) > 0.9
+if surest.any():
+    wrong = (abroad.predictions != abroad.labels)[surest].mean()
+    print(f"abroad it was more than 90 % sure on {surest.sum()} of {abroad.n} digits, and wrong on {wrong:.0%} of those")
+
+# %% [markdown]
+# So a model's own confidence does not tell you that it has left home. Lab 08 is about what does.
+#
+# ### Exercise 4: read a score
+# A method scores 0.71 on the target's test set with the interval [0.66, 0.76]. Another scores 0.74 with [0.69, 0.79], on
+# the same test images. What may you say? Assign `"A"`, `"B"` or `"C"`.
+#
+# - A: the second is better.
+# - B: they are equally good.
+# - C: these intervals alone do not say; look at the paired difference over several runs.
+
+# %% tags=["exercise"] exercise="00.4"
+statement = ...
+
+# %% tags=["solution"] exercise="00.4"
+statement = "C"
+
+# %% tags=["wrong"] exercise="00.4" mistake="higher_is_better"
+statement = "A"
+
+# %% tags=["wrong"] exercise="00.4" mistake="overlap_is_equal"
+statement = "B"
+
+# %% [markdown] tags=["hints"] exercise="00.4"
+# 1. Both were tested on the same images, so both were lucky or unlucky together.
+# 2. Overlap of intervals is neither a proof of a difference nor of its absence.
+# 3. `statement = "C"`
+
+# %% tags=["check"] exercise="00.4"
+xl.checks.check("00.4", statement)
+
+# %% [markdown]
+# ## Quiz
+
+# %% [markdown] tags=["quiz"]
+# ### What may target labels be used for in this course?
+# - [ ] To choose the learning rate, if the test part is left alone.
+#   A choice made with target labels is training on them by another name.
+# - [x] To score a method once it has been trained and chosen.
+#   Yes, and every table says so.
+# - [ ] For nothing at all.
+#   Then nobody could say whether a method works. They score; they do not train or choose.
+
+# %% [markdown] tags=["quiz"]
+# ### A domain is marked synthetic. What does a result on it show?
+# - [ ] Nothing.
+#   It shows what the method does when the difference between two places is of this kind.
+# - [x] How methods behave under this rendered difference; a claim about patients needs real data.
+#   Yes. That is why labs run the same cells on a real set by setting one variable.
+# - [ ] The same as on real smears, if the pictures look alike.
+#   Looking alike to you is not being alike to a network; you have just seen that with digits.
+
+# %% tags=["nbval-check-output"]
+print("Four nouns, one verb:", "Domain, Encoder, Objective, Strategy; fit")
+
+# %% [markdown]
+# ## Recap
+# - `load`, `Classifier`, `encoder`, `fit`, `evaluate`: that is the shape of every experiment.
+# - A fall from home to abroad can be large where you see no difference, and confidence does not show it.
+# - Target labels score. They do not train and do not choose.
+#
+# Next: lab 02, ImageNet to medical images.
+#
+# ### Papers
+# - Ben-David et al., 2010, *A theory of learning from different domains*, Machine Learning 79
+# - Guo et al., 2017, *On calibration of modern neural networks* [arXiv:1706.04599](https://arxiv.org/abs/1706.04599)
+#
+# ### The same on your own data
+# `xl.load("path/to/folder")` takes a folder with one folder of pictures for each class, and `xl.load("set.npz")` a file in
+# MedMNIST's layout. `data/bring-your-own.md` says what is read and what is refused.

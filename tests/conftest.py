@@ -1,0 +1,39 @@
+import os
+import tempfile
+
+# before xferlab or torch are imported: no test reads or fills the user's own cache, and no progress bar is drawn
+os.environ["XFERLAB_DATA"] = tempfile.mkdtemp(prefix="xferlab-tests-")
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+for name in ("XFERLAB_PROFILE", "XFERLAB_DATASET"):
+    os.environ.pop(name, None)
+
+import pytest
+import torch
+
+from small import TwentyLines, blobs
+
+import xferlab as xl
+
+
+@pytest.fixture
+def source():
+    return blobs(seed=1, name="source")
+
+
+@pytest.fixture
+def target():
+    return blobs(seed=2, shift=60, name="target")
+
+
+@pytest.fixture
+def own():
+    """A Classifier around that network, the same one each time."""
+
+    def make(classes=("a", "b", "c"), seed=0):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            module = TwentyLines()
+        return xl.Classifier(xl.encoder(module, size=16), classes, seed=seed)
+
+    return make

@@ -1,0 +1,74 @@
+import pytest
+import torch
+
+import xferlab as xl
+from xferlab.errors import ArgumentError
+
+FAST = dict(steps=6, batch_size=16, progress_bar=False)
+
+
+def state(model):
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", xl.recipes)
+def test_losses_stay_finite_and_something_moves(name, own, source, target):
+    recipe, model = xl.recipes[name], own()
+    before = state(model)
+    run = recipe.fit(model, source, target.unlabeled() if recipe.needs_target else None, **FAST)
+    assert run.model is model and run.seconds > 0
+    assert {entry["stage"] for entry in run.history} == set(range(len(recipe.stages)))
+    assert any(not torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", xl.recipes)
+def test_same_seed_same_bits(name, own, source, target):
+    recipe, states = xl.recipes[name], []
+    for _ in range(2):
+        model = own()
+        recipe.fit(model, source, target.unlabeled() if recipe.needs_target else None, **FAST)
+        states.append(state(model))
+    assert all(torch.equal(a, b) for a, b in zip(states[0].values(), states[1].values(), strict=True))
+
+
+@pytest.mark.parametrize("name", [name for name, recipe in xl.recipes.items() if recipe.needs_target])
+def test_a_missing_target_is_named(name, own, source):
+    with pytest.raises(ArgumentError, match=r"got none; pass target.train.unlabeled\(\)"):
+        xl.recipes[name].fit(own(), source, **FAST)
+
+
+def test_source_only_never_sees_the_target_and_joint_bn_does(own, source, target):
+    """The same loss on the same labels: only batch norm's statistics tell the two baselines apart."""
+    alone, given, joint = own(), own(), own()
+    xl.recipes["source_only"].fit(alone, source, **FAST)
+    xl.recipes["source_only"].fit(given, source, target.unlabeled(), **FAST)
+    xl.recipes["source_only_joint_bn"].fit(joint, source, target.unlabeled(), **FAST)
+    assert all(torch.equal(a, b) for a, b in zip(alone.state_dict().values(), given.state_dict().values(), strict=True))
+    assert not torch.equal(alone.encoder.body.norm.running_mean, joint.encoder.body.norm.running_mean)
+
+
+def test_stages_share_the_steps_and_lp_ft_probes_first(own, source):
+    model = own()
+    run = xl.recipes["lp_ft"].fit(model, source, **(FAST | {"steps": 10}))
+    assert [max(entry["step"] for entry in run.history if entry["stage"] == stage) for stage in (0, 1)] == [4, 4]
+
+
+def test_a_recipe_resumes_stage_by_stage(own, source, tmp_path):
+    whole, cut = own(), own(seed=9)
+    xl.recipes["lp_ft"].fit(whole, source, checkpoint=tmp_path / "a.pt", **FAST)
+    (tmp_path / "a.1.pt").unlink()  # as if killed in the second stage
+    xl.recipes["lp_ft"].fit(cut, source, checkpoint=tmp_path / "a.pt", **FAST)
+    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), cut.state_dict().values(), strict=True))
+
+
+def test_finish_runs_last(own, source):
+    done = []
+    recipe = xl.Recipe("mine", (xl.Stage(data="source"),), finish=lambda model: done.append(model))
+    model = own()
+    recipe.fit(model, source, **FAST)
+    assert done == [model]
+
+
+def test_a_stage_with_unknown_data():
+    with pytest.raises(ArgumentError, match="'elsewhere'"):
+        xl.Stage(data="elsewhere")
