@@ -228,7 +228,7 @@ def test_stuck_buttons_open_hints(monkeypatch):
     widgets = pytest.importorskip("ipywidgets")
     shown = []
     monkeypatch.setattr(checks, "_widgets", lambda: widgets)
-    monkeypatch.setattr(checks, "_display", shown.append)
+    monkeypatch.setattr(checks, "_display", lambda widget, instead: shown.append(widget))
     checks.stuck("77.1")
     buttons, _ = shown[0].children
     buttons.children[0].click()
@@ -240,3 +240,20 @@ def test_stuck_buttons_open_hints(monkeypatch):
 def test_stuck_without_a_notebook_names_the_calls(capsys):
     checks.stuck("77.1")
     assert 'xl.checks.hint("77.1")' in capsys.readouterr().out
+
+
+def test_a_saved_page_shows_words_where_the_widget_was(monkeypatch):
+    widgets = pytest.importorskip("ipywidgets")
+    if int(widgets.__version__.split(".")[0]) < 8:
+        pytest.skip("ipywidgets 7 brings its own words")
+    import IPython.display
+
+    shown = []
+    monkeypatch.setattr(IPython.display, "display", lambda data, raw: shown.append(data))
+    monkeypatch.setattr(checks, "_widgets", lambda: widgets)
+    checks.quiz("77")
+    checks.stuck("77.1")
+    assert all("application/vnd.jupyter.widget-view+json" in data for data in shown)
+    assert "a) <b>Yes</b>" in shown[0]["text/plain"]
+    assert "order" not in shown[0]["text/plain"]
+    assert 'xl.checks.hint("77.1")' in shown[1]["text/plain"]

@@ -43,7 +43,7 @@ def test_a_change_is_noticed(change, own, tmp_path):
     elif change == "image":
         domain.inputs[7, 0, 3, 3] += 1
     elif change == "size":
-        model.encoder.size = 12
+        model.encoder.size = (12, 12)
     else:
         layer = "deep"
     second = xl.embed(model, domain, layer=layer, cache=tmp_path)

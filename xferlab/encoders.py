@@ -38,8 +38,8 @@ class Encoder(nn.Module):
     dim          D
     blocks       the body's layers in the order they run, input side first
     source_head  the head it was pretrained with, features to source-class logits, or None
-    channels, size, mean, std   what the body wants: inputs are turned to gray or RGB, resized to `size` (None keeps
-                 theirs) and normalised as `(x - mean) / std` on the 0..255 scale
+    channels, size, mean, std   what the body wants: inputs are turned to gray or RGB, resized to `size`, a number or (H, W) (None
+                 keeps theirs), and normalised as `(x - mean) / std` on the 0..255 scale
     """
 
     def __init__(
@@ -48,16 +48,17 @@ class Encoder(nn.Module):
         *,
         name: str,
         channels: int = 3,
-        size: int | None = None,
+        size: int | tuple[int, int] | None = None,
         mean: Sequence[float] = (127.5,),
         std: Sequence[float] = (127.5,),
         source_head: nn.Linear | None = None,
     ):
         super().__init__()
-        self.body, self.name, self.channels, self.size = body, name, channels, size
+        self.body, self.name, self.channels = body, name, channels
+        self.size = (size, size) if isinstance(size, int) else size
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
-        example = torch.zeros(2, channels, size or 64, size or 64)
+        example = torch.zeros(2, channels, *(self.size or (64, 64)))
         self.blocks, self.dim = _dry_run(body, example, name)
         # the old head is a reference, not a part that trains, moves into optimizers or is saved with the model
         self._source_head = (source_head,)
@@ -76,9 +77,9 @@ class Encoder(nn.Module):
             x = x.expand(-1, 3, -1, -1)
         elif x.shape[1] == 3 and self.channels == 1:
             x = (x * x.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
-        if self.size and x.shape[-2:] != (self.size, self.size):
-            shrinks = min(x.shape[-2:]) > self.size
-            x = F.interpolate(x, (self.size, self.size), mode="bilinear", antialias=shrinks, align_corners=False)
+        if self.size and x.shape[-2:] != self.size:
+            shrinks = x.shape[-2] > self.size[0] or x.shape[-1] > self.size[1]
+            x = F.interpolate(x, self.size, mode="bilinear", antialias=shrinks, align_corners=False)
         return ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -169,7 +170,7 @@ def encoder(
     *,
     pretrained: bool = True,
     channels: int | None = None,
-    size: int | None = None,
+    size: int | tuple[int, int] | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     weights: str | Path | None = None,

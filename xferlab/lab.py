@@ -290,6 +290,7 @@ def to_html(notebook, title: str) -> str:
     notebook = copy.deepcopy(notebook)
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)  # a page has no kernel
             # nbconvert's lab template ignores alt text beside a PNG, so the picture goes in as HTML
             picture = output.get("metadata", {}).get("image/png", {})
             if "alt" in picture:

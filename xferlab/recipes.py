@@ -10,7 +10,30 @@ from . import strategies
 from .domains import Domain
 from .encoders import Classifier
 from .errors import ArgumentError
-from .objectives import CrossEntropy, Objective
+from .objectives import (
+    ADDA,
+    AFN,
+    BNM,
+    BSP,
+    CDAN,
+    CORAL,
+    DANN,
+    JMMD,
+    MCC,
+    MCD,
+    MDD,
+    MMD,
+    WDGRL,
+    CrossEntropy,
+    DeepJDOT,
+    EntropyMinimization,
+    FixMatch,
+    InformationMaximization,
+    MeanTeacher,
+    Objective,
+    PseudoLabel,
+    SlicedWasserstein,
+)
 from .strategies import Strategy
 from .training import Run, fit
 
@@ -97,6 +120,12 @@ def _one(name: str, about: str, *objectives: Callable[[], Objective], data: str 
     return Recipe(name, (Stage(lambda: [CrossEntropy(), *(make() for make in objectives)], data=data, **stage),), about)
 
 
+def _then(name: str, about: str, objectives: list, strategy: Strategy, data: str = "target") -> Recipe:
+    """Source only first, then a stage of adaptation at a smaller rate that no longer looks at the source's labels."""
+    adapt = Stage(lambda: [make() for make in objectives], strategy, data=data, share=0.3, lr=0.3)
+    return Recipe(name, (Stage(data="source", share=0.7), adapt), about)
+
+
 _ALL = [
     _one("source_only", "cross-entropy on the source; the target is never seen", data="source"),
     _one("source_only_joint_bn", "the same loss, with the target in the same forward pass: batch norm sees both domains"),
@@ -112,6 +141,35 @@ _ALL = [
         ),
         "linear probing, then everything from that head (Kumar et al., 2022, arXiv:2202.10054)",
     ),
+    # adversarial
+    _one("dann", "Ganin et al., 2016, arXiv:1505.07818", DANN),
+    _one("cdan", "Long et al., 2018, arXiv:1705.10667", CDAN),
+    _one("cdan_e", "CDAN with entropy weights", lambda: CDAN(entropy=True)),
+    _then("adda", "Tzeng et al., 2017, arXiv:1702.05464", [ADDA], strategies.encoder_only(), data="both"),
+    _one("mdd", "Zhang et al., 2019, arXiv:1904.05801", MDD),
+    _one("mcd", "Saito et al., 2018, arXiv:1712.02560", MCD),
+    _one("wdgrl", "Shen et al., 2018, arXiv:1707.01217", lambda: WDGRL(0.1)),
+    _one("bsp", "DANN with spectral penalisation (Chen et al., 2019)", DANN, BSP),
+    # discrepancy
+    _one("mmd", "Long et al., 2015, arXiv:1502.02791", MMD),
+    _one("mmd_linear", "MMD in linear time", lambda: MMD(linear=True)),
+    _one("jmmd", "Long et al., 2017, arXiv:1605.06636", JMMD),
+    _one("coral", "Sun & Saenko, 2016, arXiv:1607.01719", lambda: CORAL(10.0)),
+    _one("sliced_wasserstein", "Lee et al., 2019, arXiv:1903.04064, on features", SlicedWasserstein),
+    _one("deep_jdot", "Damodaran et al., 2018, arXiv:1803.10081", DeepJDOT),
+    # outputs and self-training
+    _one("entropy_minimization", "Grandvalet & Bengio, 2004", lambda: EntropyMinimization(0.1)),
+    _one("information_maximization", "entropy and diversity beside the source's labels", InformationMaximization),
+    _one("mcc", "Jin et al., 2020, arXiv:1912.03699", MCC),
+    _one("bnm", "Cui et al., 2020, arXiv:2003.12237", BNM),
+    _one("afn", "Xu et al., 2019, arXiv:1811.07456", AFN),
+    _one("pseudo_label", "Lee, 2013", PseudoLabel),
+    _one("fixmatch", "Sohn et al., 2020, arXiv:2001.07685", FixMatch),
+    _one("mean_teacher", "Tarvainen & Valpola, 2017, arXiv:1703.01780", MeanTeacher),
+    # at test time, without the source
+    _then("adabn", "batch-norm statistics of the target (Li et al., 2016, arXiv:1603.04779)", [], strategies.full()),
+    _then("tent", "Wang et al., 2021, arXiv:2006.10726", [EntropyMinimization], strategies.norm_only(head=0.0)),
+    _then("shot", "Liang et al., 2020, arXiv:2002.08546", [InformationMaximization], strategies.encoder_only()),
 ]
 
 recipes: dict[str, Recipe] = {recipe.name: recipe for recipe in _ALL}

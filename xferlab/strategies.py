@@ -1,6 +1,6 @@
 """What may move, and how fast: each strategy gives every block of the encoder a learning-rate multiplier.
 
-A multiplier of 0 freezes the block: no gradient, and its batch norms keep their statistics. The head always has 1.
+A multiplier of 0 freezes the block: no gradient, and its batch norms keep their statistics.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from torch import nn
 
 from .encoders import _NORMS, Block, Classifier
 from .errors import ArgumentError
+from .weights import add_lora, lora_parameters
 
 Rate = Callable[[int, int, float], float]
 
@@ -26,12 +27,14 @@ class Strategy:
     """name, and `rate(i, n, progress)`: the multiplier for block i of n (0 is nearest the input) at a progress 0..1.
 
     within  which parameters of a moving block move (all, the norms' only, LoRA's only)
+    head    the head's multiplier
     add     adds parts to the model before training (LoRA)
     """
 
     name: str
     rate: Rate
     within: Callable[[Block], list[nn.Parameter]] = Block.parameters
+    head: float = 1.0
     add: Callable[[Classifier], None] | None = None
 
     def prepare(self, model: Classifier) -> None:
@@ -57,13 +60,13 @@ class Strategy:
     def rates(self, model: Classifier, progress: float) -> dict[str, float]:
         """Learning-rate multiplier by block name, with "head"."""
         n = len(model.encoder.blocks)
-        return {block.name: self.rate(i, n, progress) for i, block in enumerate(model.encoder.blocks)} | {"head": 1.0}
+        return {block.name: self.rate(i, n, progress) for i, block in enumerate(model.encoder.blocks)} | {"head": self.head}
 
     def apply(self, model: Classifier, progress: float) -> None:
         """Sets `requires_grad` and training mode for this progress."""
         model.train()
         model.requires_grad_(False)
-        model.head.requires_grad_(True)
+        model.head.requires_grad_(self.head > 0)
         for block, rate in zip(model.encoder.blocks, list(self.rates(model, progress).values()), strict=False):
             for module in block.modules:
                 module.train(rate > 0)
@@ -86,9 +89,16 @@ def head_only() -> Strategy:
     return Strategy("head_only", lambda i, n, progress: 0.0)
 
 
-def norm_only() -> Strategy:
-    """The norms' scale, shift and statistics move, and the head (Frankle et al., 2021, arXiv:2003.00152)."""
-    return Strategy("norm_only", lambda i, n, progress: 1.0, within=_norm_parameters)
+def encoder_only() -> Strategy:
+    """Everything but the head: what was learnt from labels stays, as in SHOT and ADDA."""
+    return Strategy("encoder_only", lambda i, n, progress: 1.0, head=0.0)
+
+
+def norm_only(head: float = 1.0) -> Strategy:
+    """The norms' scale, shift and statistics move, and the head (Frankle et al., 2021, arXiv:2003.00152); not the head at
+    `head=0`, as in Tent."""
+    name = "norm_only" if head == 1.0 else f"norm_only(head={head})"
+    return Strategy(name, lambda i, n, progress: 1.0, within=_norm_parameters, head=head)
 
 
 def layerwise(decay: float = 0.7) -> Strategy:
@@ -114,6 +124,17 @@ def lp_ft(probe: float = 0.4) -> Strategy:
     if not 0 < probe < 1:
         raise ArgumentError(f"lp_ft probe is {probe}, expected between 0 and 1")
     return Strategy(f"lp_ft({probe})", lambda i, n, progress: float(progress >= probe))
+
+
+def lora(rank: int = 4, alpha: float | None = None) -> Strategy:
+    """Low-rank updates beside every convolution and linear layer of the encoder move, and the head; what was there stays
+    (Hu et al., 2021, arXiv:2106.09685). `weights.merge_lora(model)` folds them in afterwards."""
+    return Strategy(
+        f"lora({rank}, {alpha})",
+        lambda i, n, progress: 1.0,
+        within=lambda block: lora_parameters(block.modules),
+        add=lambda model: add_lora(model.encoder, rank, rank if alpha is None else alpha),
+    )
 
 
 def top(blocks: int) -> Strategy:

@@ -65,8 +65,8 @@ def fit(
     source, target  what each step draws `batch_size` examples from; a domain that is given is forwarded, source and
                     target together in one pass, so that batch norm sees both. A labelled target raises
                     `TargetLabelsError` unless `target_labels=True` (the few-labels case).
-    objectives      what to minimise, `[CrossEntropy()]` if None; empty: forward passes only, which moves nothing but
-                    batch-norm statistics
+    objectives      what to minimise, `[CrossEntropy()]` if None; empty: forward passes only, after which batch-norm
+                    statistics are the mean over these batches
     strategy        what may move, `strategies.full()` if None
     lr              AdamW's rate at its peak: linear warm-up over the share `warmup` of the steps, then a cosine to 0
     augment         augmentations applied to each batch; `views` names those behind `step.view`
@@ -109,6 +109,7 @@ def fit(
         once = strategy.freezes_encoder(model) and not augment and not any(objective.taps for objective in objectives)
         features = {name: embed(model, domain).to(device) for name, domain in domains.items()} if once else {}
         activations, hooks = _tap(model, objectives)
+        momenta = {} if objectives else _mean_statistics(model, anew=run.resumed_from == 0)
         log = _Log(run, steps, sum(stream.size for stream in streams.values()), progress_bar)
         generator, moving = torch.Generator(), None
 
@@ -162,7 +163,12 @@ def fit(
         log.close()
         for hook in hooks:
             hook.remove()
-        keeper.load_best()
+        for norm, momentum in momenta.items():
+            norm.momentum = momentum
+        if keeper.best:
+            model.load_state_dict(keeper.best)
+        for objective in objectives:
+            objective.finish(model)
     model.requires_grad_(True).eval()
     return run
 
@@ -223,6 +229,17 @@ def _tap(model: Classifier, objectives: Sequence[Objective]):
         for name in activations
     ]
     return activations, hooks
+
+
+def _mean_statistics(model: Classifier, anew: bool) -> dict:
+    """Makes batch norms keep the plain mean over all batches, from nothing if `anew`; gives the momenta to restore."""
+    norms = [m for m in model.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    momenta = {norm: norm.momentum for norm in norms}
+    for norm in norms:
+        norm.momentum = None
+        if anew:
+            norm.reset_running_stats()
+    return momenta
 
 
 def _hyperparameters(objective: Objective) -> list:
@@ -327,10 +344,6 @@ class _Keeper:
         if score > self.best_score:
             self.best_score = score
             self.best = {key: value.detach().clone() for key, value in self.run.model.state_dict().items()}
-
-    def load_best(self):
-        if self.best:
-            self.run.model.load_state_dict(self.best)
 
 
 def _check(model, source, target, objectives, target_labels, steps, batch_size, lr, precision):

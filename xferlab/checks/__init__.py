@@ -132,8 +132,11 @@ def stuck(exercise: str) -> None:
     """Two buttons, next hint and solution, where there is a notebook; else the calls that do the same."""
     _exercise(exercise)
     widgets = _widgets()
+    instead = (
+        f'Stuck? xl.checks.hint("{exercise}") opens a hint, one more each time; xl.checks.solution("{exercise}") all.'
+    )
     if widgets is None:
-        print(f'Stuck? xl.checks.hint("{exercise}") opens a hint, one more each time; xl.checks.solution("{exercise}")')
+        print(instead)
         return
     output = widgets.Output()
     buttons = []
@@ -147,7 +150,7 @@ def stuck(exercise: str) -> None:
 
         button.on_click(clicked)
         buttons.append(button)
-    _display(widgets.VBox([widgets.HBox(buttons), output]))
+    _display(widgets.VBox([widgets.HBox(buttons), output]), instead)
 
 
 def predict(exercise: str, guess, options: list | None = None) -> None:
@@ -180,17 +183,18 @@ def reveal(exercise: str, actual) -> None:
 def quiz(lab: str) -> None:
     """The quiz of a lab: radio buttons where there is a notebook, else printed. Every option is explained once answered."""
     questions = _questions(lab)
-    widgets = _widgets()
+    widgets, lines = _widgets(), []
+    for number, question in enumerate(questions, 1):
+        lines.append(f"{number}. {question['question']}")
+        lines += [f"   {a}) {option['text']}" for a, option in zip("abcdefgh", question["options"], strict=False)]
+    lines.append(
+        f'Answer with xl.checks.quiz_answer("{lab}", question, letter), e.g. xl.checks.quiz_answer("{lab}", 1, "a").'
+    )
     if widgets is None:
-        for number, question in enumerate(questions, 1):
-            print(f"{number}. {question['question']}")
-            for letter, option in zip("abcdefgh", question["options"], strict=False):
-                print(f"   {letter}) {option['text']}")
-        print(
-            f'Answer with xl.checks.quiz_answer("{lab}", question, letter), e.g. xl.checks.quiz_answer("{lab}", 1, "a").'
-        )
-        return
-    _display(widgets.VBox([_question(widgets, lab, n, q) for n, q in enumerate(questions, 1)]))
+        print("\n".join(lines))
+    else:
+        box = widgets.VBox([_question(widgets, lab, n, q) for n, q in enumerate(questions, 1)])
+        _display(box, "\n".join(lines))
 
 
 def quiz_answer(lab: str, question: int, letter: str) -> bool:
@@ -276,10 +280,14 @@ def _widgets():
     return ipywidgets if getattr(get_ipython(), "kernel", None) else None
 
 
-def _display(thing) -> None:
+def _display(widget, instead: str) -> None:
+    """Shows a widget; where there is no kernel (a saved page) the words in `instead` stand in its place."""
     from IPython.display import display
 
-    display(thing)
+    if hasattr(widget, "_repr_mimebundle_"):  # ipywidgets 8
+        display({**widget._repr_mimebundle_(), "text/plain": instead}, raw=True)
+    else:
+        display(widget)
 
 
 def _print(text: str) -> None:

@@ -21,7 +21,7 @@ from ..errors import ArgumentError
 from ..storage import cache_folder, write_atomically
 from .domain import Domain, Splits
 
-VERSION = 1  # part of every cache file's name: raise it whenever a pixel changes
+VERSION = 2  # part of every cache file's name: raise it whenever a pixel changes
 CHUNK = 8  # images rendered together: their planes fit a processor's cache
 SLIDES = {"train": 6, "val": 2, "test": 4}
 
@@ -33,12 +33,12 @@ LABORATORY = {  # dyes are optical densities (R, G, B) at unit concentration, le
     "eosin": ((0.07, 0.60, 0.44), (0.12, 0.52, 0.28), (0.10, 0.75, 0.30)),
     "haemoglobin": ((0.09, 0.34, 0.27), (0.13, 0.30, 0.27), (0.24, 0.42, 0.20)),
     "field": (22.0, 17.5, 26.0),  # side of a standard crop
-    "blur": (0.36, 0.50, 0.58),  # width of a soft edge at good focus
+    "blur": (0.36, 0.48, 0.52),  # width of a soft edge at good focus
     "spacing": (7.6, 8.6, 6.8),  # between red cells
     "contrast": (1.0, 0.95, 1.15),
     "sharpen": (0.25, 0.0, 0.6),
     "shade": (0.05, 0.08, 0.14),  # unevenness of the light
-    "noise": (2.0, 3.0, 4.5),  # grey levels
+    "noise": (2.0, 3.0, 4.0),  # grey levels
     "quality": (90, 80, 68),  # JPEG
 }
 
@@ -246,15 +246,15 @@ def _scene(labels: np.ndarray, lab: dict, keys: list, slide_keys: list, size: in
     # framing: a standard crop of the smear, or a detector's tight box enlarged
     radius, tight = draw(*fixed("radius").T), draw() < 0.3
     standard = np.maximum(lab["field"] * slide.around(0.03) * draw.around(0.09), 2 * radius)
-    field = np.where(tight, 2 * radius * draw(1.08, 1.6) * if_platelet(1.35, 1), standard)
+    field = np.where(tight, 2 * radius * draw(1.08, 1.6) * if_platelet(1.6, 1), standard)
     focus = lab["blur"] * slide.around(0.1) * np.exp(2 * draw(-0.3, 0.6) ** 2) * draw(0.8, 1.2)
-    width = np.maximum(focus, 0.9 * field / size)
+    width = np.maximum(focus * np.where(tight, draw(1, 1.5), 1).astype(np.float32), 0.9 * field / size)
     t, angle = (np.arange(size, dtype=np.float32) + 0.5) / size - 0.5, draw(0, 2 * np.pi)
     cos, sin = _plane(field * np.cos(angle)), _plane(field * np.sin(angle))
     x = cos * t + sin * t[:, None] + _plane(field * draw(-0.05, 0.05))
     y = cos * t[:, None] - sin * t + _plane(field * draw(-0.05, 0.05))
-    # bending space makes every outline irregular
     spacing = lab["spacing"] * slide.around(0.04) * draw.around(0.08)
+    # bending space makes every outline irregular
     bend, lattice = _plane(fixed("ragged") * draw(0.4, 1.2)), [draw.fill("random", 32, 32) for _ in range(5)]
     x, y = (axis + 0.8 * bend * _smooth_noise(lattice[i], x / 4.5, y / 4.5) for i, axis in enumerate((x, y)))
     fine = _smooth_noise(lattice[2], x / 1.3, y / 1.3)

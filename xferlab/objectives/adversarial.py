@@ -67,13 +67,15 @@ def domain_loss(
 class Adversarial(Objective):
     """An objective with an adversary, and a watch on whether it is alive.
 
-    strength            how hard the encoder is pushed, at the end of the warm-up of Ganin et al. (see `warm_up`)
-    hidden              the width of the adversary's hidden layers
+    strength            how hard the encoder is pushed, at the end of a warm-up (see `warm_up`; ADDA has none)
+    hidden              the width of the adversary's hidden layers: far stronger than the encoder, it wins for good and
+                        its loss saturates
     adversary_accuracy  running mean of how often the adversary is right, source and target counting alike. It should
-                        rise above 0.5 and come back: 0.5 from the first step to the last is a dead adversary
+                        rise above 0.5 and come back: 0.5 from the first step to the last is a dead adversary,
+                        well below 0.5 one that lags behind the encoder (lower `strength` or the learning rate)
     """
 
-    def __init__(self, weight: float = 1.0, *, strength: float = 1.0, hidden: int = 256):
+    def __init__(self, weight: float = 1.0, *, strength: float = 1.0, hidden: int = 64):
         super().__init__(weight)
         if not strength >= 0 or hidden < 1:
             raise ArgumentError(
@@ -150,7 +152,7 @@ class CDAN(Adversarial):
         *,
         entropy: bool = False,
         strength: float = 1.0,
-        hidden: int = 256,
+        hidden: int = 64,
         projection: int = 1024,
     ):
         super().__init__(weight, strength=strength, hidden=hidden)
@@ -184,11 +186,14 @@ class ADDA(Adversarial):
     """Adversarial discriminative adaptation (Tzeng et al., 2017, arXiv:1702.05464), for a stage after source training.
 
         D:        (mean_s -log D(E_0(x_s)) + mean_t -log(1 - D(E(x_t)))) / 2
-        encoder:  strength * warm_up(progress) * mean_t -log D(E(x_t))       (inverted labels, D fixed)
+        encoder:  strength * mean_t -log D(E(x_t))       (inverted labels, D fixed)
 
     E_0 is the encoder as it was at `setup`, kept frozen in the objective. Nothing here reaches the head, which the
-    paper keeps as it is.
+    paper keeps as it is, so nothing but a low learning rate (a tenth of the source stage's) keeps the classes in place.
     """
+
+    def __init__(self, weight: float = 1.0, *, strength: float = 1.0, hidden: int = 500):
+        super().__init__(weight, strength=strength, hidden=hidden)
 
     def setup(self, model, source, target):
         self.source_encoder = copy.deepcopy(model.encoder).requires_grad_(False)
@@ -200,7 +205,7 @@ class ADDA(Adversarial):
         source, target = self.discriminator(z), self.discriminator(step.target.features.detach())
         self.watch(source > 0, target <= 0)
         fooled = F.softplus(-frozen(self.discriminator, step.target.features).float()).mean()
-        return domain_loss(source, target) + self.strength * warm_up(step.progress) * fooled
+        return domain_loss(source, target) + self.strength * fooled
 
 
 @in_float32
@@ -229,7 +234,7 @@ class MDD(Adversarial):
     the source and disagreement on the target.
     """
 
-    def __init__(self, weight: float = 1.0, *, gamma: float = 4.0, strength: float = 0.1, hidden: int = 256):
+    def __init__(self, weight: float = 1.0, *, gamma: float = 4.0, strength: float = 0.1, hidden: int = 64):
         super().__init__(weight, strength=strength, hidden=hidden)
         if not gamma >= 1:
             raise ArgumentError(f"MDD got gamma={gamma}, expected 1 or more, which is exp(margin)")
@@ -251,10 +256,11 @@ class MDD(Adversarial):
 class MCD(Adversarial):
     """Maximum classifier discrepancy (Saito et al., 2018, arXiv:1712.02560); add it to CrossEntropy, which trains F_1.
 
-        loss = CE(F_2(z_s), y_s) - d,   d = mean_{t,k} |p_1(k | z_t) - p_2(k | z_t)|
+        loss = CE(F_2(z_s), y_s) - d,   d = mean_t sum_k |p_1(k | z_t) - p_2(k | z_t)|
 
     F_1 is the model's head, F_2 the objective's own. Both heads raise d; the encoder, through gradient reversal, lowers
-    it: the paper's steps B and C in one. adversary_accuracy counts where F_2 agrees with F_1 on the source and
+    it: the paper's steps B and C in one. d is K times the paper's, which has separate steps and so no balance to keep
+    with the cross-entropy. adversary_accuracy counts where F_2 agrees with F_1 on the source and
     disagrees on the target.
     """
 
@@ -267,7 +273,7 @@ class MCD(Adversarial):
         z = reverse(step.target.features, self.strength * warm_up(step.progress))
         first, second, source = step.model.head(z), self.second(z), self.second(step.source.features)
         self.watch(source.argmax(1) == step.source.logits.argmax(1), second.argmax(1) != first.argmax(1))
-        discrepancy = (first.float().softmax(1) - second.float().softmax(1)).abs().mean()
+        discrepancy = (first.float().softmax(1) - second.float().softmax(1)).abs().sum(1).mean()
         return F.cross_entropy(source.float(), step.source.labels) - discrepancy
 
 
@@ -301,7 +307,7 @@ class WDGRL(Adversarial):
     takes the middle between the critic's two means as the boundary.
     """
 
-    def __init__(self, weight: float = 1.0, *, penalty: float = 10.0, strength: float = 1.0, hidden: int = 256):
+    def __init__(self, weight: float = 1.0, *, penalty: float = 10.0, strength: float = 0.03, hidden: int = 64):
         super().__init__(weight, strength=strength, hidden=hidden)
         if not penalty >= 0:
             raise ArgumentError(f"WDGRL got penalty={penalty}, expected 0 or more")
