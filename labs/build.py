@@ -9,6 +9,7 @@ Authors edit the sources and `course.toml`; everything this writes is generated,
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
 import html
 import json
@@ -402,6 +403,15 @@ def run_worked(path: Path, root: Path) -> None:
     clean(built, root)
     with write_atomically(path) as temporary:
         temporary.write_text(write_notebook(built), "utf-8")
+    save_figures(built, path.parents[1] / "teaching" / "figures", path.name[:2])
+
+
+def save_figures(built, folder: Path, number: str) -> None:
+    """The pictures of an executed notebook as `NN_1.png`, `NN_2.png`, ...: for slides, and for the README."""
+    pictures = [o.data["image/png"] for c in built.cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
+    for k, png in enumerate(pictures, 1):
+        with write_atomically(folder / f"{number}_{k}.png") as temporary:
+            temporary.write_bytes(base64.b64decode(png))
 
 
 def main(arguments: list[str] | None = None, labs: Path = Path(__file__).parent) -> int:

@@ -113,18 +113,26 @@ class Lab:
         print(f"{role}: {name} ({what}{', set by XFERLAB_DATASET' if swapped else ''}). Not for clinical use.")
         return name
 
+    @property
+    def records(self) -> bool:
+        """Whether this run measures everything, for `pooled` to write down (`XFERLAB_RECORD=1`)."""
+        return _recording()
+
     def draws(self, count: int) -> range:
         """Which of `count` draws (seeds) train here: all in profile `full` or with `XFERLAB_RECORD=1`, else draw 0."""
         return range(count if self.profile == "full" or _recording() else 1)
 
-    def pooled(self, name: str, rows: list[dict]) -> list[dict]:
-        """Rows that trained here and, in profile `lab`, the other draws as committed under `name` (see `committed`).
+    def pooled(self, name: str, rows: list[dict], by: tuple[str, ...] = ("draw",)) -> list[dict]:
+        """Rows that trained here and, in profile `lab`, the others as committed under `name` (see `committed`).
 
-        Each row says which `draw` it is. With `XFERLAB_RECORD=1` the rows become the committed ones instead.
+        A committed row gives way to rows from here that agree with it on the columns `by`. With `XFERLAB_RECORD=1` the rows
+        become the committed ones instead.
         """
         if _recording():
             settings = {
-                k: v for k, v in os.environ.items() if re.fullmatch("XFERLAB_(RECORD|PROFILE|DATASET)", k) and v
+                k: Path(v).name if Path(v).exists() else v  # a path means nothing on another machine
+                for k, v in os.environ.items()
+                if re.fullmatch("XFERLAB_(RECORD|PROFILE|DATASET)", k) and v
             }
             command = " ".join(f"{k}={v}" for k, v in sorted(settings.items())) + f" xferlab labs run {self.number}"
             print(f"Recorded in {self.record(name, rows, command).name}.")
@@ -134,10 +142,10 @@ class Lab:
         try:
             earlier = self.committed(name)
         except (DataError, ArgumentError):
-            print(f"Nothing was measured earlier on this data ({name}): what follows rests on the draw that ran here.")
+            print(f"Nothing was measured earlier on this data ({name}): what follows rests on what ran here.")
             return rows
-        here = {row["draw"] for row in rows}
-        return rows + [row for row in earlier if row["draw"] not in here]
+        here = {tuple(row[key] for key in by) for row in rows}
+        return rows + [row for row in earlier if tuple(row[key] for key in by) not in here]
 
     def committed(self, name: str) -> list[dict]:
         """Rows of `labs/results/NN_name.json`, measured earlier; prints the command, date and machine that made them."""

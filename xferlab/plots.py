@@ -149,6 +149,46 @@ def scatter(points: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xl
     return figure
 
 
+def lines(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xlabel: str, ylabel: str, level: float | None = None):
+    """A line for each name, of (xs, ys); a dashed grey line across at `level`, where there is one."""
+    plt = _pyplot()
+    figure, axis = plt.subplots(figsize=(8, 4.2))
+    for i, (name, (xs, ys)) in enumerate(series.items()):
+        every = max(1, len(xs) // 8)
+        axis.plot(xs, ys, color=PALETTE[i % 8], marker=MARKERS[i % 8], markevery=every, label=name)
+    if level is not None:
+        axis.axhline(level, color="0.4", linestyle="--", linewidth=1.5)
+    axis.set_xlabel(xlabel)
+    axis.set_ylabel(ylabel)
+    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def clouds(moments: Mapping[str, tuple[Tensor, Tensor]], labels: Tensor | None = None):
+    """Source and target features `(N, D)` at each named moment, on the two main axes of that moment's features.
+
+    labels  of the source, int64 `(N,)`: its points carry the class's number; the target's have none to show
+    """
+    plt = _pyplot()
+    figure, axes = plt.subplots(1, len(moments), figsize=(4.0 * len(moments), 4.0), squeeze=False)
+    for axis, (name, (source, target)) in zip(axes[0], moments.items(), strict=True):
+        both = torch.cat([source, target]).float()
+        center = both.mean(0)
+        _, _, directions = torch.linalg.svd(both - center, full_matrices=False)
+        zs, zt = ((z.float() - center) @ directions[:2].T for z in (source, target))
+        axis.scatter(*zt.T, s=14, color=PALETTE[1], marker=MARKERS[1], alpha=0.55, label="target")
+        if labels is None:
+            axis.scatter(*zs.T, s=14, color=PALETTE[0], alpha=0.55, label="source")
+        else:
+            for (x, y), k in zip(zs.tolist(), labels.tolist(), strict=True):
+                axis.text(x, y, str(k), color=PALETTE[0], fontsize=9, ha="center", va="center")
+            axis.plot([], [], color=PALETTE[0], marker="$7$", linestyle="", label="source, by class")
+        _bare(axis)
+        axis.set_title(name)
+    axes[0, -1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
 def bars(groups: Mapping[str, Mapping[str, float]], *, xlabel: str, ylabel: str):
     """Grouped bars: for each name in `groups`, a value for each key; keys along the axis."""
     if not groups:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import strategies
@@ -35,7 +35,7 @@ from .objectives import (
     SlicedWasserstein,
 )
 from .strategies import Strategy
-from .training import Run, fit
+from .training import Run, fit, refuse_multilabel
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Stage:
 
     objectives  makes the objectives anew for each run
     data        "source", "target" or "both": what the stage draws batches from
-    share       of the recipe's steps
+    share       the stage's steps, as a multiple of the recipe's
     lr          the stage's learning rate, as a factor of the recipe's
     """
 
@@ -85,14 +85,15 @@ class Recipe:
         augment: Sequence | None = None,
         **arguments,
     ) -> Run:
-        """Runs the stages; `steps` is their total, and further arguments go to every `fit`.
+        """Runs the stages, each for its share of `steps`; further arguments go to every `fit`.
 
         With a checkpoint each stage keeps its own file beside it (`name.0.pt`, `name.1.pt`, ...). Raises `ArgumentError`
         when the recipe adapts and there is no target.
         """
         if self.needs_target and target is None:
             raise ArgumentError(f"recipe {self.name!r} adapts to a target and got none; pass target.train.unlabeled()")
-        total = sum(stage.share for stage in self.stages)
+        for stage in self.stages:  # before any training, and for stages that never see the source
+            refuse_multilabel(stage.objectives(), source, target)
         whole = Run(model)
         for i, stage in enumerate(self.stages):
             run = fit(
@@ -101,7 +102,7 @@ class Recipe:
                 target if stage.data != "source" else None,
                 objectives=stage.objectives(),
                 strategy=stage.strategy,
-                steps=max(1, round(steps * stage.share / total)),
+                steps=max(1, round(steps * stage.share)),
                 lr=lr * stage.lr,
                 augment=stage.augment if stage.augment is not None else augment,
                 checkpoint=checkpoint and Path(checkpoint).with_suffix(f".{i}.pt"),
@@ -120,24 +121,30 @@ def _one(name: str, about: str, *objectives: Callable[[], Objective], data: str 
     return Recipe(name, (Stage(lambda: [CrossEntropy(), *(make() for make in objectives)], data=data, **stage),), about)
 
 
-def _then(name: str, about: str, objectives: list, strategy: Strategy, data: str = "target") -> Recipe:
+def _warm(name: str, about: str, *objectives: Callable[[], Objective]) -> Recipe:
+    """`_one` after a start on the source alone: for methods that learn from the model's own answers on the target."""
+    return Recipe(name, (Stage(data="source", share=0.3), replace(_one(name, about, *objectives).stages[0], share=0.7)), about)
+
+
+def _then(name: str, about: str, objectives: list, strategy: Strategy, data: str = "target", lr: float = 0.3) -> Recipe:
     """Source only first, then a stage of adaptation at a smaller rate that no longer looks at the source's labels."""
-    adapt = Stage(lambda: [make() for make in objectives], strategy, data=data, share=0.3, lr=0.3)
+    adapt = Stage(lambda: [make() for make in objectives], strategy, data=data, share=0.3, lr=lr)
     return Recipe(name, (Stage(data="source", share=0.7), adapt), about)
 
 
 _ALL = [
     _one("source_only", "cross-entropy on the source; the target is never seen", data="source"),
     _one("source_only_joint_bn", "the same loss, with the target in the same forward pass: batch norm sees both domains"),
-    _one("linear_probe", "a new head on a frozen encoder", data="source", strategy=strategies.head_only()),
+    # a frozen encoder's features are computed once, so that a probe's steps are nearly free
+    _one("linear_probe", "a new head on a frozen encoder", data="source", strategy=strategies.head_only(), share=5, lr=3.0),
     _one("norm_only", "batch norms and the head", data="source", strategy=strategies.norm_only()),
     _one("layerwise", "the nearer the input, the slower", data="source", strategy=strategies.layerwise()),
     _one("gradual_unfreeze", "one more block at a time, from the top", data="source", strategy=strategies.gradual_unfreeze()),
     Recipe(
         "lp_ft",
         (
-            Stage(strategy=strategies.head_only(), data="source", share=0.5),
-            Stage(strategy=strategies.full(), data="source", share=0.5, lr=0.3),
+            Stage(strategy=strategies.head_only(), data="source", share=5, lr=3.0),
+            Stage(strategy=strategies.full(), data="source", lr=0.3),
         ),
         "linear probing, then everything from that head (Kumar et al., 2022, arXiv:2202.10054)",
     ),
@@ -145,23 +152,23 @@ _ALL = [
     _one("dann", "Ganin et al., 2016, arXiv:1505.07818", DANN),
     _one("cdan", "Long et al., 2018, arXiv:1705.10667", CDAN),
     _one("cdan_e", "CDAN with entropy weights", lambda: CDAN(entropy=True)),
-    _then("adda", "Tzeng et al., 2017, arXiv:1702.05464", [ADDA], strategies.encoder_only(), data="both"),
+    _then("adda", "Tzeng et al., 2017, arXiv:1702.05464", [ADDA], strategies.encoder_only(), data="both", lr=0.1),
     _one("mdd", "Zhang et al., 2019, arXiv:1904.05801", MDD),
     _one("mcd", "Saito et al., 2018, arXiv:1712.02560", MCD),
-    _one("wdgrl", "Shen et al., 2018, arXiv:1707.01217", lambda: WDGRL(0.1)),
+    _one("wdgrl", "Shen et al., 2018, arXiv:1707.01217", WDGRL),
     _one("bsp", "DANN with spectral penalisation (Chen et al., 2019)", DANN, BSP),
     # discrepancy
     _one("mmd", "Long et al., 2015, arXiv:1502.02791", MMD),
     _one("mmd_linear", "MMD in linear time", lambda: MMD(linear=True)),
     _one("jmmd", "Long et al., 2017, arXiv:1605.06636", JMMD),
-    _one("coral", "Sun & Saenko, 2016, arXiv:1607.01719", lambda: CORAL(10.0)),
+    _one("coral", "Sun & Saenko, 2016, arXiv:1607.01719", lambda: CORAL(100.0)),
     _one("sliced_wasserstein", "Lee et al., 2019, arXiv:1903.04064, on features", SlicedWasserstein),
-    _one("deep_jdot", "Damodaran et al., 2018, arXiv:1803.10081", DeepJDOT),
+    _warm("deep_jdot", "Damodaran et al., 2018, arXiv:1803.10081", DeepJDOT),
     # outputs and self-training
-    _one("entropy_minimization", "Grandvalet & Bengio, 2004", lambda: EntropyMinimization(0.1)),
-    _one("information_maximization", "entropy and diversity beside the source's labels", InformationMaximization),
-    _one("mcc", "Jin et al., 2020, arXiv:1912.03699", MCC),
-    _one("bnm", "Cui et al., 2020, arXiv:2003.12237", BNM),
+    _warm("entropy_minimization", "Grandvalet & Bengio, 2004", lambda: EntropyMinimization(0.1)),
+    _warm("information_maximization", "entropy and diversity beside the source's labels", InformationMaximization),
+    _warm("mcc", "Jin et al., 2020, arXiv:1912.03699", MCC),
+    _warm("bnm", "Cui et al., 2020, arXiv:2003.12237", BNM),
     _one("afn", "Xu et al., 2019, arXiv:1811.07456", AFN),
     _one("pseudo_label", "Lee, 2013", PseudoLabel),
     _one("fixmatch", "Sohn et al., 2020, arXiv:2001.07685", FixMatch),

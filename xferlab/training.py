@@ -120,6 +120,8 @@ def fit(
             rates = strategy.rates(model, progress)
             if moving != (moving := [rate > 0 for rate in rates.values()]):
                 strategy.apply(model, progress)
+                if objectives and not any(p.requires_grad for group in optimizer.param_groups for p in group["params"]):
+                    raise ArgumentError(f"strategy {strategy.name!r} moves nothing in encoder {model.encoder.name!r}; choose another")
             for group in optimizer.param_groups:
                 group["lr"] = lr * rates.get(group["block"], 1.0) * schedule(t / steps, warmup)
 
@@ -370,11 +372,22 @@ def _check(model, source, target, objectives, target_labels, steps, batch_size, 
     for objective in objectives:
         if missing := sorted(objective.needs - have):
             raise ArgumentError(f"{type(objective).__name__} needs {' and '.join(missing)}; pass {_mend(missing[0])}")
+    refuse_multilabel(objectives, source, target)
     if source is not None and source.labels is not None and not source.multilabel and len(source.labels.unique()) < 2:
         only = source.classes[int(source.labels[0])]
         raise DataError(f"every label of source {source.name!r} is {only!r}; there is nothing to tell apart: give at least two classes")
     if target is not None and target.classes and (absent := [name for name in model.classes if name not in target.classes]):
         warnings.warn(f"target {target.name!r} lacks the classes {absent}; adapting to a part of the source's classes", stacklevel=3)
+
+
+def refuse_multilabel(objectives: Sequence[Objective], *domains: Domain | None) -> None:
+    """Raises `ArgumentError` where an objective that reads one class an example would get a multi-label domain."""
+    several = [domain.name for domain in domains if domain is not None and domain.multilabel]
+    if several and (single := [type(objective).__name__ for objective in objectives if objective.single_label]):
+        raise ArgumentError(
+            f"{single[0]} reads one class an example, from a softmax, but domain {several[0]!r} is multi-label; use an objective "
+            "on features, such as DANN or CORAL"
+        )
 
 
 def _mend(missing: str) -> str:

@@ -146,6 +146,8 @@ class CDAN(Adversarial):
     projection  M of the randomised map, taken when D * K is above 4096; its directions are buffers
     """
 
+    single_label = True
+
     def __init__(
         self,
         weight: float = 1.0,
@@ -234,6 +236,8 @@ class MDD(Adversarial):
     the source and disagreement on the target.
     """
 
+    single_label = True
+
     def __init__(self, weight: float = 1.0, *, gamma: float = 4.0, strength: float = 0.1, hidden: int = 64):
         super().__init__(weight, strength=strength, hidden=hidden)
         if not gamma >= 1:
@@ -258,16 +262,21 @@ class MCD(Adversarial):
 
         loss = CE(F_2(z_s), y_s) - d,   d = mean_t sum_k |p_1(k | z_t) - p_2(k | z_t)|
 
-    F_1 is the model's head, F_2 the objective's own. Both heads raise d; the encoder, through gradient reversal, lowers
-    it: the paper's steps B and C in one. d is K times the paper's, which has separate steps and so no balance to keep
-    with the cross-entropy. adversary_accuracy counts where F_2 agrees with F_1 on the source and
-    disagrees on the target.
+    F_1 is the model's head, F_2 a second one of its shape, started anew: from there they find different boundaries that
+    are both right about the source. Both raise d; the encoder, through gradient reversal and `strength` times as hard,
+    lowers it: the paper's steps B and C in one, with its several encoder steps a step. d is K times the paper's, which
+    has separate steps and so no balance to keep with the cross-entropy. adversary_accuracy counts where F_2 agrees with
+    F_1 on the source and disagrees on the target.
     """
 
     needs = frozenset({"source", "target", "source_labels"})
+    single_label = True
+
+    def __init__(self, weight: float = 1.0, *, strength: float = 3.0):
+        super().__init__(weight, strength=strength)
 
     def setup(self, model, source, target):
-        self.second = discriminator(model.head.in_features, self.hidden, model.head.out_features)
+        self.second = nn.Linear(model.head.in_features, model.head.out_features)
 
     def forward(self, step):
         z = reverse(step.target.features, self.strength * warm_up(step.progress))
@@ -275,6 +284,9 @@ class MCD(Adversarial):
         self.watch(source.argmax(1) == step.source.logits.argmax(1), second.argmax(1) != first.argmax(1))
         discrepancy = (first.float().softmax(1) - second.float().softmax(1)).abs().sum(1).mean()
         return F.cross_entropy(source.float(), step.source.labels) - discrepancy
+
+    def extra_repr(self):
+        return f"weight={self.weight}, strength={self.strength}"
 
 
 @in_float32

@@ -109,10 +109,17 @@ def _mean_embedding_distance(k: Tensor, ns: int, nt: int) -> Tensor:
 def coral(zs: Tensor, zt: Tensor) -> Tensor:
     """Deep CORAL (Sun & Saenko, 2016, arXiv:1607.01719): `|C_s - C_t|_F^2 / (4 D^2)`, covariances with N - 1.
 
-    zs `(Ns, D)`, zt `(Nt, D)`, at least 2 examples each.
+    zs `(Ns, D)`, zt `(Nt, D)`, at least 2 examples each. Where D is above Ns + Nt it is taken from inner products of
+    examples, `(Ns + Nt)^2` of them and not D^2 covariances: the same number, up to rounding.
     """
     _require(2, zs, zt, "coral")
-    return (torch.cov(zs.T) - torch.cov(zt.T)).square().sum() / (4 * zs.shape[1] ** 2)
+    if zs.shape[1] <= len(zs) + len(zt):
+        difference = (torch.cov(zs.T) - torch.cov(zt.T)).square().sum()
+    else:
+        # C = x'x, and |xs'xs - xt'xt|^2 = |xs xs'|^2 + |xt xt'|^2 - 2 |xs xt'|^2
+        xs, xt = ((z - z.mean(0)) / (len(z) - 1) ** 0.5 for z in (zs, zt))
+        difference = (xs @ xs.T).square().sum() + (xt @ xt.T).square().sum() - 2 * (xs @ xt.T).square().sum()
+    return difference / (4 * zs.shape[1] ** 2)
 
 
 @in_float32
@@ -192,6 +199,8 @@ class JMMD(Objective):
     loss = JMMD^2 of (features, softmax outputs), see `jmmd`; `kernels` counts the Gaussians on each.
     """
 
+    single_label = True
+
     def __init__(self, weight: float = 1.0, *, kernels: tuple[int, int] = (5, 1)):
         super().__init__(weight)
         if len(kernels) != 2 or min(kernels) < 1:
@@ -250,6 +259,7 @@ class DeepJDOT(Objective):
     """
 
     needs = frozenset({"source", "target", "source_labels"})
+    single_label = True
 
     def __init__(self, weight: float = 1.0, *, alpha: float = 0.01, label_weight: float = 1.0):
         super().__init__(weight)

@@ -66,14 +66,16 @@ class Step:
 class Objective(nn.Module):
     """One term of the loss. `fit` adds up `weight * forward(step)` over its objectives.
 
-    needs   what the step must hold: any of "source", "target", "source_labels", "target_labels"
-    taps    names of encoder blocks whose activations `step.taps` should give
+    needs         what the step must hold: any of "source", "target", "source_labels", "target_labels"
+    taps          names of encoder blocks whose activations `step.taps` should give
+    single_label  it reads a softmax or an argmax, one class an example: `fit` refuses a multi-label domain
     Parts made in `setup` (a discriminator, a teacher, a memory) are registered on the module, so that they train,
     move and resume with the run.
     """
 
     needs: frozenset[str] = frozenset({"source", "target"})
     taps: tuple[str, ...] = ()
+    single_label: bool = False
 
     def __init__(self, weight: float = 1.0):
         super().__init__()

@@ -58,17 +58,11 @@ class OnTargetOutputs(Objective):
     """An objective on the target's logits alone, through a softmax: one class an example."""
 
     needs = frozenset({"target"})
+    single_label = True
 
     def __init__(self, weight: float = 1.0):
         super().__init__(weight)
         self._log: dict[str, Tensor] = {}
-
-    def setup(self, model, source, target):
-        if source is not None and source.multilabel:
-            raise ArgumentError(
-                f"{type(self).__name__} reads the softmax of one class an example, but domain {source.name!r} is "
-                "multi-label; use an objective on features, such as DANN or CORAL"
-            )
 
     def log(self) -> dict[str, Tensor]:
         return self._log
@@ -190,7 +184,6 @@ class MeanTeacher(OnTargetOutputs):
         self.decay, self.ramp, self.view = decay, ramp, view
 
     def setup(self, model, source, target):
-        super().setup(model, source, target)
         self.teacher = frozen_copy(model)
         self.register_buffer("updates", torch.zeros((), device=next(model.parameters()).device))
 

@@ -1,0 +1,427 @@
+# %% [markdown]
+# ## The question
+# A network reads one group of writers well and another group badly (lab 00). From the second group we have pictures and no
+# labels. **Can we train the features so that nobody can tell which group a digit came from, and will the classifier then
+# work on both?** That is the idea of domain-adversarial training: an adversary tries to tell source from target, and the
+# encoder is trained to make it fail.
+
+# %%
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import xferlab as xl
+
+lab = xl.lab.start("04")
+source_name, target_name = lab.datasets("digits/mnist", "digits/optdigits")
+source, target = xl.load(source_name), xl.load(target_name)
+xl.lab.show(
+    xl.plots.contact_sheet(source.train, target.train, per_class=6),
+    alt="Six examples of each class from the source on the left and from the target on the right",
+)
+
+# %% [markdown]
+# The target's class names are used for this picture and for scoring. Training sees `target.train.unlabeled()`.
+
+# %%
+steps = lab.scale(quick=6, lab=250, full=1500)
+seen = target.train.unlabeled()
+settings = dict(steps=steps, progress_bar=lab.shows_progress)
+
+
+def classifier(seed=0):
+    return xl.Classifier(xl.encoder("lenet", seed=seed), source.classes, seed=seed)
+
+
+# %% [markdown]
+# ### Predict
+# After adversarial training, will the adversary be right about **half** of the time, **more**, or **less**?
+
+# %% tags=["exercise"] exercise="04.p1"
+guess = ...  # "about half", "clearly more" or "clearly less"
+xl.checks.predict("04.p1", guess, options=["about half", "clearly more", "clearly less"])
+
+# %% tags=["solution"] exercise="04.p1"
+guess = "about half"
+xl.checks.predict("04.p1", guess, options=["about half", "clearly more", "clearly less"])
+
+# %% [markdown]
+# ## Gradient reversal, from the ground up
+# The adversary D minimises its cross-entropy; the encoder wants to *maximise* the same number. One trick serves both in a
+# single backward pass ([Ganin et al., 2016](https://arxiv.org/abs/1505.07818)): put a layer between them that does nothing
+# on the way forward, and multiplies the gradient by $-\lambda$ on the way back.
+#
+# ### Exercise 1: write it
+# Complete `backward`, so that `Reverse.apply(x, strength)` gives `x`, and passes back `-strength` times the gradient.
+
+
+# %% tags=["exercise"] exercise="04.1"
+class Reverse(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, strength):
+        ctx.strength = strength
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return ..., None  # the second None: strength is a number and needs no gradient
+
+
+# %% tags=["solution"] exercise="04.1"
+class Reverse(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, strength):
+        ctx.strength = strength
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return -ctx.strength * gradient, None
+
+
+# %% tags=["wrong"] exercise="04.1" mistake="wrong_sign"
+class Reverse(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, strength):
+        ctx.strength = strength
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return ctx.strength * gradient, None
+
+
+# %% tags=["wrong"] exercise="04.1" mistake="no_strength"
+class Reverse(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, strength):
+        ctx.strength = strength
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return -gradient, None
+
+
+# %% tags=["wrong"] exercise="04.1" mistake="forward_reversed"
+class Reverse(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, strength):
+        ctx.strength = strength
+        return -strength * x
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return -ctx.strength * gradient, None
+
+
+# %% [markdown] tags=["hints"] exercise="04.1"
+# 1. Which of the two players gets its gradient through this layer, and does it want the loss lower or higher?
+# 2. `forward` left the strength on `ctx`; multiply the incoming gradient by its negative.
+# 3. `return -ctx.strength * gradient, None`
+
+# %% tags=["check"] exercise="04.1"
+xl.checks.check("04.1", Reverse)
+
+# %% [markdown]
+# ## The whole of DANN
+# With reversal the method is a few lines: a small network on the features, one logit, cross-entropy on where the example
+# came from. `xl.DANN` is just this with error messages; here it is in the open, as an objective that `fit` adds to the
+# classification loss.
+
+
+# %%
+class OpenDANN(xl.Objective):
+    def setup(self, model, source, target):
+        self.adversary = nn.Sequential(nn.Linear(model.encoder.dim, 64), nn.ReLU(), nn.Linear(64, 1))
+        self.right = torch.tensor(0.5)
+
+    def forward(self, step):
+        strength = 2 / (1 + torch.tensor(-10 * step.progress).exp()) - 1  # from 0 to 1 over the run
+        z = torch.cat([step.source.features, step.target.features])
+        origin = torch.cat([torch.ones(len(step.source.features)), torch.zeros(len(step.target.features))]).to(z)
+        logits = self.adversary(xl.objectives.adversarial.reverse(z, strength))[:, 0]
+        self.right = ((logits > 0) == (origin > 0)).float().mean().detach()
+        return F.binary_cross_entropy_with_logits(logits, origin)
+
+    def log(self):
+        return {"adversary_accuracy": self.right}
+
+
+# %% [markdown]
+# To watch the two clouds of features we add a second objective that costs nothing: it has weight 0 and only looks, after
+# every step, whether it is time to keep a picture.
+
+
+# %%
+class Watch(xl.Objective):
+    needs = frozenset({"source"})
+
+    def __init__(self, moments):
+        super().__init__(weight=0.0)
+        self.moments, self.kept = set(moments), {}
+
+    def forward(self, step):
+        return step.source.logits.sum() * 0
+
+    def after_step(self, step):
+        at = round(step.progress * (steps - 1))
+        if at in self.moments:
+            self.kept[f"step {at}"] = tuple(xl.embed(step.model, d, cache=False) for d in (looked_at, seen[:200]))
+
+
+looked_at = source.train.take(n=200, seed=0)
+watch = Watch({0, steps // 6, steps // 2, steps - 1})
+dann = classifier()
+run = xl.fit(dann, source.train, seen, objectives=[xl.CrossEntropy(), OpenDANN(), watch], **settings)
+xl.lab.show(
+    xl.plots.clouds(watch.kept, looked_at.labels),
+    alt="Features of source digits, drawn as their number, and of target digits, drawn as squares, at four moments of training",
+)
+
+# %% [markdown]
+# Each panel has its own axes, the two directions along which the features of that moment vary most. Look for two things: do
+# the squares lie where the numbers are, and do they lie on the *right* numbers? The adversary only ever asked for the first.
+#
+# ## Did it help, and what helped?
+# A joint forward pass gives any adaptation method something for nothing: batch norm sees both domains. So two baselines stand
+# beside the methods: **source only**, and **source only with joint batch norm**, which has the same loss and merely sees the
+# target's pictures go by. Anything a method claims must be claimed against the second.
+
+# %%
+names = ["source_only", "source_only_joint_bn", "dann", "cdan", "mdd"]
+rows, runs = [], {}
+for draw in lab.draws(5):
+    for name in names:
+        model = classifier(seed=draw)
+        result = xl.recipes[name].fit(model, source.train, seen, seed=draw, **settings)
+        rows.append(
+            {
+                "method": name,
+                "draw": draw,
+                "source": xl.evaluate(model, source.test).balanced_accuracy,
+                "target": xl.evaluate(model, target.test).balanced_accuracy,
+                "seconds": result.seconds,
+            }
+        )
+        if draw == 0:
+            runs[name] = result
+rows = lab.pooled(f"methods_{source.name}_{target.name}", rows)
+
+# %% tags=["results"]
+import pandas as pd
+
+table = pd.DataFrame(rows)
+print(f"{source.name} to {target.name}, balanced accuracy, mean of {table.draw.nunique()} seed(s); last weights, nothing selected")
+print(table.groupby("method", sort=False)[["source", "target", "seconds"]].mean().round(3).to_string())
+by_seed = table.pivot(index="draw", columns="method", values="target")
+print("\nPaired difference on the target to source_only_joint_bn")
+for name in ("source_only", "dann", "cdan", "mdd"):
+    mean, low, high = xl.plots.t_interval(by_seed[name] - by_seed["source_only_joint_bn"])
+    verdict = "one seed" if low != low else "separated" if low > 0 or high < 0 else "not separated"
+    print(f"{name:22s} {mean:+.3f}  [{low:+.3f}, {high:+.3f}]  {verdict}")
+
+# %% [markdown]
+# **CDAN** ([Long et al., 2018](https://arxiv.org/abs/1705.10667)) shows the adversary the features *together with* the
+# predicted classes, as their outer product, so that it can object when a target 3 sits on the source's 8s. **MDD**
+# ([Zhang et al., 2019](https://arxiv.org/abs/1904.05801)) has a second classifier for an adversary: it agrees with the first on
+# the source and disagrees on the target as much as it can, and the encoder leaves it no room to.
+#
+# ### Exercise 2: the right baseline
+# A paper reports source only 0.70 and its method, trained with both domains in one forward pass, 0.85, and says the method
+# brings 15 points. Which of our recipes, by name, should have been the baseline for that claim?
+
+# %% tags=["exercise"] exercise="04.2"
+baseline = ...
+
+# %% tags=["solution"] exercise="04.2"
+baseline = "source_only_joint_bn"
+
+# %% tags=["wrong"] exercise="04.2" mistake="target_unseen"
+baseline = "source_only"
+
+# %% tags=["wrong"] exercise="04.2" mistake="other_method"
+baseline = "dann"
+
+# %% [markdown] tags=["hints"] exercise="04.2"
+# 1. What else changed between the two numbers, besides the loss?
+# 2. A forward pass over both domains changes the statistics of batch norm, whatever is minimised.
+# 3. `baseline = "source_only_joint_bn"`
+
+# %% tags=["check"] exercise="04.2"
+xl.checks.check("04.2", baseline)
+
+# %% [markdown]
+# ## Is the adversary alive?
+# An adversary that does nothing costs nothing and raises no error. The total loss still falls, because the classification
+# loss does. So look at the adversary's own accuracy. Here is a healthy one, and one with a small bug that shipped in a real
+# library: its last layer is a softmax over a single unit, which is 1 whatever comes in.
+
+
+# %%
+class OneUnitSoftmax(OpenDANN):
+    def setup(self, model, source, target):
+        super().setup(model, source, target)
+        self.adversary.append(nn.Softmax(dim=1))
+
+
+broken = classifier()
+broken_run = xl.fit(broken, source.train, seen, objectives=[xl.CrossEntropy(), OneUnitSoftmax()], **settings)
+curves = {}
+for title, one, key in (("healthy", run, "OpenDANN"), ("softmax over one unit", broken_run, "OneUnitSoftmax")):
+    curves[title] = ([h["step"] for h in one.history], [h[f"{key}.adversary_accuracy"] for h in one.history])
+xl.lab.show(
+    xl.plots.lines(curves, xlabel="step", ylabel="adversary's accuracy", level=0.5),
+    alt="Accuracy of two adversaries over training: the healthy one moves, the one with a softmax over one unit stays at one half",
+)
+late = curves["healthy"][1][-len(curves["healthy"][1]) // 4 :]
+level = sum(late) / len(late)
+xl.checks.reveal("04.p1", "about half" if abs(level - 0.5) < 0.1 else "clearly more" if level > 0.5 else "clearly less")
+total = [sum(value for key, value in h.items() if key in ("CrossEntropy", "OneUnitSoftmax")) for h in broken_run.history]
+print(f"The broken run's total loss fell all the same, from {total[0]:.2f} to {total[-1]:.2f}.")
+print(f"In the last quarter of the run the healthy adversary is right {level:.0%} of the time.")
+
+# %% [markdown]
+# A healthy adversary rises first, while the features still differ, and comes down as the encoder learns to fool it. Below one
+# half is possible: the encoder moves, and the adversary runs after it.
+#
+# ### Exercise 3: read the curves
+# Three adversaries, by their accuracy at four moments. Which is **dead**, which has **won** for good (the features stay
+# separable), and which is **healthy**? Assign a letter to each word.
+#
+# - A: 0.62, 0.97, 0.99, 0.99
+# - B: 0.50, 0.50, 0.50, 0.50
+# - C: 0.66, 0.88, 0.64, 0.55
+
+# %% tags=["exercise"] exercise="04.3"
+verdicts = {"dead": ..., "won": ..., "healthy": ...}
+
+# %% tags=["solution"] exercise="04.3"
+verdicts = {"dead": "B", "won": "A", "healthy": "C"}
+
+# %% tags=["wrong"] exercise="04.3" mistake="half_is_success"
+verdicts = {"dead": "C", "won": "A", "healthy": "B"}
+
+# %% tags=["wrong"] exercise="04.3" mistake="accurate_is_healthy"
+verdicts = {"dead": "B", "won": "C", "healthy": "A"}
+
+# %% [markdown] tags=["hints"] exercise="04.3"
+# 1. An adversary that has learnt nothing and one that has been beaten can end at the same number. What differs on the way?
+# 2. Healthy: up first, then down. Won: up, and up it stays. Dead: never moved.
+# 3. `verdicts = {"dead": "B", "won": "A", "healthy": "C"}`
+
+# %% tags=["check"] exercise="04.3"
+xl.checks.check("04.3", verdicts)
+
+# %% [markdown]
+# ### Exercise 4: the loss of one logit
+# Write `origin_loss(logits, origin)`: the adversary's loss for one logit per example, `(B, 1)`, and origins `(B,)` of 1 (source)
+# and 0 (target). It must give the adversary a gradient, and stay finite at a logit of 200.
+
+# %% tags=["exercise"] exercise="04.4"
+def origin_loss(logits, origin):
+    ...
+
+# %% tags=["solution"] exercise="04.4"
+def origin_loss(logits, origin):
+    return F.binary_cross_entropy_with_logits(logits[:, 0], origin)
+
+# %% tags=["wrong"] exercise="04.4" mistake="softmax_of_one"
+def origin_loss(logits, origin):
+    return F.binary_cross_entropy(logits.softmax(dim=1)[:, 0], origin)
+
+# %% tags=["wrong"] exercise="04.4" mistake="sigmoid_then_log"
+def origin_loss(logits, origin):
+    p = torch.sigmoid(logits[:, 0])
+    return -(origin * p.log() + (1 - origin) * (1 - p).log()).mean()
+
+# %% tags=["wrong"] exercise="04.4" mistake="broadcast"
+def origin_loss(logits, origin):
+    return F.binary_cross_entropy_with_logits(logits, origin[None, :].expand(len(logits), -1)[:, :1] * 0 + origin.mean())
+
+# %% [markdown] tags=["hints"] exercise="04.4"
+# 1. A softmax makes numbers sum to 1. What is it for a single number?
+# 2. There is a loss in `torch.nn.functional` that takes logits, so that no logarithm ever sees a 0.
+# 3. `return F.binary_cross_entropy_with_logits(logits[:, 0], origin)`
+
+# %% tags=["check"] exercise="04.4"
+xl.checks.check("04.4", origin_loss)
+
+# %% [markdown]
+# ## When it hurts: the classes are not equally common
+# Suppose the new place writes mostly low numbers: of the digits 5 to 9 only one in ten arrives. The pictures are the same as
+# before; only their mix has changed. An adversary can tell the domains apart by *how many* sevens there are, and the only way for
+# the encoder to hide that is to move other digits onto the sevens.
+
+# %%
+g = torch.Generator().manual_seed(0)
+keep = (target.train.labels < len(source.classes) // 2) | (torch.rand(len(target.train), generator=g) < 0.1)
+skewed = target.train[keep].unlabeled()
+shifted = {}
+for name in ("source_only_joint_bn", "dann", "cdan"):
+    model = classifier()
+    xl.recipes[name].fit(model, source.train, skewed, seed=0, **settings)
+    shifted[name] = xl.evaluate(model, target.test).balanced_accuracy
+equal = {name: next(r["target"] for r in rows if r["method"] == name and r["draw"] == 0) for name in shifted}
+xl.lab.show(
+    xl.plots.bars(
+        {"classes equally common": equal, "half of them rare": shifted}, xlabel="method", ylabel="balanced accuracy on the target"
+    ),
+    alt="Balanced accuracy on the target of three recipes, trained with the usual and with a skewed mix of target classes",
+)
+for name in shifted:
+    print(f"{name:22s} {equal[name]:.3f} with the usual mix, {shifted[name]:.3f} with the skewed one. One seed.")
+worse = [name for name in ("dann", "cdan") if shifted[name] < shifted["source_only_joint_bn"]]
+print("Below its baseline under the skewed mix:", ", ".join(worse) or "none in this run")
+
+# %% [markdown]
+# We scored with all target labels, on a balanced test set. A practitioner with no labels would have seen nothing: the training
+# log of the skewed run looks like the other one.
+#
+# ## Quiz
+
+# %% [markdown] tags=["quiz"]
+# ### The adversary ends at an accuracy of one half. What does that prove?
+# - [ ] The classifier now works on the target.
+#   The clouds may overlap with the wrong classes on top of each other.
+# - [ ] Adaptation has succeeded.
+#   It is also what a dead adversary shows.
+# - [x] Nothing by itself: look at how it got there, and at something the adversary does not see.
+#   Yes. Its curve tells dead from beaten; whether classes landed right is a question for lab 08.
+
+# %% [markdown] tags=["quiz"]
+# ### Why does CDAN give the adversary the predictions too?
+# - [x] So that it can tell when a target example lies among source examples of another predicted class.
+#   Yes: it compares clouds class by class rather than as a whole.
+# - [ ] So that it knows the target's labels.
+#   There are none; these are the classifier's own guesses, right or wrong.
+# - [ ] To make the adversary's task easier, so that it trains faster.
+#   It has more to go on, but the purpose is what the encoder is then forced to do.
+
+# %% [markdown] tags=["quiz"]
+# ### Which change of the target hurts plain adversarial alignment most?
+# - [ ] Another scanner.
+#   That is the case it was made for.
+# - [x] Another mix of classes.
+#   Yes. Matching the whole cloud then moves examples across class borders.
+# - [ ] Fewer target pictures, of the same kind.
+#   It gets noisier, but what is asked of the encoder is still right.
+
+# %% tags=["nbval-check-output"]
+print("Half right is what a beaten adversary looks like. It is also what a dead one looks like.")
+
+# %% [markdown]
+# ## Recap
+# - Gradient reversal lets one backward pass train two players.
+# - Measure against `source_only_joint_bn`: batch norm adapts for nothing.
+# - Watch the adversary's accuracy: up, then down. Flat is dead.
+# - Overlap is not agreement, and under another mix of classes alignment can do harm.
+#
+# ### Papers
+# - Ganin et al., 2016, *Domain-adversarial training of neural networks* [arXiv:1505.07818](https://arxiv.org/abs/1505.07818)
+# - Long et al., 2018, *Conditional adversarial domain adaptation* [arXiv:1705.10667](https://arxiv.org/abs/1705.10667)
+# - Zhang et al., 2019, *Bridging theory and algorithm for domain adaptation* [arXiv:1904.05801](https://arxiv.org/abs/1904.05801)
+# - Zhao et al., 2019, *On learning invariant representations for domain adaptation* [arXiv:1901.09453](https://arxiv.org/abs/1901.09453)
+#
+# ### The same on your own data
+# `XFERLAB_DATASET=folder-a:folder-b` runs this notebook on two folders, or two `.npz` files, with the same class names.
