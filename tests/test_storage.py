@@ -19,6 +19,16 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert file.read_text() == "old" and os.listdir(file.parent) == ["a.txt"]
 
 
+def test_others_may_read_what_the_umask_lets_them(tmp_path):
+    before = os.umask(0o022)
+    try:
+        with write_atomically(tmp_path / "a") as temporary:
+            temporary.write_text("x")
+        assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
+    finally:
+        os.umask(before)
+
+
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="XFERLAB_DATA"), write_atomically(tmp_path / "file" / "a.txt"):

@@ -8,11 +8,26 @@
     print(xl.evaluate(model, target.test))
 """
 
-from . import attribution, augment, checks, doctor, errors, lab, objectives, plots, strategies, transferability, weights
+from . import (
+    attribution,
+    augment,
+    checks,
+    doctor,
+    errors,
+    lab,
+    objectives,
+    plots,
+    selection,
+    strategies,
+    transferability,
+    weights,
+)
+from .comparison import compare
 from .domains import Domain, Splits, catalog, load
 from .encoders import Classifier, Encoder, encoder
 from .evaluation import Scores, evaluate, predict
 from .features import embed
+from .leaderboard import Leaderboard
 from .objectives import *  # noqa: F403  every objective class is also directly on xferlab
 from .objectives import __all__ as _objectives
 from .recipes import Recipe, Stage, recipes
@@ -24,6 +39,7 @@ __all__ = [
     "Classifier",
     "Domain",
     "Encoder",
+    "Leaderboard",
     "Recipe",
     "Run",
     "Scores",
@@ -33,6 +49,7 @@ __all__ = [
     "augment",
     "catalog",
     "checks",
+    "compare",
     "doctor",
     "embed",
     "encoder",
@@ -45,6 +62,7 @@ __all__ = [
     "plots",
     "predict",
     "recipes",
+    "selection",
     "strategies",
     "transferability",
     "weights",

@@ -19,8 +19,10 @@ def grad_cam(model: Classifier, inputs: Tensor, *, layer: str | None = None, cla
     layer    the last block whose activation still has a height and a width, if None
     classes  int64 `(B,)`; the model's own predictions if None
 
-    Raises `ArgumentError` for a layer the encoder lacks or one without space.
+    Raises `ArgumentError` for a layer the encoder lacks or one without space, and for text.
     """
+    if inputs.ndim != 4:
+        raise ArgumentError(f"grad_cam reads images (B, C, H, W), got {tuple(inputs.shape)}; for text there is token_attribution")
     activations: dict[str, Tensor] = {}
     hooks = [
         block.modules[-1].register_forward_hook(lambda _m, _a, out, name=block.name: activations.__setitem__(name, out))
@@ -48,3 +50,36 @@ def grad_cam(model: Classifier, inputs: Tensor, *, layer: str | None = None, cla
     cam = (gradient.mean((2, 3), keepdim=True) * activations[layer]).sum(1, keepdim=True).relu()
     cam = F.interpolate(cam.detach(), inputs.shape[-2:], mode="bilinear", align_corners=False).squeeze(1)
     return (cam / cam.amax((1, 2), keepdim=True).clamp(min=1e-12)).cpu()
+
+
+def token_attribution(model: Classifier, inputs: Tensor, *, classes: Tensor | None = None) -> Tensor:
+    """Gradient times input (Shrikumar et al., 2016, arXiv:1605.01713): which tokens speak for a class, and which against it.
+
+    `a_t = sum_d e_td d logit / d e_td`, e the token's word embedding. Takes token ids `(B, L)`, returns `(B, L)`, each
+    text scaled to a largest absolute value of 1, 0 on padding. `text.pieces(inputs)` names the tokens.
+
+    classes  int64 `(B,)`; the model's own predictions if None
+
+    Raises `ArgumentError` for a model of images.
+    """
+    if not hasattr(model.encoder.body, "words"):
+        raise ArgumentError(f"encoder {model.encoder.name!r} reads no tokens; for images there is grad_cam")
+    embedded: list[Tensor] = []
+
+    def leaf(_module, _args, output):
+        embedded.append(output.detach().requires_grad_(True))
+        return embedded[0]
+
+    hook = model.encoder.body.words.register_forward_hook(leaf)
+    modes = {module: module.training for module in model.modules()}
+    try:
+        logits = model.eval()(inputs.to(next(model.parameters()).device))
+    finally:
+        hook.remove()
+        for module, mode in modes.items():
+            module.training = mode
+    chosen = logits.argmax(1) if classes is None else classes.to(logits.device)
+    (gradient,) = torch.autograd.grad(logits.gather(1, chosen[:, None]).sum(), embedded[0])
+    scores = (gradient * embedded[0]).sum(2).detach().cpu()
+    scores = F.pad(scores, (0, inputs.shape[1] - scores.shape[1])) * (inputs.cpu() != 0)
+    return scores / scores.abs().amax(1, keepdim=True).clamp(min=1e-12)

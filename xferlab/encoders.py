@@ -1,4 +1,4 @@
-"""Pretrained encoders, small ones to train from scratch, and your own `nn.Module`."""
+"""Pretrained encoders, small ones to train from scratch, and your own `nn.Module`. The one for text is in `text`."""
 
 from __future__ import annotations
 
@@ -183,6 +183,8 @@ def encoder(
     "lenet"               for 28 px digits, gray, D 128 (LeCun et al., 1998)
     "small_cnn"           four convolution blocks to train from scratch, RGB, 64 px, D 256
     a timm name           from `weights=` (a local .safetensors or .pth), else timm's own download
+    "minilm"              for text: six BERT layers from the installed package (extra `nlp`), D 384, see `text.load_encoder`
+    a Hugging Face name   for text, with its owner ("google-bert/bert-base-uncased"), or a local folder of such a model
     an nn.Module          anything that maps float images to `(B, D)`; give the `channels` and `size` it wants
 
     `mean` and `std` are on the 0..255 scale. What is not pretrained starts from `seed`. Raises `ArgumentError` for an unknown name or a module that does not give
@@ -192,6 +194,12 @@ def encoder(
     if isinstance(source, nn.Module):
         return Encoder(source, name=type(source).__name__, **settings)
     with _seeded(seed):
+        if source == "minilm" or "/" in source or (Path(source) / "config.json").is_file():
+            from .text import load_encoder
+
+            if settings or weights is not None:
+                raise ArgumentError(f"{source!r} reads text: it takes pretrained and seed, no {', '.join(settings) or 'weights'}")
+            return load_encoder(source, pretrained)
         if source == "lenet":
             return Encoder(_lenet(settings.get("channels", 1)), name="lenet", **({"channels": 1, "size": 28} | settings))
         if source == "small_cnn":
@@ -243,7 +251,7 @@ def _timm(name: str, pretrained: bool, weights: str | Path | None, settings: dic
     import timm
 
     if name not in timm.list_models(name):
-        close = timm.list_models(f"*{name}*")[:5] or ["efficientnet_lite0", "lenet", "small_cnn"]
+        close = timm.list_models(f"*{name}*")[:5] or ["efficientnet_lite0", "lenet", "small_cnn", "minilm"]
         raise ArgumentError(f"no encoder is called {name!r}; close names: {', '.join(close)}")
     if weights is not None and not Path(weights).is_file():
         raise DataError(f"weights file {weights} does not exist; give a local .safetensors or .pth")

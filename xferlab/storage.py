@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,13 +31,13 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-        os.close(handle)
+        # not mkstemp, whose files only their owner may read
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}{path.suffix}")
+        open(temporary, "xb").close()
     except OSError as error:
         raise DataError(
             f"cannot write {path} ({error.strerror}); free some space or point XFERLAB_DATA at a folder you can write"
         ) from error
-    temporary = Path(name)
     try:
         yield temporary
         with open(temporary, "rb+") as written:

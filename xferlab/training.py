@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -22,6 +23,7 @@ from .features import embed
 from .objectives import Batch, CrossEntropy, Objective, Step
 from .storage import fingerprint, write_atomically
 from .strategies import Strategy, full
+from .text import DropTokens
 
 
 @dataclass
@@ -104,7 +106,8 @@ def fit(
         keeper = _Keeper(checkpoint, identity, run, optimizer)
         run.resumed_from = keeper.restore(device)
 
-        streams = {name: _Stream(len(domain), batch_size, seed + i) for i, (name, domain) in enumerate(domains.items())}
+        lengths = {name: None if domain.is_image else (domain.inputs != 0).sum(1).cpu() for name, domain in domains.items()}
+        streams = {name: _Stream(len(domain), batch_size, seed + i, lengths[name]) for i, (name, domain) in enumerate(domains.items())}
         # a frozen encoder gives the same features at every step, so they are computed once
         once = strategy.freezes_encoder(model) and not augment and not any(objective.taps for objective in objectives)
         features = {name: embed(model, domain).to(device) for name, domain in domains.items()} if once else {}
@@ -135,7 +138,10 @@ def fit(
                 labels |= {"source": sides.source_labels}
 
             def view(name: str, side: str, drawn=drawn) -> Batch:
-                pipeline = (views or {}).get(name) or {"weak": weak, "strong": strong}[name](drawn[side].inputs.shape[-1])
+                pipeline = (views or {}).get(name)
+                if pipeline is None and not drawn[side].is_image:
+                    pipeline = {"weak": [], "strong": [DropTokens()]}[name]
+                pipeline = pipeline or {"weak": weak, "strong": strong}[name](drawn[side].inputs.shape[-1])
                 x = apply(pipeline, drawn[side].inputs, generator)
                 z = model.features(x)
                 return Batch(x, drawn[side].labels, z, model.head(z))
@@ -183,8 +189,11 @@ def schedule(progress: float, warmup: float) -> float:
 
 
 def _encode(model: Classifier, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Features of each side, from one forward pass where both sides are alike: batch norm sees them together."""
+    """Features of each side, from one forward pass: batch norm sees them together. Shorter texts are padded to the longer."""
     prepared = [model.encoder.prepare(x) for x in inputs.values()]
+    if prepared[0].ndim == 2:
+        longest = max(x.shape[1] for x in prepared)
+        prepared = [F.pad(x, (0, longest - x.shape[1])) for x in prepared]
     return dict(zip(inputs, model.encoder.body(torch.cat(prepared)).split([len(x) for x in prepared]), strict=True))
 
 
@@ -194,10 +203,14 @@ def _mixed(seed: int, t: int) -> int:
 
 
 class _Stream:
-    """Rows for step t of an endless series of shuffled passes over n examples; depends on (seed, t) alone."""
+    """Rows for step t of an endless series of shuffled passes over n examples; depends on (seed, t) alone.
 
-    def __init__(self, n: int, batch_size: int, seed: int):
-        self.n, self.size, self.seed, self.passes = n, min(batch_size, n), seed, {}
+    With `lengths` `(n,)`, a batch holds texts of about one length, so that little of it is padding: of every 16 batches'
+    worth of shuffled rows each gets a run of the rows sorted by length, and the batches are shuffled again.
+    """
+
+    def __init__(self, n: int, batch_size: int, seed: int, lengths: Tensor | None = None):
+        self.n, self.size, self.seed, self.passes, self.lengths = n, min(batch_size, n), seed, {}, lengths
 
     def __call__(self, t: int) -> Tensor:
         first, last = t * self.size, (t + 1) * self.size - 1
@@ -208,8 +221,19 @@ class _Stream:
     def _pass(self, k: int) -> Tensor:
         if k not in self.passes:
             self.passes = {j: order for j, order in self.passes.items() if j == k - 1}
-            self.passes[k] = torch.randperm(self.n, generator=torch.Generator().manual_seed(_mixed(self.seed, k)))
+            generator = torch.Generator().manual_seed(_mixed(self.seed, k))
+            self.passes[k] = torch.randperm(self.n, generator=generator)
+            if self.lengths is not None:
+                self.passes[k] = self._bucketed(self.passes[k], -k * self.n % self.size, generator)
         return self.passes[k]
+
+    def _bucketed(self, order: Tensor, begun: int, generator: torch.Generator) -> Tensor:
+        """`order` with whole batches of like length; its first `begun` rows end a batch of the pass before."""
+        whole = (self.n - begun) // self.size * self.size
+        pools = [pool[self.lengths[pool].argsort(stable=True)] for pool in order[begun : begun + whole].split(16 * self.size)]
+        batches = torch.cat([order[:0], *pools]).view(-1, self.size)
+        shuffled = batches[torch.randperm(len(batches), generator=generator)].flatten()
+        return torch.cat([order[:begun], shuffled, order[begun + whole :]])
 
 
 def _groups(model: Classifier, strategy: Strategy, objectives: Sequence[Objective], weight_decay: float) -> list[dict]:

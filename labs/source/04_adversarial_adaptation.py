@@ -52,76 +52,51 @@ xl.checks.predict("04.p1", guess, options=["about half", "clearly more", "clearl
 # on the way forward, and multiplies the gradient by $-\lambda$ on the way back.
 #
 # ### Exercise 1: write it
-# Complete `backward`, so that `Reverse.apply(x, strength)` gives `x`, and passes back `-strength` times the gradient.
-
+# Write what that layer passes back: `reversed_gradient(gradient, strength)`. The cell after the check puts it into such a layer.
 
 # %% tags=["exercise"] exercise="04.1"
-class Reverse(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, strength):
-        ctx.strength = strength
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return ..., None  # the second None: strength is a number and needs no gradient
-
+def reversed_gradient(gradient, strength):
+    ...
 
 # %% tags=["solution"] exercise="04.1"
-class Reverse(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, strength):
-        ctx.strength = strength
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return -ctx.strength * gradient, None
-
+def reversed_gradient(gradient, strength):
+    return -strength * gradient
 
 # %% tags=["wrong"] exercise="04.1" mistake="wrong_sign"
-class Reverse(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, strength):
-        ctx.strength = strength
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return ctx.strength * gradient, None
-
+def reversed_gradient(gradient, strength):
+    return strength * gradient
 
 # %% tags=["wrong"] exercise="04.1" mistake="no_strength"
-class Reverse(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, strength):
-        ctx.strength = strength
-        return x.view_as(x)
+def reversed_gradient(gradient, strength):
+    return -gradient
 
-    @staticmethod
-    def backward(ctx, gradient):
-        return -gradient, None
-
-
-# %% tags=["wrong"] exercise="04.1" mistake="forward_reversed"
-class Reverse(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, strength):
-        ctx.strength = strength
-        return -strength * x
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return -ctx.strength * gradient, None
-
+# %% tags=["wrong"] exercise="04.1" mistake="divided"
+def reversed_gradient(gradient, strength):
+    return -gradient / strength
 
 # %% [markdown] tags=["hints"] exercise="04.1"
 # 1. Which of the two players gets its gradient through this layer, and does it want the loss lower or higher?
-# 2. `forward` left the strength on `ctx`; multiply the incoming gradient by its negative.
-# 3. `return -ctx.strength * gradient, None`
+# 2. Two things happen to the gradient: its sign changes, and the strength scales it.
+# 3. `return -strength * gradient`
 
 # %% tags=["check"] exercise="04.1"
-xl.checks.check("04.1", Reverse)
+xl.checks.check("04.1", reversed_gradient)
+
+# %%
+class Reverse(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, strength):
+        ctx.strength = strength
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return -ctx.strength * gradient, None  # None: the strength is a number and needs no gradient
+
+
+x = torch.tensor([1.0, 2.0], requires_grad=True)
+Reverse.apply(x, 0.5).sum().backward()
+print("forward", Reverse.apply(x, 0.5).tolist(), "backward", x.grad.tolist())
 
 # %% [markdown]
 # ## The whole of DANN
@@ -140,7 +115,7 @@ class OpenDANN(xl.Objective):
         strength = 2 / (1 + torch.tensor(-10 * step.progress).exp()) - 1  # from 0 to 1 over the run
         z = torch.cat([step.source.features, step.target.features])
         origin = torch.cat([torch.ones(len(step.source.features)), torch.zeros(len(step.target.features))]).to(z)
-        logits = self.adversary(xl.objectives.adversarial.reverse(z, strength))[:, 0]
+        logits = self.adversary(Reverse.apply(z, strength))[:, 0]
         self.right = ((logits > 0) == (origin > 0)).float().mean().detach()
         return F.binary_cross_entropy_with_logits(logits, origin)
 

@@ -32,9 +32,9 @@ def test_a_name_that_is_nothing_says_so(name, tmp_path, monkeypatch):
 
 
 def test_another_type_of_file_is_named(tmp_path):
-    (tmp_path / "table.csv").write_text("a,b")
-    with pytest.raises(DataError, match=r"table.csv is a file of type '.csv', expected a .npz"):
-        load(tmp_path / "table.csv")
+    (tmp_path / "table.xlsx").write_text("a,b")
+    with pytest.raises(DataError, match=r"table.xlsx is a file of type '.xlsx', expected a .npz"):
+        load(tmp_path / "table.xlsx")
 
 
 def test_a_folder_below_one_named_like_a_source_is_found(tmp_path, monkeypatch):

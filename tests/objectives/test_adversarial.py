@@ -47,7 +47,7 @@ def make(cls, **options):
     z = model.features(inputs)  # together, as in fit: batch norm on each side alone would take the gap away
     source, target = (Batch(inputs[side], None, z[side], model.head(z[side])) for side in (slice(40), slice(40, None)))
     source.labels = source.logits.argmax(1)
-    objective = cls(**({"hidden": 16} | options if cls is not BSP else options))
+    objective = cls(**({} if cls in (MCD, BSP) else {"hidden": 16}) | options)
     objective.setup(model, None, None)
     return objective, Step(model, source, target, 1.0)
 
@@ -307,6 +307,12 @@ def test_margin_disparity_is_finite_where_the_adversary_is_certain():
     assert torch.allclose(target.grad, torch.tensor([[1.0, -0.5, -0.5]]))
 
 
+def test_mcd_second_head_is_the_heads_twin_from_another_start():
+    objective, step = make(MCD)
+    assert isinstance(objective.second, nn.Linear) and objective.second.weight.shape == step.model.head.weight.shape
+    assert not torch.allclose(objective.second.weight, step.model.head.weight)
+
+
 def test_mcd_heads_raise_the_discrepancy_and_the_encoder_lowers_it():
     objective, step = make(MCD, strength=0.5)
     zs, zt, head, second = step.source.features, step.target.features, step.model.head, objective.second
@@ -317,7 +323,7 @@ def test_mcd_heads_raise_the_discrepancy_and_the_encoder_lowers_it():
     grad = lambda y, x: torch.autograd.grad(y, x, retain_graph=True)[0]
     assert torch.allclose(grad(loss, zt), 0.5 * warm_up(1.0) * grad(d, zt), atol=1e-8)
     assert torch.allclose(grad(loss, head.weight), -grad(d, head.weight), atol=1e-8)
-    assert torch.allclose(grad(loss, second[0].weight), grad(ce - d, second[0].weight), atol=1e-7)
+    assert torch.allclose(grad(loss, second.weight), grad(ce - d, second.weight), atol=1e-7)
     assert torch.allclose(grad(loss, zs), grad(ce, zs), atol=1e-8)
 
 

@@ -131,6 +131,14 @@ def test_coral_against_numpy():
     assert torch.autograd.gradcheck(coral, (zs, zt))
 
 
+def test_coral_of_wide_features_is_the_same_number_from_inner_products():
+    zs, zt = two(5, 8, d=14)
+    by_covariance = (torch.cov(zs.T) - torch.cov(zt.T)).square().sum() / (4 * 14**2)
+    assert_same_value_and_gradient(coral(zs, zt), by_covariance, zs, zt)
+    x = zs.detach().float() + 100  # in float32, far from the origin, and 0 to itself but for rounding
+    assert coral(x, x[[3, 1, 0, 2, 4]]).item() == pytest.approx(0, abs=1e-6 * coral(x, zt.detach().float()).item())
+
+
 def test_coral_does_not_see_a_shift_of_the_mean():
     zs, _ = two()
     assert coral(zs, zs + 3).item() == pytest.approx(0, abs=1e-20)

@@ -295,13 +295,6 @@ def test_works_without_a_source_and_reaches_the_encoder(make):
     assert all(value.shape == () and not value.requires_grad for value in objective.log().values())
 
 
-@pytest.mark.parametrize("make", [m for m in TARGET_ONLY if m is not AFN])
-def test_a_multilabel_source_is_refused_by_name(make):
-    source = Domain(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.eye(2), ("a", "b"), name="chest")
-    with pytest.raises(ArgumentError, match=r"chest.*multi-label"):
-        make().setup(Tiny(), source, unlabelled())
-
-
 @pytest.mark.parametrize(
     ("make", "bad"),
     [

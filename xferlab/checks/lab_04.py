@@ -10,21 +10,19 @@ import torch.nn.functional as F
 from . import Mistake, recognises
 
 
-@recognises("04.1", right="Forward nothing, backward the opposite.")
+@recognises("04.1", right="The adversary goes down its loss, the encoder up, in one backward pass.")
 def reversal(function):
-    x = torch.tensor([1.0, -2.0], requires_grad=True)
-    out = function.apply(x, 0.5)
-    (out * torch.tensor([3.0, 4.0])).sum().backward()
-    right = torch.tensor([-1.5, -2.0])
-    if not torch.equal(out, x):
-        return Mistake("forward_reversed", "The forward pass changes x: the classifier's features would be turned round too. Only the gradient is reversed.")
-    if torch.equal(x.grad, right):
+    gradient = torch.tensor([3.0, 4.0])
+    said = function(gradient.clone(), 0.5)
+    if torch.equal(said, torch.tensor([-1.5, -2.0])):
         return None
-    if torch.equal(x.grad, -right):
+    if torch.equal(said, torch.tensor([1.5, 2.0])):
         return Mistake("wrong_sign", "This passes the gradient on with its own sign: the encoder would help the adversary.")
-    if torch.equal(x.grad, 2 * right):
+    if torch.equal(said, -gradient):
         return Mistake("no_strength", "The sign is right, but the strength is not used: it must scale the gradient.")
-    return f"For a gradient of [3, 4] at strength 0.5 this passes back {x.grad.tolist()}, not [-1.5, -2]."
+    if torch.equal(said, torch.tensor([-6.0, -8.0])):
+        return Mistake("divided", "The strength divides here; at strength 0, where training begins, that is infinite.")
+    return f"For a gradient of [3, 4] at strength 0.5 this passes back {said.tolist()}, not [-1.5, -2]."
 
 
 @recognises("04.2", right="Against it, 15 points may be five, or none.")

@@ -19,13 +19,13 @@ UNLISTED = ("medmnist", "icd10")  # sources whose own errors say more than "unkn
 
 
 def load(name: str | Path, **options) -> Splits:
-    """Train, validation and test parts of a named domain, a `.npz` file or a folder of images.
+    """Train, validation and test parts of a named domain, a `.npz` file, a table of texts or a folder of images.
 
-    `name` is one that `catalog()` lists (`cells/site-b`, `digits/mnist`, `medmnist/bloodmnist`, ...), the path of a `.npz` in
-    the MedMNIST layout, or the path of a folder: class folders, class folders below `train/`, `val/` and `test/`, or images
+    `name` is one that `catalog()` lists (`cells/site-b`, `digits/mnist`, `icd10/descriptions`, ...), the path of a `.npz` in
+    the MedMNIST layout, of a `.csv` or `.jsonl` with `text` and `label`, or of a folder: class folders, class folders below `train/`, `val/` and `test/`, or images
     only, which come without labels. A name wins over a folder of the same name: write `./cells/site-b` for the folder.
-    `options` are those of the source: see `load` in `xferlab.domains.cells`, `.digits`, `.medmnist`, `.arrays`, `.folders`
-    (and `folders.read` for its options, and for one Domain of a whole folder with the files' names).
+    `options` are those of the source: see `load` in `xferlab.domains.cells`, `.digits`, `.medmnist`, `.icd10`, `.arrays`,
+    `.texts`, `.folders` (and `folders.read` and `texts.read` for their options, and for one Domain of everything there is).
 
     Raises `DataError` for a name that is neither known nor there, `ArgumentError` for an option the source does not take,
     and what the source raises.
@@ -42,9 +42,12 @@ def load(name: str | Path, **options) -> Splits:
         return _call(str(name), "folders", path, options)
     if path.is_file() and path.suffix.lower() == ".npz":
         return _call(str(name), "arrays", path, options)
+    if path.is_file() and path.suffix.lower() in (".csv", ".jsonl"):
+        return _call(str(name), "texts", path, options)
     if path.exists():
         raise DataError(
-            f"{name} is a file of type {path.suffix!r}, expected a .npz in the MedMNIST layout or a folder of images"
+            f"{name} is a file of type {path.suffix!r}, expected a .npz in the MedMNIST layout, a .csv or .jsonl of texts, or "
+            "a folder of images"
         )
     raise _unknown(str(name), known)
 
@@ -115,6 +118,8 @@ def catalog() -> Catalog:
     )
     listed.append(Entry("digits/mnist", 10, "5,000", "28", "CC BY-SA 3.0", "real", "no", "embedded"))
     listed.append(Entry("digits/optdigits", 10, "1,797", "28", "CC BY 4.0", "real", "no", "embedded"))
+    listed.append(Entry("icd10/descriptions", 18, "41,710 texts", "none", "public domain", "real", "no", "embedded"))
+    listed.append(Entry("icd10/inclusion-terms", 18, "11,794 texts", "none", "public domain", "real", "no", "embedded"))
     try:
         records = medmnist.records()
     except MissingExtra:

@@ -2,6 +2,7 @@
 
 from .adversarial import ADDA, BSP, CDAN, DANN, MCD, MDD, WDGRL
 from .discrepancy import CORAL, JMMD, MMD, DeepJDOT, SlicedWasserstein
+from .masked_language import MaskedLanguageModeling
 from .objective import Batch, Objective, Step
 from .pretraining import MaskedAutoencoder, RotationPrediction, SimCLR
 from .regularization import BSS, DELTA, EMA, L2SP, SWA, CoTuning, Distillation, LwF
@@ -46,6 +47,7 @@ __all__ = [
     "InformationMaximization",
     "LwF",
     "MaskedAutoencoder",
+    "MaskedLanguageModeling",
     "MeanTeacher",
     "Objective",
     "PseudoLabel",

@@ -1,0 +1,156 @@
+"""Each validator against a value worked out by hand, on a model whose logits are the first pixel's colours."""
+
+from math import e, exp, log, sqrt
+
+import numpy as np
+import pytest
+import torch
+from small import blobs
+
+import xferlab as xl
+from xferlab import selection
+from xferlab.errors import TargetLabelsError
+
+CLASSES = ("a", "b", "c")
+
+
+class FirstPixel(torch.nn.Module):
+    """Red, green and blue of the first pixel are the features."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 3, bias=False)
+        torch.nn.init.eye_(self.layer.weight)
+
+    def forward(self, x):
+        return self.layer(x[:, :, 0, 0])
+
+
+@pytest.fixture
+def model():
+    made = xl.Classifier(xl.encoder(FirstPixel(), size=2, mean=(0.0,), std=(1.0,)), CLASSES)
+    torch.nn.init.eye_(made.head.weight)
+    torch.nn.init.zeros_(made.head.bias)
+    return made.eval()
+
+
+def colours(rows, labels=None):
+    inputs = torch.tensor(rows, dtype=torch.uint8)[:, :, None, None].expand(-1, -1, 2, 2)
+    return xl.Domain(inputs, None if labels is None else torch.tensor(labels), CLASSES)
+
+
+SURE = [[90, 0, 0], [0, 90, 0], [0, 0, 90]]
+
+
+def candidate(model, target, val=None):
+    many = colours(SURE * 30, [0, 1, 2] * 30)
+    return selection.Candidate(model, None, xl.Splits(many, val or many, many), target)
+
+
+def test_source_val_counts_right_answers_on_the_validation_part(model):
+    assert selection.source_val(candidate(model, colours(SURE), val=colours([*SURE, [9, 0, 0]], [0, 1, 1, 0]))) == 0.75
+
+
+def test_entropy_information_and_nuclear_norm(model):
+    """One row is certain, one knows nothing: P = [[1/3, 1/3, 1/3], [1, 0, 0]]."""
+    seen = candidate(model, colours([[0, 0, 0], [90, 0, 0]]))
+    marginal = -(2 / 3) * log(2 / 3) - 2 * (1 / 6) * log(1 / 6)
+    assert selection.entropy(seen) == pytest.approx(-log(3) / 2)
+    assert selection.information_maximization(seen) == pytest.approx(marginal - log(3) / 2)
+    # (s1 + s2)^2 = trace(P P') + 2 sqrt(det(P P')) = 4/3 + 2 sqrt(2/9)
+    assert selection.bnm(seen) == pytest.approx(sqrt(4 / 3 + 2 * sqrt(2 / 9)) / 2)
+
+
+def test_soft_neighborhood_density_of_two_alike_and_one_apart():
+    p = torch.tensor([[1.0, 0], [1, 0], [0, 1]]).double()
+    near = e / (1 + e)  # a row's twin at cosine 1, the other at 0; the third sees two at 0
+    entropy = -near * log(near) - (1 - near) * log(1 - near)
+    assert selection.soft_neighborhood_density(p, temperature=1.0) == pytest.approx((2 * entropy + log(2)) / 3)
+    # lengths do not count, directions do
+    assert selection.soft_neighborhood_density(p * torch.tensor([[1.0], [5], [9]]), 1.0) == pytest.approx(
+        (2 * entropy + log(2)) / 3
+    )
+
+
+def test_snd_works_on_softmax_outputs_at_the_papers_temperature(model):
+    near = 1 / (1 + exp(-20))
+    rest = 1 - near
+    expected = (2 * (-near * log(near) - rest * log(rest)) + log(2)) / 3
+    assert selection.snd(candidate(model, colours([[90, 0, 0], [80, 0, 0], [0, 90, 0]]))) == pytest.approx(
+        expected, rel=1e-5
+    )
+
+
+def test_soft_neighborhood_density_in_pieces_is_the_whole():
+    p = torch.rand(1500, 4, generator=torch.Generator().manual_seed(0)).double().softmax(1)
+    q = torch.nn.functional.normalize(p, dim=1)
+    similarity = (q @ q.T / 0.05).fill_diagonal_(float("-inf")).softmax(1)
+    assert selection.soft_neighborhood_density(p) == pytest.approx(float(torch.special.entr(similarity).sum(1).mean()))
+
+
+def test_dev_risk_by_hand():
+    """w l = (1, 0, 0): mean 1/3; Cov(w l, w) = -1/2, Var(w) = 1, eta = 1/2; 1/3 + 2/2 - 1/2."""
+    assert selection.dev_risk(np.array([1.0, 2, 3]), np.array([1.0, 0, 0])) == pytest.approx(5 / 6)
+    assert selection.dev_risk(np.ones(3), np.array([1.0, 0, 0])) == pytest.approx(1 / 3)
+
+
+def test_density_ratio_of_two_gaussians():
+    """N(1, 1) over N(0, 1) is exp(x - 1/2), whatever the sizes of the two samples."""
+    g = torch.Generator().manual_seed(0)
+    source, target = torch.randn(6000, 1, generator=g).double(), torch.randn(2000, 1, generator=g).double() + 1
+    at = torch.tensor([[-1.0], [0], [1], [2]]).double()
+    np.testing.assert_allclose(selection.density_ratio(source, target, at), np.exp(at.numpy()[:, 0] - 0.5), rtol=0.12)
+
+
+def test_dev_weighs_the_errors_that_lie_where_the_target_is(model):
+    """Two models' worth of errors in one: wrong on red when the target is red, or when it is blue."""
+    g = torch.Generator().manual_seed(0)
+    noisy = lambda row, n: (torch.tensor(row) + torch.randint(0, 60, (n, 3), generator=g)).tolist()
+    red, blue = [120, 0, 60], [60, 0, 120]
+    train = colours(noisy(red, 100) + noisy(blue, 100), [0] * 100 + [2] * 100)
+    val = colours(noisy(red, 100) + noisy(blue, 100), [1] * 100 + [2] * 100)  # red is answered wrongly
+    risk = {}
+    for name, row in (("red", red), ("blue", blue)):
+        target = colours(noisy(row, 150) + noisy(blue if name == "red" else red, 50))
+        risk[name] = -selection.dev(selection.Candidate(model, None, xl.Splits(train, val, val), target))
+    assert risk["red"] == pytest.approx(0.75, abs=0.1)  # the target's share of red
+    assert risk["blue"] == pytest.approx(0.25, abs=0.1)
+
+
+def test_reverse_validation(model):
+    assert selection.reverse_validation(candidate(model, colours([[90, 0, 0], [0, 90, 0], [0, 0, 90]] * 5))) == 1.0
+    # green's place is taken by what the model calls red, so the way back calls green red
+    confused = colours([[91, 90, 0], [0, 0, 90], [91, 90, 0]] * 5)
+    assert selection.reverse_validation(candidate(model, confused, val=colours(SURE, [0, 1, 2]))) == pytest.approx(
+        2 / 3
+    )
+    # one class predicted: no classifier to fit, and only that class is right
+    assert selection.reverse_validation(candidate(model, colours([[90, 0, 0]] * 4))) == pytest.approx(1 / 3)
+
+
+def test_mixval_by_hand(model):
+    assert selection.mixval(candidate(model, colours(SURE * 4))) == 1.0
+    # 0.55 (200, 190, 0) + 0.45 (0, 190, 200) is green, neither's label; those alike mix well
+    assert selection.mixval(candidate(model, colours([[200, 190, 0], [0, 190, 200]] * 4))) == 0.5
+    # one class predicted: no pair crosses a boundary
+    assert selection.mixval(candidate(model, colours([[200, 0, 0]] * 4))) == 0.5
+
+
+def test_mixval_of_words_is_not_a_number(model):
+    words = xl.Domain(torch.ones(4, 6, dtype=torch.int64), None, CLASSES)
+    assert np.isnan(selection.mixval(candidate(model, words)))
+
+
+def test_a_labelled_target_is_refused(model):
+    with pytest.raises(TargetLabelsError, match="unlabeled"):
+        candidate(model, colours(SURE, [0, 1, 2]))
+
+
+def test_validators_leave_the_model_as_it_was_and_repeat_themselves(own):
+    model = own().train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    splits = xl.Splits(blobs(seed=1), blobs(seed=2), blobs(seed=3))
+    seen = selection.Candidate(model, None, splits, blobs(seed=4, shift=40, labels=False))
+    first, again = selection.validate(seen), selection.validate(selection.Candidate(model, None, splits, seen.target))
+    assert first == again and set(first) == set(selection.validators) and np.isfinite(list(first.values())).all()
+    assert model.training and all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())

@@ -1,0 +1,453 @@
+"""compare(): every recipe, every seed, each finished run kept; and the Leaderboard that says what can be told from them."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import copy
+import datetime
+import inspect
+import json
+import math
+import multiprocessing
+import pickle
+import re
+import textwrap
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from tqdm.auto import tqdm
+
+from . import selection
+from .domains import Domain, Splits
+from .encoders import Classifier
+from .encoders import encoder as make_encoder
+from .errors import ArgumentError, CheckpointError, DataError, DivergenceError, MissingExtra, TargetLabelsError
+from .evaluation import METRICS, evaluate
+from .lab import machine
+from .leaderboard import Leaderboard
+from .recipes import Recipe
+from .recipes import recipes as registry
+from .storage import cache_folder, fingerprint, write_atomically
+from .training import _hyperparameters
+
+_TURN = threading.Lock()  # fit seeds torch's random state, which the threads of a process share
+_FIT = {"augment", "batch_size", "checkpoint_every", "device", "precision", "views", "warmup", "weight_decay"}
+
+
+def compare(
+    recipes: Sequence[str | Recipe] | None,
+    source: Splits,
+    target: Splits | Domain,
+    *,
+    seeds: int | Sequence[int] = 3,
+    validators: Sequence[str] | dict[str, selection.Validator] | None = None,
+    selector: str = "information_maximization",
+    encoder: str | nn.Module | Callable[..., nn.Module] = "lenet",
+    metric: str = "accuracy",
+    steps: int = 400,
+    lr: float = 1e-3,
+    per_class: int | None = None,
+    minutes: float | None = None,
+    store: str | Path | None = None,
+    keep_weights: bool = False,
+    executor: Executor | None = None,
+    progress_bar: bool = True,
+    **arguments,
+) -> Leaderboard:
+    """Trains every recipe with every seed and ranks them without target labels.
+
+    recipes     names in `xl.recipes`, or Recipes; None for all of `xl.recipes`
+    source      labelled Splits: `train` trains, `val` is what validators may see, `test` gives the source score
+    target      Splits: `train`, its labels dropped, is adapted to and validated on, and the labels of `test` make the
+                oracle's columns and nothing else; or one unlabelled Domain, and there is no oracle
+    seeds       how many (0, 1, ...), or which: each sets the head's and the encoder's first weights, batches and draws
+    validators  names in `selection.validators` (None for all), or functions by name
+    selector    the validator that `best()` and the report go by; fix it before the oracle is looked at
+    encoder     a name for `xl.encoder`, a module (copied for each run), or a function that makes an Encoder, a module or
+                a Classifier; given the seed if it has an argument `seed`
+    metric      "accuracy", "balanced_accuracy" or "auc": of source and target scores
+    per_class   draw so many source training examples of each class, anew for each seed; None takes all
+    minutes     start no run after that long; what was left out is said. Runs go seed by seed, so all recipes get as far
+    store       folder of finished runs (default: in the cache folder)
+    keep_weights  keep each run's weights there too, so that `best().model` is there
+    executor    any `concurrent.futures` executor. Processes need recipes by name, and picklable functions; start them
+                with `multiprocessing.get_context("spawn")`. Threads take turns, since they share torch's random state
+    steps, lr, and further arguments go to `Recipe.fit`; there is no checkpoint selection: the last step is what counts
+
+    A finished run is one small JSON file, named by recipe, seed and a fingerprint of all that it depends on: data,
+    objectives' hyper-parameters and code, strategies, arguments, first weights and the package's version (not functions
+    that objectives call). The same call never repeats it, and takes an interrupted one up from its checkpoint.
+
+    A recipe that diverges or cannot run on this encoder or data is listed with the reason. Raises `DataError` for a class
+    that the source lacks or multi-label data, `TargetLabelsError` for a labelled target Domain, `ArgumentError` for unknown
+    names or when no run succeeded.
+    """
+    source, adapt, test, notes = _domains(source, target)
+    chosen = _recipes(recipes)
+    judges = _validators(validators, selector)
+    if metric not in METRICS or metric == "ece":
+        raise ArgumentError(f"metric is {metric!r}, expected 'accuracy', 'balanced_accuracy' or 'auc'")
+    seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ArgumentError(f"seeds are {seeds}, expected at least one, each once")
+    if unknown := set(arguments) - _FIT:
+        raise ArgumentError(
+            f"compare has no argument {sorted(unknown)[0]!r}; of fit's it takes {', '.join(sorted(_FIT))}"
+        )
+    store = Path(store) if store else cache_folder("runs")
+    deadline = time.time() + 60 * minutes if minutes is not None else math.inf
+
+    data = fingerprint(
+        [(d.inputs, d.labels) for d in source.parts().values()],
+        adapt.inputs,
+        source.classes,
+        test and (test.inputs, test.labels),
+    )
+    settings = {"steps": steps, "lr": lr, "per_class": per_class} | arguments
+    shared = (source, adapt, test, encoder, settings, judges, store, keep_weights, deadline)
+    tasks, definitions = [], {recipe.name: _definition(recipe) for recipe in chosen}
+    for seed in seeds:
+        first = _identity(_model(encoder, source.classes, seed))
+        for recipe in chosen:
+            key = fingerprint(_version(), definitions[recipe.name], seed, data, first, _stable(settings))
+            known = recipe.name if registry.get(recipe.name) is recipe else recipe
+            tasks.append(_Task(known, seed, first, key, *shared))
+    if executor is not None and not isinstance(executor, ThreadPoolExecutor):
+        _check_picklable(tasks)
+    runs = list(_perform(tasks, executor, progress_bar))
+    if left := sum(run is None for run in runs):
+        notes.append(
+            f"{left} of {len(tasks)} runs were left out: {minutes:g} minutes were over; the same call goes on from here"
+        )
+    runs = [run for run in runs if run is not None]
+    if not any("error" not in run for run in runs):
+        raise ArgumentError(
+            f"no run succeeded; the first: {runs[0]['error']}"
+            if runs
+            else f"no run was finished in {minutes:g} minutes; give more"
+        )
+    name = encoder if isinstance(encoder, str) else getattr(encoder, "__name__", type(encoder).__name__)
+    said = {"steps": steps, "lr": lr, "per_class": per_class, "seeds": seeds} | arguments
+    setting = ", ".join(
+        [f"{source.name} -> {adapt.name}", name, *(f"{k} {_stable(v)}" for k, v in said.items() if v is not None)]
+    )
+    board = Leaderboard(runs, [recipe.name for recipe in chosen], list(judges), selector, metric, setting, notes)
+    by_name = {recipe.name: recipe for recipe in chosen}
+    board.load_model = lambda run: _load(
+        store, run, by_name[run["recipe"]], _model(encoder, source.classes, run["seed"])
+    )
+    return board
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One run, as an executor gets it."""
+
+    recipe: str | Recipe
+    seed: int
+    first: str
+    key: str
+    source: Splits
+    target: Domain
+    test: Domain | None
+    encoder: str | nn.Module | Callable
+    settings: dict
+    validators: dict[str, selection.Validator]
+    store: Path
+    keep_weights: bool
+    deadline: float
+
+    @property
+    def stem(self) -> str:
+        return _stem(self.recipe if isinstance(self.recipe, str) else self.recipe.name, self.seed, self.key)
+
+
+def _perform(tasks: list[_Task], executor: Executor | None, progress_bar: bool) -> Iterable[dict | None]:
+    """Each task's record in order, from the store where it is there."""
+    records = [_recall(task) for task in tasks]
+    waiting = [i for i, record in enumerate(records) if record is None]
+    with tqdm(
+        total=len(tasks), initial=len(tasks) - len(waiting), desc="compare", unit="run", disable=not progress_bar
+    ) as bar:
+        if executor is None:
+            for i in waiting:
+                bar.set_postfix_str(tasks[i].stem.rsplit("-", 1)[0], refresh=True)
+                records[i] = _run(tasks[i])
+                bar.update()
+        else:
+            futures = {executor.submit(_run, tasks[i]): i for i in waiting}
+            try:
+                for future in as_completed(futures):
+                    records[futures[future]] = future.result()
+                    bar.update()
+            finally:  # after an error, what has not begun is not begun
+                for future in futures:
+                    future.cancel()
+    return records
+
+
+def _run(task: _Task) -> dict | None:
+    """Trains, scores and stores one run; its record, or None when time is over."""
+    if time.time() > task.deadline:
+        return None
+    with _TURN:
+        if multiprocessing.parent_process() is not None:
+            torch.set_num_threads(1)  # workers that each take every core slow each other down
+        recipe = registry[task.recipe] if isinstance(task.recipe, str) else task.recipe
+        record = {"recipe": recipe.name, "about": recipe.about, "seed": task.seed, "key": task.key}
+        record |= {"settings": json.loads(json.dumps(task.settings, default=_stable)), "machine": machine()}
+        record |= {"date": datetime.date.today().isoformat(), "version": _version()}
+        model = _model(task.encoder, task.source.classes, task.seed)
+        if _identity(model) != task.first:
+            raise ArgumentError(
+                "the encoder's function makes another model at each call; seed what it draws, and make it anew"
+            )
+        weights = task.store / f"{task.stem}.safetensors"
+        earlier = _read(task.store / f"{task.stem}.json")
+        if earlier and weights.is_file():  # a validator was added since
+            record = earlier
+            _load(task.store, earlier, recipe, model)
+        else:
+            try:
+                run = _fit(task, recipe, model)
+            except (DivergenceError, ArgumentError, MissingExtra) as error:
+                record["error"] = f"{type(error).__name__}: {error}"
+                return _remember(task, record) if isinstance(error, DivergenceError) else record
+            record |= {"seconds": run.seconds, "history": _thin(run.history)}
+        try:
+            record |= {"source": _scores(model, task.source.test), "target": task.test and _scores(model, task.test)}
+            candidate = selection.Candidate(model, recipe, task.source, task.target)
+            record["validators"] = record.get("validators", {}) | selection.validate(candidate, task.validators)
+        except DataError as error:  # NaN in what the model gives
+            record["error"] = str(error)
+        if task.keep_weights and not weights.is_file():
+            with write_atomically(weights) as temporary:
+                save_file({k: v.cpu().contiguous().clone() for k, v in model.state_dict().items()}, temporary)
+        return _remember(task, record)
+
+
+def _fit(task: _Task, recipe: Recipe, model: Classifier):
+    settings = dict(task.settings)
+    per_class = settings.pop("per_class")
+    train = task.source.train if per_class is None else task.source.train.take(per_class, seed=task.seed)
+    target = task.target if recipe.needs_target else None
+    checkpoint = task.store / f"{task.stem}.pt"
+    arguments = dict(seed=task.seed, checkpoint=checkpoint, progress_bar=False) | settings
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*lacks the classes")  # said once, by compare
+        try:
+            return recipe.fit(model, train, target, **arguments)
+        except CheckpointError:  # damaged, or of other code: begin again
+            _forget_checkpoints(task)
+            model.load_state_dict(_model(task.encoder, task.source.classes, task.seed).state_dict())
+            return recipe.fit(model, train, target, **arguments)
+
+
+def _remember(task: _Task, record: dict) -> dict:
+    with write_atomically(task.store / f"{task.stem}.json") as temporary:
+        temporary.write_text(json.dumps(_finite(record)) + "\n", "utf-8")
+    _forget_checkpoints(task)
+    return _finite(record)
+
+
+def _forget_checkpoints(task: _Task) -> None:
+    for path in task.store.glob(f"{task.stem}.*.pt"):
+        path.unlink(missing_ok=True)
+
+
+def _recall(task: _Task) -> dict | None:
+    """The stored record, if it holds all that is asked for."""
+    record = _read(task.store / f"{task.stem}.json")
+    if record is None or record.get("key") != task.key:
+        return None
+    complete = "error" in record or set(task.validators) <= set(record["validators"])
+    kept = not task.keep_weights or "error" in record or (task.store / f"{task.stem}.safetensors").is_file()
+    return record if complete and kept else None
+
+
+def _read(path: Path) -> dict | None:
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads(path.read_text("utf-8"))
+    return None
+
+
+def _load(store: Path, run: dict, recipe: Recipe, model: Classifier) -> Classifier | None:
+    """The run's weights in a fresh model, or None when they were not kept."""
+    path = store / f"{_stem(run['recipe'], run['seed'], run['key'])}.safetensors"
+    if not path.is_file():
+        return None
+    for stage in recipe.stages:
+        stage.strategy.prepare(model)  # it may have added parts
+    model.load_state_dict(load_file(path))
+    return model.eval()
+
+
+def _stem(recipe: str, seed: int, key: str) -> str:
+    return "-".join([re.sub(r"[^\w-]+", "_", recipe), str(seed), key])
+
+
+def _domains(source: Splits, target: Splits | Domain) -> tuple[Splits, Domain, Domain | None, list[str]]:
+    """Source, the target's unlabelled examples, its labelled test part or None, and what is to be said of them."""
+    if not isinstance(source, Splits):
+        raise ArgumentError(f"source is a {type(source).__name__}, expected Splits, such as xl.load(...) gives")
+    if not isinstance(target, (Splits, Domain)):
+        raise ArgumentError(f"target is a {type(target).__name__}, expected Splits or an unlabelled Domain")
+    if isinstance(target, Domain) and target.labels is not None:
+        raise TargetLabelsError(
+            f"target {target.name!r} has labels; pass target.unlabeled(), or Splits, whose test labels make the oracle's columns"
+        )
+    adapt = target.train.unlabeled() if isinstance(target, Splits) else target
+    test = target.test if isinstance(target, Splits) and target.test.labels is not None else None
+    if any(part.labels is None for part in source.parts().values()):
+        raise DataError(
+            f"source {source.name!r} has an unlabelled part; compare needs labels in its train, val and test"
+        )
+    if source.train.multilabel or (test is not None and test.multilabel):
+        raise DataError(
+            "compare chooses between single-label classifiers; of multi-label data, pass one label at a time"
+        )
+    if source.train.is_image != adapt.is_image:
+        raise DataError(f"source {source.name!r} and target {adapt.name!r} are not both images, or both tokens")
+    adapt.align(source.classes)  # raises for a class that the source lacks
+    notes = (
+        []
+        if test is not None
+        else ["The target has no labelled test part: there is no oracle, and nothing here measures target accuracy."]
+    )
+    empty = [name for name, count in zip(source.classes, source.train.counts().tolist(), strict=True) if count == 0]
+    if empty:
+        notes.append(f"The source has no training example of {', '.join(empty)}: no recipe can learn it from labels.")
+    if absent := [name for name in source.classes if adapt.classes and name not in adapt.classes]:
+        notes.append(
+            f"The target lacks {', '.join(absent)}: methods that match whole domains may force examples into it."
+        )
+    if test is not None and (
+        unseen := [n for n, c in zip(test.classes, test.counts().tolist(), strict=True) if c == 0]
+    ):
+        notes.append(f"The target's test part has no example of {', '.join(unseen)}: the oracle says nothing of it.")
+    if source.train.synthetic or adapt.synthetic:
+        notes.append("Synthetic data: rendered, not from patients.")
+    return source, adapt, test, notes
+
+
+def _recipes(wanted: Sequence[str | Recipe] | None) -> list[Recipe]:
+    wanted = list(registry) if wanted is None else [wanted] if isinstance(wanted, (str, Recipe)) else list(wanted)
+    if unknown := [name for name in wanted if not isinstance(name, Recipe) and name not in registry]:
+        raise ArgumentError(f"no recipe is called {unknown[0]!r}; xl.recipes has {', '.join(registry)}")
+    chosen = [recipe if isinstance(recipe, Recipe) else registry[recipe] for recipe in wanted]
+    names = [recipe.name for recipe in chosen]
+    if not names or len(set(names)) < len(names):
+        raise ArgumentError(f"recipes are {names}, expected at least one, each name once")
+    return chosen
+
+
+def _validators(wanted: Sequence[str] | dict | None, selector: str) -> dict[str, selection.Validator]:
+    known = selection.validators
+    if not isinstance(wanted, dict):
+        names = list(known) if wanted is None else list(wanted)
+        if unknown := [name for name in names if name not in known]:
+            raise ArgumentError(f"no validator is called {unknown[0]!r}; selection.validators has {', '.join(known)}")
+        wanted = {name: known[name] for name in names}
+    if selector not in wanted:
+        raise ArgumentError(f"selector is {selector!r}, expected one of the validators: {', '.join(wanted)}")
+    return dict(wanted)
+
+
+def _model(encoder: str | nn.Module | Callable, classes: tuple[str, ...], seed: int) -> Classifier:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if isinstance(encoder, str):
+            made = make_encoder(encoder, seed=seed)
+        elif isinstance(encoder, nn.Module):
+            made = copy.deepcopy(encoder)
+        else:
+            made = encoder(seed=seed) if "seed" in inspect.signature(encoder).parameters else encoder()
+    if isinstance(made, Classifier):
+        if made.classes != classes:
+            raise ArgumentError(
+                f"the model's classes are {made.classes}, the source's {classes}; give it the source's, in order"
+            )
+        return made
+    return Classifier(made if hasattr(made, "blocks") else make_encoder(made), classes, seed=seed)
+
+
+def _identity(model: Classifier) -> str:
+    encoder = model.encoder
+    inputs = [getattr(encoder, name, None) for name in ("name", "channels", "size", "mean", "std")]
+    return fingerprint(repr(model), inputs, model.state_dict())
+
+
+def _definition(recipe: Recipe) -> str:
+    """Names what a recipe does: any change of a hyper-parameter, strategy or objective's code shows."""
+    stages = []
+    for stage in recipe.stages:
+        strategy = stage.strategy
+        rates = [strategy.rate(i, 8, p / 4) for i in range(8) for p in range(5)]
+        objectives = [(_hyperparameters(o), o.extra_repr(), _code(type(o))) for o in stage.objectives()]
+        stages.append(
+            (objectives, strategy.name, strategy.head, rates, stage.data, stage.share, stage.lr, _stable(stage.augment))
+        )
+    return fingerprint(recipe.name, stages, getattr(recipe.finish, "__qualname__", None))
+
+
+def _code(kind: type) -> list[str]:
+    """Source of an objective's classes, without comments, docstrings and layout."""
+    trees = []
+    for parent in kind.__mro__[: kind.__mro__.index(nn.Module)]:
+        with contextlib.suppress(OSError, TypeError, SyntaxError):  # typed in by hand: no source to be had
+            tree = ast.parse(textwrap.dedent(inspect.getsource(parent)))
+            for node in ast.walk(tree):
+                if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+                    node.body = node.body[1:]
+            trees.append(ast.dump(tree))
+    return trees
+
+
+def _stable(value) -> str:
+    """`repr` without addresses, which differ from process to process."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+
+
+def _version() -> str:
+    from . import __version__
+
+    return __version__
+
+
+def _check_picklable(tasks: list[_Task]) -> None:
+    try:
+        pickle.dumps([(task.recipe, task.encoder, task.validators, task.settings) for task in tasks])
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ArgumentError(
+            f"an executor of processes cannot take this ({error}); give recipes by name, and functions a module defines"
+        ) from error
+
+
+def _scores(model: Classifier, domain: Domain) -> dict[str, float]:
+    scores = evaluate(model, domain)
+    return {name: getattr(scores, name) for name in METRICS} | {"n": scores.n}
+
+
+def _thin(history: list[dict]) -> list[dict]:
+    """About 50 entries, the last among them, in five digits."""
+    every = max(1, len(history) // 50)
+    kept = [entry for i, entry in enumerate(history) if i % every == 0 or i == len(history) - 1]
+    return [{name: float(f"{value:.5g}") for name, value in entry.items()} for entry in kept]
+
+
+def _finite(value):
+    """NaN and infinities as None, which JSON can say."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
