@@ -1,5 +1,6 @@
 """The run store and compare(): nothing is trained twice, nothing is lost, and target labels reach the oracle alone."""
 
+import importlib.util
 import json
 import signal
 import subprocess
@@ -117,11 +118,19 @@ def test_whatever_matters_makes_it_another_run(tmp_path, change):
     assert len(list(tmp_path.glob("*.json"))) == 2
 
 
-def test_code_of_an_objective_matters_and_its_comments_do_not():
+def test_code_of_an_objective_matters_and_its_comments_do_not(tmp_path):
+    def kind(name, text):
+        (tmp_path / f"{name}.py").write_text(f"import xferlab as xl\nclass Mine(xl.Objective):\n{text}\n")
+        spec = importlib.util.spec_from_file_location(name, tmp_path / f"{name}.py")
+        sys.modules[name] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return comparison._code(module.Mine)
+
+    plain = kind("plain", "    def forward(self, step):\n        return 1")
+    assert plain == kind("said", '    """What it does."""\n\n    def forward(self, step):\n        return 1  # why')
+    assert plain != kind("other", "    def forward(self, step):\n        return 2")
     scope = {"Objective": xl.Objective}
     exec("class Mine(Objective):\n    pass", scope)
-    assert comparison._code(xl.DANN) != comparison._code(xl.CDAN)
-    assert "Domain-adversarial" in xl.DANN.__doc__ and "Domain-adversarial" not in str(comparison._code(xl.DANN))
     assert comparison._code(scope["Mine"]) == comparison._code(xl.Objective)  # typed in by hand: no source, no crash
 
 
@@ -164,7 +173,7 @@ def test_a_checkpoint_is_taken_up(tmp_path, monkeypatch):
     assert resumed[0].resumed_from == 8
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"not json at all"])
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"{}"])
 def test_a_damaged_record_or_checkpoint_is_made_again(tmp_path, damage):
     first = compare(tmp_path, ["dann"], seeds=1)
     (path,) = tmp_path.glob("*.json")
@@ -178,7 +187,7 @@ def test_poisoned_target_labels_change_the_oracle_alone(tmp_path):
         return replace(domain, labels=(domain.labels + 1) % 3)
 
     poisoned = xl.Splits(*(poison(part) for part in TARGET.parts().values()))
-    all_of_them = dict(recipes=[*THREE, "shot", "pseudo_label"], validators=None, steps=20)
+    all_of_them = dict(recipes=["source_only", "dann", "shot"], validators=None, seeds=1, steps=20)
     true, false = compare(tmp_path / "a", **all_of_them), compare(tmp_path / "b", target=poisoned, **all_of_them)
     assert same(true, false, but=("seconds", "target_", "vs_"))
     assert true.best() == false.best()
@@ -276,10 +285,33 @@ def test_weights_are_kept_and_a_validator_added_later_needs_no_training(tmp_path
     assert after.table["information_maximization"].equals(before.table["information_maximization"])
 
 
-def test_lora_weights_come_back(tmp_path):
+def test_parts_that_a_strategy_adds_come_back(tmp_path):
     lora = xl.Recipe("lora", (xl.Stage(strategy=xl.strategies.lora(2), data="source"),))
     board = compare(tmp_path, [lora], seeds=1, keep_weights=True)
     assert xl.evaluate(board.best().model, TARGET.test).accuracy == board.runs[0]["target"]["accuracy"]
+    (path,) = tmp_path.glob("*.json")
+    path.unlink()
+    (tmp_path / f"{path.stem}.0.pt").write_bytes(b"damaged")
+    assert same(board, compare(tmp_path, [lora], seeds=1))
+
+
+def test_a_validator_added_without_weights_trains_again_and_keeps_the_others(tmp_path, monkeypatch):
+    for names in (["source_val"], ["entropy"]):
+        compare(tmp_path, ["source_only"], seeds=1, validators=names, selector=names[0])
+    no_training(monkeypatch)
+    compare(tmp_path, ["source_only"], seeds=1, validators=["source_val", "entropy"], selector="entropy")
+
+
+def test_a_checkpoint_left_beside_a_finished_run_goes(tmp_path):
+    compare(tmp_path, ["source_only"], seeds=1)
+    (path,) = tmp_path.glob("*.json")
+    (tmp_path / f"{path.stem}.0.pt").write_bytes(b"the kill came between record and removal")
+    compare(tmp_path, ["source_only"], seeds=1)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_no_recipes_means_all_of_them():
+    assert comparison._recipes(None) == list(xl.recipes.values())
 
 
 def test_without_kept_weights_there_is_no_model(tmp_path):

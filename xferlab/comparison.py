@@ -222,11 +222,13 @@ def _run(task: _Task) -> dict | None:
             except (DivergenceError, ArgumentError, MissingExtra) as error:
                 record["error"] = f"{type(error).__name__}: {error}"
                 return _remember(task, record) if isinstance(error, DivergenceError) else record
+            model = run.model
             record |= {"seconds": run.seconds, "history": _thin(run.history)}
+            record["validators"] = (earlier or {}).get("validators", {})
         try:
             record |= {"source": _scores(model, task.source.test), "target": task.test and _scores(model, task.test)}
             candidate = selection.Candidate(model, recipe, task.source, task.target)
-            record["validators"] = record.get("validators", {}) | selection.validate(candidate, task.validators)
+            record["validators"] = record["validators"] | selection.validate(candidate, task.validators)
         except DataError as error:  # NaN in what the model gives
             record["error"] = str(error)
         if task.keep_weights and not weights.is_file():
@@ -248,8 +250,7 @@ def _fit(task: _Task, recipe: Recipe, model: Classifier):
             return recipe.fit(model, train, target, **arguments)
         except CheckpointError:  # damaged, or of other code: begin again
             _forget_checkpoints(task)
-            model.load_state_dict(_model(task.encoder, task.source.classes, task.seed).state_dict())
-            return recipe.fit(model, train, target, **arguments)
+            return recipe.fit(_model(task.encoder, task.source.classes, task.seed), train, target, **arguments)
 
 
 def _remember(task: _Task, record: dict) -> dict:
@@ -267,16 +268,20 @@ def _forget_checkpoints(task: _Task) -> None:
 def _recall(task: _Task) -> dict | None:
     """The stored record, if it holds all that is asked for."""
     record = _read(task.store / f"{task.stem}.json")
-    if record is None or record.get("key") != task.key:
+    if record is None:
         return None
     complete = "error" in record or set(task.validators) <= set(record["validators"])
     kept = not task.keep_weights or "error" in record or (task.store / f"{task.stem}.safetensors").is_file()
-    return record if complete and kept else None
+    if not (complete and kept):
+        return None
+    _forget_checkpoints(task)  # a kill may have come between the record and this
+    return record
 
 
 def _read(path: Path) -> dict | None:
     with contextlib.suppress(OSError, ValueError):
-        return json.loads(path.read_text("utf-8"))
+        record = json.loads(path.read_text("utf-8"))
+        return record if isinstance(record, dict) and "key" in record else None
     return None
 
 

@@ -390,7 +390,7 @@ def _plain(text: str) -> str:
 
 _LEGEND = (
     "Ordered by the selector. Brackets: 95 % t-intervals over seeds; differences are paired by seed, * where over at least 5 seeds "
-    "the interval leaves out zero. The oracle's columns are the only ones that saw a target label."
+    "the interval leaves out zero. Only the columns target and vs saw target labels."
 )
 
 _PAGE = """<!doctype html>

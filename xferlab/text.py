@@ -1,7 +1,7 @@
 """Text: token ids, the pretrained encoder that reads them, word dropout, and the bag of words it must beat.
 
 A Domain of text holds token ids `(N, L)`, int64, padded with 0, so that all else in the package takes it as it takes images.
-Needs the extra `nlp`.
+Needs the extra `nlp`. Untested on GPU.
 """
 
 from __future__ import annotations
@@ -46,11 +46,15 @@ def tokenize(texts: Sequence[str], tokenizer: str = "minilm", max_length: int = 
                 return torch.from_numpy(file["tokens"].astype(np.int64))
     words = _tokenizer(tokenizer)
     if not 3 <= max_length <= words.model_max_length:
-        raise ArgumentError(f"max_length is {max_length}, expected 3 to {words.model_max_length}, the most {tokenizer!r} can read")
+        raise ArgumentError(
+            f"max_length is {max_length}, expected 3 to {words.model_max_length}, the most {tokenizer!r} can read"
+        )
     rows = words(texts, truncation=True, max_length=max_length, padding=False)["input_ids"]
     lengths = np.array([len(row) for row in rows])
     if cut := int((lengths >= max_length).sum()):
-        warnings.warn(f"{cut} of {len(texts)} texts reach {max_length} tokens and are cut there; raise max_length", stacklevel=2)
+        warnings.warn(
+            f"{cut} of {len(texts)} texts reach {max_length} tokens and are cut there; raise max_length", stacklevel=2
+        )
     tokens = np.full((len(rows), lengths.max()), words.pad_token_id, np.int32)
     tokens[np.arange(lengths.max()) < lengths[:, None]] = np.concatenate(rows)
     tokens = _swap(torch.from_numpy(tokens), words.pad_token_id)
@@ -92,7 +96,8 @@ def tfidf(train: Domain, test: Domain, *, tokenizer: str = "minilm", C: float = 
     model = make_pipeline(make_union(words, letters), LogisticRegression(C=C, max_iter=1000))
     model.fit(decode(train.inputs, tokenizer), train.labels.cpu().numpy())
     probabilities = np.zeros((len(test), len(train.classes)), np.float32)
-    probabilities[:, model.classes_] = model.predict_proba(decode(test.inputs, tokenizer))  # some class may have no example
+    # a class without an example keeps probability 0
+    probabilities[:, model.classes_] = model.predict_proba(decode(test.inputs, tokenizer))
     groups = None if test.groups is None else test.groups.cpu().numpy()
     return Scores(probabilities, test.labels.cpu().numpy(), train.classes, groups, test.name)
 
@@ -135,7 +140,9 @@ class TextEncoder(nn.Module):
 
     channels = size = mean = std = source_head = None  # what images have
 
-    def __init__(self, net: nn.Module, *, name: str, pad: int = 0, mask_token: int | None = None, special: Sequence[int] = ()):
+    def __init__(
+        self, net: nn.Module, *, name: str, pad: int = 0, mask_token: int | None = None, special: Sequence[int] = ()
+    ):
         super().__init__()
         self.name, self.dim = name, net.config.hidden_size
         self.body = _Body(net, pad)
@@ -146,11 +153,15 @@ class TextEncoder(nn.Module):
     def prepare(self, inputs: Tensor) -> Tensor:
         """Ids `(B, L)` cut to the longest text among them."""
         if inputs.ndim != 2 or inputs.dtype != torch.int64:
-            raise DataError(f"encoder {self.name!r} takes token ids (B, L), int64, got {inputs.dtype} {tuple(inputs.shape)}")
+            raise DataError(
+                f"encoder {self.name!r} takes token ids (B, L), int64, got {inputs.dtype} {tuple(inputs.shape)}"
+            )
         places = torch.arange(1, inputs.shape[1] + 1, device=inputs.device)
         longest, highest = torch.stack([((inputs != 0) * places).max(), inputs.max()]).tolist()
         if highest >= self.vocabulary:
-            raise DataError(f"token id {highest} is outside the {self.vocabulary} that {self.name!r} knows; load with tokenizer={self.name!r}")
+            raise DataError(
+                f"token id {highest} is outside the {self.vocabulary} that {self.name!r} knows; load with tokenizer={self.name!r}"
+            )
         return inputs[:, : max(longest, 1)]
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -167,10 +178,14 @@ class _Body(nn.Module):
         super().__init__()
         lists = [module for module in net.modules() if isinstance(module, nn.ModuleList)]
         if not lists or getattr(net.config, "is_encoder_decoder", False):
-            raise ArgumentError(f"{type(net).__name__} is no plain stack of layers over text; give an encoder such as BERT's")
+            raise ArgumentError(
+                f"{type(net).__name__} is no plain stack of layers over text; give an encoder such as BERT's"
+            )
         self.net, self.pad = net, pad
         layers = list(max(lists, key=len))
-        start = next((m for m in net.children() if self.words in m.modules() and layers[0] not in m.modules()), self.words)
+        start = next(
+            (m for m in net.children() if self.words in m.modules() and layers[0] not in m.modules()), self.words
+        )
         # bound methods, which a deep copy of the network binds anew
         self.looked_at = [("embeddings", start)] + [(f"layer.{i}", layer) for i, layer in enumerate(layers)]
         self.looks = nn.ModuleList(_Look() for _ in self.looked_at)
@@ -208,7 +223,7 @@ class _Look(nn.Module):
     mask: Tensor | None = None
 
     def after(self, _module, _args, output):
-        if self._forward_hooks:  # nobody looks: nothing to compute
+        if self._forward_hooks:  # else nobody looks, and there is nothing to compute
             self(output[0] if isinstance(output, tuple) else output)
 
     def forward(self, states: Tensor) -> Tensor:
@@ -234,20 +249,23 @@ def load_encoder(name: str, pretrained: bool = True) -> TextEncoder:
     """
     transformers = _transformers()
     where, words = _place(name), _tokenizer(name)
+    here = {"local_files_only": Path(where).is_dir()}  # a folder needs no network, so none is asked
     if name == "minilm" and pretrained:
         verify(Path(where) / "model.safetensors", MINILM_SHA256)
     with _quiet(transformers):
         try:
             if pretrained:
-                net = transformers.AutoModel.from_pretrained(where)
+                net = transformers.AutoModel.from_pretrained(where, **here)
             else:
-                net = transformers.AutoModel.from_config(transformers.AutoConfig.from_pretrained(where))
+                net = transformers.AutoModel.from_config(transformers.AutoConfig.from_pretrained(where, **here))
         except (OSError, ValueError) as error:
             raise DownloadError(_absent(name, error)) from error
     net = net.float()
     if getattr(net, "pooler", None) is not None:
         net.pooler = None  # features are a mean: its weights would never train
-    return TextEncoder(net, name=name, pad=words.pad_token_id, mask_token=words.mask_token_id, special=[0 if i == words.pad_token_id else i for i in words.all_special_ids])
+    special = _swap(torch.tensor(words.all_special_ids), words.pad_token_id).tolist()
+    hidden = None if words.mask_token is None else _swap(torch.tensor(words.mask_token_id), words.pad_token_id).item()
+    return TextEncoder(net, name=name, pad=words.pad_token_id, mask_token=hidden, special=special)
 
 
 def _transformers():
@@ -270,9 +288,9 @@ def _place(name: str) -> str:
 
 
 def _tokenizer(name: str):
-    transformers = _transformers()
+    transformers, where = _transformers(), _place(name)
     try:
-        words = transformers.AutoTokenizer.from_pretrained(_place(name))
+        words = transformers.AutoTokenizer.from_pretrained(where, local_files_only=Path(where).is_dir())
     except (OSError, ValueError) as error:
         raise DownloadError(_absent(name, error)) from error
     if words.pad_token_id is None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -189,11 +188,10 @@ def schedule(progress: float, warmup: float) -> float:
 
 
 def _encode(model: Classifier, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Features of each side, from one forward pass: batch norm sees them together. Shorter texts are padded to the longer."""
+    """Features of each side, from one forward pass: batch norm sees them together. Texts, whose lengths differ, pass alone."""
     prepared = [model.encoder.prepare(x) for x in inputs.values()]
     if prepared[0].ndim == 2:
-        longest = max(x.shape[1] for x in prepared)
-        prepared = [F.pad(x, (0, longest - x.shape[1])) for x in prepared]
+        return {name: model.encoder.body(x) for name, x in zip(inputs, prepared, strict=True)}
     return dict(zip(inputs, model.encoder.body(torch.cat(prepared)).split([len(x) for x in prepared]), strict=True))
 
 

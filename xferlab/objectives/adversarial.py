@@ -260,13 +260,12 @@ class MDD(Adversarial):
 class MCD(Adversarial):
     """Maximum classifier discrepancy (Saito et al., 2018, arXiv:1712.02560); add it to CrossEntropy, which trains F_1.
 
-        loss = CE(F_2(z_s), y_s) - d,   d = mean_t sum_k |p_1(k | z_t) - p_2(k | z_t)|
+        loss = CE(F_2(z_s), y_s) - d,   d = mean_t 1/K sum_k |p_1(k | z_t) - p_2(k | z_t)|
 
-    F_1 is the model's head, F_2 a second one of its shape, started anew: from there they find different boundaries that
-    are both right about the source. Both raise d; the encoder, through gradient reversal and `strength` times as hard,
-    lowers it: the paper's steps B and C in one, with its several encoder steps a step. d is K times the paper's, which
-    has separate steps and so no balance to keep with the cross-entropy. adversary_accuracy counts where F_2 agrees with
-    F_1 on the source and disagrees on the target.
+    F_1 is the model's head, F_2 a second one of its shape, started anew: two boundaries that are both right about the
+    source. Both heads raise d; the encoder, through gradient reversal, lowers it: the paper's steps B and C in one,
+    `strength` in place of the paper's several C steps to each B. adversary_accuracy counts where F_2 agrees with F_1 on
+    the source and disagrees on the target.
     """
 
     needs = frozenset({"source", "target", "source_labels"})
@@ -282,7 +281,7 @@ class MCD(Adversarial):
         z = reverse(step.target.features, self.strength * warm_up(step.progress))
         first, second, source = step.model.head(z), self.second(z), self.second(step.source.features)
         self.watch(source.argmax(1) == step.source.logits.argmax(1), second.argmax(1) != first.argmax(1))
-        discrepancy = (first.float().softmax(1) - second.float().softmax(1)).abs().sum(1).mean()
+        discrepancy = (first.float().softmax(1) - second.float().softmax(1)).abs().mean()
         return F.cross_entropy(source.float(), step.source.labels) - discrepancy
 
     def extra_repr(self):

@@ -11,7 +11,9 @@ from .objective import Objective
 from .regularization import one_side
 
 
-def mask_tokens(tokens: Tensor, mask_token: int, special: tuple[int, ...], vocabulary: int, ratio: float = 0.15) -> tuple[Tensor, Tensor]:
+def mask_tokens(
+    tokens: Tensor, mask_token: int, special: tuple[int, ...], vocabulary: int, ratio: float = 0.15
+) -> tuple[Tensor, Tensor]:
     """Ids `(B, L)` with some hidden, and which ones, bool `(B, L)`.
 
     Each token that is not special is chosen with probability `ratio`; of the chosen, 80 % become `mask_token`, 10 % any id,
@@ -35,6 +37,7 @@ class MaskedLanguageModeling(Objective):
 
     The head (dense, GELU, norm, and a bias a word) is new, for the packaged MiniLM carries none; its last matrix is tied to the
     encoder's word embeddings, which train through both. Makes its own forward pass. Logs the accuracy on hidden tokens.
+    Untested on GPU.
     """
 
     def __init__(self, weight: float = 1.0, *, ratio: float = 0.15, on: str = "target"):
@@ -48,7 +51,9 @@ class MaskedLanguageModeling(Objective):
     def setup(self, model, source, target):
         encoder = model.encoder
         if getattr(encoder, "mask_token", None) is None:
-            raise ArgumentError(f"MaskedLanguageModeling needs a text encoder with a mask token, and {encoder.name!r} has none")
+            raise ArgumentError(
+                f"MaskedLanguageModeling needs a text encoder with a mask token, and {encoder.name!r} has none"
+            )
         width = encoder.body.words.embedding_dim
         self.head = nn.Sequential(nn.Linear(encoder.dim, width), nn.GELU(), nn.LayerNorm(width))
         self.bias = nn.Parameter(torch.zeros(encoder.vocabulary))
