@@ -38,7 +38,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("table", choices=TABLES)
     parser.add_argument("--seeds", type=int, help="how many seeds (more can be added later)")
-    parser.add_argument("--workers", type=int, default=1, help="processes, one thread each; 1 runs here with all threads")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes, one thread each; 1 runs here with all threads"
+    )
     parser.add_argument("--minutes", type=float, help="start no run after that long; the same command goes on later")
     options = parser.parse_args()
     table = TABLES[options.table]

@@ -19,7 +19,8 @@ def test_imagenet_weights_know_coffee_and_cats():
     encoder = xl.encoder("efficientnet_lite0", size=224).eval()
     with torch.no_grad():
         coffee, chelsea = (
-            encoder.source_head(encoder(squared(picture))).softmax(1)[0] for picture in (photographs.coffee(), photographs.chelsea())
+            encoder.source_head(encoder(squared(picture))).softmax(1)[0]
+            for picture in (photographs.coffee(), photographs.chelsea())
         )
     assert coffee.argmax() == 967 and coffee[967] > 0.9  # espresso
     assert set(chelsea.topk(3).indices.tolist()) == {281, 282, 285}  # tabby, tiger cat, Egyptian cat
@@ -29,7 +30,9 @@ def test_untrained_weights_do_not():
     photographs = pytest.importorskip("skimage.data")
     encoder = xl.encoder("efficientnet_lite0", pretrained=False, size=64).eval()
     assert encoder.source_head is None
-    assert not torch.equal(encoder(squared(photographs.coffee())), xl.encoder("efficientnet_lite0").eval()(squared(photographs.coffee())))
+    assert not torch.equal(
+        encoder(squared(photographs.coffee())), xl.encoder("efficientnet_lite0").eval()(squared(photographs.coffee()))
+    )
 
 
 def test_blocks_run_in_order_and_hold_every_parameter_once():
@@ -44,7 +47,9 @@ def test_source_head_is_not_a_part_that_trains_or_is_saved():
     encoder = xl.encoder("efficientnet_lite0")
     assert encoder.source_head.out_features == 1000
     head = {id(p) for p in encoder.source_head.parameters()}
-    assert not head & {id(p) for p in encoder.parameters()} and not any("source_head" in key for key in encoder.state_dict())
+    assert not head & {id(p) for p in encoder.parameters()} and not any(
+        "source_head" in key for key in encoder.state_dict()
+    )
 
 
 def test_own_module_blocks_follow_execution_not_definition():
@@ -52,7 +57,11 @@ def test_own_module_blocks_follow_execution_not_definition():
     module._modules = dict(reversed(module._modules.items()))
     module.scale = nn.Parameter(torch.ones(()))
     encoder = xl.encoder(module, size=16)
-    assert [block.name for block in encoder.blocks] == ["stem", "deep", "project"]  # each norm joins the layer before it
+    assert [block.name for block in encoder.blocks] == [
+        "stem",
+        "deep",
+        "project",
+    ]  # each norm joins the layer before it
     assert encoder.dim == 12
     assert any(p is module.scale for p in encoder.blocks[0].parameters())
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from small import blobs
 from sklearn import metrics
+from small import blobs
 
 import xferlab as xl
 from xferlab.errors import ArgumentError, DataError

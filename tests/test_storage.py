@@ -50,7 +50,20 @@ def test_verify(tmp_path):
 
 def test_fingerprint_sees_values_shapes_types_and_order():
     x = torch.arange(6)
-    different = [x, x.view(2, 3), x.int(), x + 1, [x], (x, x), "x", {"a": x}, {"b": x}, [1, [2]], [[1], 2], torch.zeros(0)]
+    different = [
+        x,
+        x.view(2, 3),
+        x.int(),
+        x + 1,
+        [x],
+        (x, x),
+        "x",
+        {"a": x},
+        {"b": x},
+        [1, [2]],
+        [[1], 2],
+        torch.zeros(0),
+    ]
     assert len({fingerprint(item) for item in different}) == len(different)
     assert fingerprint(x) == fingerprint(x.clone()) == fingerprint(np.arange(6))
     assert fingerprint(torch.arange(12).view(3, 4).T) == fingerprint(torch.arange(12).view(3, 4).T.contiguous())

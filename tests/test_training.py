@@ -213,7 +213,9 @@ def test_kill_9_and_again_gives_the_bits_of_an_undisturbed_run(tmp_path):
     (tmp_path / "run.py").write_text(script)
 
     def go(name, *more):
-        return subprocess.run([sys.executable, tmp_path / "run.py", tmp_path / name, *more], env=os.environ, timeout=300).returncode
+        return subprocess.run(
+            [sys.executable, tmp_path / "run.py", tmp_path / name, *more], env=os.environ, timeout=300
+        ).returncode
 
     assert go("whole.pt") == 0
     assert go("cut.pt", "0.3") == -signal.SIGKILL and go("cut.pt", "0.7") == -signal.SIGKILL

@@ -19,6 +19,7 @@ from . import (
     plots,
     selection,
     strategies,
+    text,
     transferability,
     weights,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "recipes",
     "selection",
     "strategies",
+    "text",
     "transferability",
     "weights",
     *_objectives,

@@ -22,7 +22,9 @@ def grad_cam(model: Classifier, inputs: Tensor, *, layer: str | None = None, cla
     Raises `ArgumentError` for a layer the encoder lacks or one without space, and for text.
     """
     if inputs.ndim != 4:
-        raise ArgumentError(f"grad_cam reads images (B, C, H, W), got {tuple(inputs.shape)}; for text there is token_attribution")
+        raise ArgumentError(
+            f"grad_cam reads images (B, C, H, W), got {tuple(inputs.shape)}; for text there is token_attribution"
+        )
     activations: dict[str, Tensor] = {}
     hooks = [
         block.modules[-1].register_forward_hook(lambda _m, _a, out, name=block.name: activations.__setitem__(name, out))
@@ -43,7 +45,9 @@ def grad_cam(model: Classifier, inputs: Tensor, *, layer: str | None = None, cla
     spatial = [name for name, out in activations.items() if out.ndim == 4 and out.shape[-1] > 1]
     layer = layer or (spatial[-1] if spatial else None)
     if layer not in spatial:
-        raise ArgumentError(f"layer {layer!r} has no map to look at; layers that have one: {', '.join(spatial) or 'none'}")
+        raise ArgumentError(
+            f"layer {layer!r} has no map to look at; layers that have one: {', '.join(spatial) or 'none'}"
+        )
     chosen = logits.argmax(1) if classes is None else classes.to(device)
     score = logits.gather(1, chosen[:, None]).sum()
     (gradient,) = torch.autograd.grad(score, activations[layer])

@@ -71,7 +71,9 @@ class Encoder(nn.Module):
     def prepare(self, inputs: Tensor) -> Tensor:
         """Channels, size and normalisation: `(B, 1 or 3, H, W)` in 0..255 to what the body wants."""
         if inputs.ndim != 4:
-            raise DataError(f"encoder {self.name!r} takes images (B, C, H, W), got {inputs.dtype} {tuple(inputs.shape)}")
+            raise DataError(
+                f"encoder {self.name!r} takes images (B, C, H, W), got {inputs.dtype} {tuple(inputs.shape)}"
+            )
         x = inputs.to(self.mean.dtype)
         if x.shape[1] == 1 and self.channels == 3:
             x = x.expand(-1, 3, -1, -1)
@@ -113,7 +115,9 @@ def _dry_run(body: nn.Module, example: Tensor, name: str) -> tuple[list[Block], 
             module.training = mode
     if not isinstance(features, Tensor) or features.ndim != 2:
         seen = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
-        raise ArgumentError(f"encoder {name!r} returns {seen}, expected features (B, D); pool or flatten in its forward")
+        raise ArgumentError(
+            f"encoder {name!r} returns {seen}, expected features (B, D); pool or flatten in its forward"
+        )
     blocks: list[tuple[str, list[nn.Module]]] = []
     for key in order:
         if blocks and isinstance(candidates[key], _NORMS):
@@ -124,7 +128,9 @@ def _dry_run(body: nn.Module, example: Tensor, name: str) -> tuple[list[Block], 
         raise ArgumentError(f"encoder {name!r} has no layer with parameters; nothing in it can be trained")
     held = {id(p) for _, modules in blocks for module in modules for p in module.parameters()}
     loose = tuple(p for p in body.parameters() if id(p) not in held)
-    return [Block(key, tuple(modules), loose if i == 0 else ()) for i, (key, modules) in enumerate(blocks)], features.shape[1]
+    return [
+        Block(key, tuple(modules), loose if i == 0 else ()) for i, (key, modules) in enumerate(blocks)
+    ], features.shape[1]
 
 
 def _expand(module: nn.Module, prefix: str = "") -> dict[str, nn.Module]:
@@ -138,7 +144,11 @@ def _expand(module: nn.Module, prefix: str = "") -> dict[str, nn.Module]:
     found = {}
     for key, child in children.items():
         grandchildren = {f"{key}.{k}": g for k, g in child.named_children() if any(True for _ in g.parameters())}
-        found |= grandchildren if isinstance(child, (nn.Sequential, nn.ModuleList)) and len(grandchildren) > 1 else {key: child}
+        found |= (
+            grandchildren
+            if isinstance(child, (nn.Sequential, nn.ModuleList)) and len(grandchildren) > 1
+            else {key: child}
+        )
     return found
 
 
@@ -151,7 +161,9 @@ class Classifier(nn.Module):
     def __init__(self, encoder: nn.Module, classes: Sequence[str], *, seed: int = 0):
         super().__init__()
         if not hasattr(encoder, "blocks") or not hasattr(encoder, "prepare"):
-            raise ArgumentError(f"Classifier got a bare {type(encoder).__name__}; wrap it first: xl.encoder(module, channels=..., size=...)")
+            raise ArgumentError(
+                f"Classifier got a bare {type(encoder).__name__}; wrap it first: xl.encoder(module, channels=..., size=...)"
+            )
         if len(classes) < 2:
             raise ArgumentError(f"Classifier got {len(classes)} class(es) {tuple(classes)}, expected at least 2")
         self.encoder, self.classes = encoder, tuple(map(str, classes))
@@ -190,7 +202,9 @@ def encoder(
     `mean` and `std` are on the 0..255 scale. What is not pretrained starts from `seed`. Raises `ArgumentError` for an unknown name or a module that does not give
     `(B, D)`, `ChecksumError` for damaged packaged weights, `DownloadError` when weights are neither here nor reachable.
     """
-    settings = {key: value for key, value in dict(channels=channels, size=size, mean=mean, std=std).items() if value is not None}
+    settings = {
+        key: value for key, value in dict(channels=channels, size=size, mean=mean, std=std).items() if value is not None
+    }
     if isinstance(source, nn.Module):
         return Encoder(source, name=type(source).__name__, **settings)
     with _seeded(seed):
@@ -198,10 +212,14 @@ def encoder(
             from .text import load_encoder
 
             if settings or weights is not None:
-                raise ArgumentError(f"{source!r} reads text: it takes pretrained and seed, no {', '.join(settings) or 'weights'}")
+                raise ArgumentError(
+                    f"{source!r} reads text: it takes pretrained and seed, no {', '.join(settings) or 'weights'}"
+                )
             return load_encoder(source, pretrained)
         if source == "lenet":
-            return Encoder(_lenet(settings.get("channels", 1)), name="lenet", **({"channels": 1, "size": 28} | settings))
+            return Encoder(
+                _lenet(settings.get("channels", 1)), name="lenet", **({"channels": 1, "size": 28} | settings)
+            )
         if source == "small_cnn":
             return Encoder(_small_cnn(settings.get("channels", 3)), name="small_cnn", **({"size": 64} | settings))
         if source == "efficientnet_lite0":
@@ -287,15 +305,25 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     try:
         return torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:
-        raise DataError(f"{path} is not a plain file of tensors ({type(error).__name__}); save it as .safetensors") from error
+        raise DataError(
+            f"{path} is not a plain file of tensors ({type(error).__name__}); save it as .safetensors"
+        ) from error
 
 
 def _lenet(channels: int) -> nn.Sequential:
     """LeNet-5 in today's spelling: batch norm, ReLU, max pooling. 28 px in, 128 features out."""
     return nn.Sequential(
-        nn.Sequential(nn.Conv2d(channels, 32, 5, padding=2, bias=False), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2)),
+        nn.Sequential(
+            nn.Conv2d(channels, 32, 5, padding=2, bias=False), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2)
+        ),
         nn.Sequential(nn.Conv2d(32, 64, 5, padding=2, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2)),
-        nn.Sequential(nn.AdaptiveAvgPool2d(7), nn.Flatten(), nn.Linear(64 * 7 * 7, 128, bias=False), nn.BatchNorm1d(128), nn.ReLU()),
+        nn.Sequential(
+            nn.AdaptiveAvgPool2d(7),
+            nn.Flatten(),
+            nn.Linear(64 * 7 * 7, 128, bias=False),
+            nn.BatchNorm1d(128),
+            nn.ReLU(),
+        ),
     )
 
 

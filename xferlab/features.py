@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -14,7 +13,9 @@ from .evaluation import _in_batches
 from .storage import cache_folder, fingerprint, write_atomically
 
 
-def embed(model, domain: Domain, *, layer: str | None = None, batch_size: int = 256, cache: bool | str | Path = True) -> Tensor:
+def embed(
+    model, domain: Domain, *, layer: str | None = None, batch_size: int = 256, cache: bool | str | Path = True
+) -> Tensor:
     """Features `(N, D)` of a Classifier or Encoder in evaluation mode, float32 on the CPU.
 
     layer  name of an encoder block, whose activations are averaged over space; None for the encoder's output

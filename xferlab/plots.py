@@ -62,7 +62,9 @@ def contact_sheet(*domains: Domain, per_class: int = 6, seed: int = 0):
     plt = _pyplot()
     classes = domains[0].classes
     columns = per_class * len(domains)
-    figure, axes = plt.subplots(len(classes), columns, figsize=(0.72 * columns + 1.6, 0.72 * len(classes) + 0.6), squeeze=False)
+    figure, axes = plt.subplots(
+        len(classes), columns, figsize=(0.72 * columns + 1.6, 0.72 * len(classes) + 0.6), squeeze=False
+    )
     for d, domain in enumerate(domains):
         domain = domain.align(classes)
         drawn = domain.take(per_class=per_class, seed=seed)
@@ -123,7 +125,9 @@ def curves(rows: Sequence[Mapping], *, x: str, y: str, by: str, xlabel: str, yla
         # neighbours are moved aside a little, or intervals hide each other
         shifted = np.array(xs) * 1.04 ** (i - (len(names) - 1) / 2) if log else np.array(xs)
         bars = None if np.isnan(low).any() else np.stack([mean - low, high - mean])
-        axis.errorbar(shifted, mean, bars, color=PALETTE[i % 8], marker=MARKERS[i % 8], markersize=8, capsize=4, label=name)
+        axis.errorbar(
+            shifted, mean, bars, color=PALETTE[i % 8], marker=MARKERS[i % 8], markersize=8, capsize=4, label=name
+        )
     if log:
         axis.set_xscale("log")
         ticks = sorted({row[x] for row in rows})
@@ -135,7 +139,9 @@ def curves(rows: Sequence[Mapping], *, x: str, y: str, by: str, xlabel: str, yla
     return figure
 
 
-def scatter(points: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xlabel: str, ylabel: str, log: bool = False):
+def scatter(
+    points: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xlabel: str, ylabel: str, log: bool = False
+):
     """A cloud of points for each name, told apart by colour and marker."""
     plt = _pyplot()
     figure, axis = plt.subplots(figsize=(8, 4.6))
@@ -149,7 +155,13 @@ def scatter(points: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xl
     return figure
 
 
-def lines(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xlabel: str, ylabel: str, level: float | None = None):
+def lines(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    level: float | None = None,
+):
     """A line for each name, of (xs, ys); a dashed grey line across at `level`, where there is one."""
     plt = _pyplot()
     figure, axis = plt.subplots(figsize=(8, 4.2))
@@ -200,7 +212,15 @@ def bars(groups: Mapping[str, Mapping[str, float]], *, xlabel: str, ylabel: str)
     for i, (name, values) in enumerate(groups.items()):
         at = np.arange(len(keys)) + (i - (len(groups) - 1) / 2) * width
         hatch = ("", "//", "..", "xx")[i % 4]
-        axis.bar(at, [values.get(key, np.nan) for key in keys], width, color=PALETTE[i % 8], label=name, hatch=hatch, edgecolor="white")
+        axis.bar(
+            at,
+            [values.get(key, np.nan) for key in keys],
+            width,
+            color=PALETTE[i % 8],
+            label=name,
+            hatch=hatch,
+            edgecolor="white",
+        )
     axis.set_xticks(range(len(keys)), keys, rotation=30, ha="right")
     axis.set_xlabel(xlabel)
     axis.set_ylabel(ylabel)

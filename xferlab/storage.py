@@ -44,7 +44,9 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise DataError(f"cannot write {path} ({error.strerror or error}); the earlier file, if any, is intact") from error
+        raise DataError(
+            f"cannot write {path} ({error.strerror or error}); the earlier file, if any, is intact"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -85,12 +86,30 @@ def fit(
     strategy = strategy or full()
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     _check(model, source, target, objectives, target_labels, steps, batch_size, lr, precision)
-    domains = {name: domain.align(model.classes) for name, domain in (("source", source), ("target", target)) if domain is not None}
+    domains = {
+        name: domain.align(model.classes)
+        for name, domain in (("source", source), ("target", target))
+        if domain is not None
+    }
     bf16 = precision == "bf16" or (precision == "auto" and device.type == "cuda")
     val_every = val_every or max(1, steps // 10)
     # what the run is, taken before setup changes the objectives: a checkpoint of another run must not be taken up
-    settings = (steps, batch_size, lr, weight_decay, warmup, seed, val_every, bf16, strategy.name, repr(augment), repr(views))
-    identity = fingerprint(settings, [_hyperparameters(o) for o in objectives], *[(d.inputs, d.labels) for d in domains.values()])
+    settings = (
+        steps,
+        batch_size,
+        lr,
+        weight_decay,
+        warmup,
+        seed,
+        val_every,
+        bf16,
+        strategy.name,
+        repr(augment),
+        repr(views),
+    )
+    identity = fingerprint(
+        settings, [_hyperparameters(o) for o in objectives], *[(d.inputs, d.labels) for d in domains.values()]
+    )
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
@@ -105,73 +124,80 @@ def fit(
         keeper = _Keeper(checkpoint, identity, run, optimizer)
         run.resumed_from = keeper.restore(device)
 
-        lengths = {name: None if domain.is_image else (domain.inputs != 0).sum(1).cpu() for name, domain in domains.items()}
-        streams = {name: _Stream(len(domain), batch_size, seed + i, lengths[name]) for i, (name, domain) in enumerate(domains.items())}
+        lengths = {
+            name: None if domain.is_image else (domain.inputs != 0).sum(1).cpu() for name, domain in domains.items()
+        }
+        streams = {
+            name: _Stream(len(domain), batch_size, seed + i, lengths[name])
+            for i, (name, domain) in enumerate(domains.items())
+        }
         # a frozen encoder gives the same features at every step, so they are computed once
         once = strategy.freezes_encoder(model) and not augment and not any(objective.taps for objective in objectives)
         features = {name: embed(model, domain).to(device) for name, domain in domains.items()} if once else {}
-        activations, hooks = _tap(model, objectives)
-        momenta = {} if objectives else _mean_statistics(model, anew=run.resumed_from == 0)
         log = _Log(run, steps, sum(stream.size for stream in streams.values()), progress_bar)
         generator, moving = torch.Generator(), None
 
-        for t in range(run.resumed_from, steps):
-            progress = t / max(1, steps - 1)
-            torch.manual_seed(_mixed(seed, t))
-            generator.manual_seed(_mixed(seed, t))
-            rates = strategy.rates(model, progress)
-            if moving != (moving := [rate > 0 for rate in rates.values()]):
-                strategy.apply(model, progress)
-                if objectives and not any(p.requires_grad for group in optimizer.param_groups for p in group["params"]):
-                    raise ArgumentError(f"strategy {strategy.name!r} moves nothing in encoder {model.encoder.name!r}; choose another")
-            for group in optimizer.param_groups:
-                group["lr"] = lr * rates.get(group["block"], 1.0) * schedule(t / steps, warmup)
+        statistics = contextlib.nullcontext() if objectives else _mean_statistics(model, anew=run.resumed_from == 0)
+        with log, _taps(model, objectives) as activations, statistics:
+            for t in range(run.resumed_from, steps):
+                progress = t / max(1, steps - 1)
+                torch.manual_seed(_mixed(seed, t))
+                generator.manual_seed(_mixed(seed, t))
+                rates = strategy.rates(model, progress)
+                if moving != (moving := [rate > 0 for rate in rates.values()]):
+                    strategy.apply(model, progress)
+                    if objectives and not any(
+                        p.requires_grad for group in optimizer.param_groups for p in group["params"]
+                    ):
+                        raise ArgumentError(
+                            f"strategy {strategy.name!r} moves nothing in encoder {model.encoder.name!r}; choose another"
+                        )
+                for group in optimizer.param_groups:
+                    group["lr"] = lr * rates.get(group["block"], 1.0) * schedule(t / steps, warmup)
 
-            rows = {name: stream(t).to(device) for name, stream in streams.items()}
-            drawn = {name: domain[rows[name]] for name, domain in domains.items()}
-            inputs, labels = ({n: getattr(d, part) for n, d in drawn.items()} for part in ("inputs", "labels"))
-            if augment:
-                sides = Sides(inputs.get("source"), labels.get("source"), inputs.get("target"), len(model.classes))
-                sides = apply(augment, sides, generator)
-                inputs = {name: getattr(sides, f"{name}_inputs") for name in inputs}
-                labels |= {"source": sides.source_labels}
+                rows = {name: stream(t).to(device) for name, stream in streams.items()}
+                # by tensor, not by Domain, whose checks would make a GPU wait
+                raw = inputs = {name: domain.inputs[rows[name]] for name, domain in domains.items()}
+                labels = {name: d.labels[rows[name]] for name, d in domains.items() if d.labels is not None}
+                if augment:
+                    sides = Sides(inputs.get("source"), labels.get("source"), inputs.get("target"), len(model.classes))
+                    sides = apply(augment, sides, generator)
+                    inputs = {name: getattr(sides, f"{name}_inputs") for name in inputs}
+                    labels = labels | {"source": sides.source_labels}
 
-            def view(name: str, side: str, drawn=drawn) -> Batch:
-                pipeline = (views or {}).get(name)
-                if pipeline is None and not drawn[side].is_image:
-                    pipeline = {"weak": [], "strong": [DropTokens()]}[name]
-                pipeline = pipeline or {"weak": weak, "strong": strong}[name](drawn[side].inputs.shape[-1])
-                x = apply(pipeline, drawn[side].inputs, generator)
-                z = model.features(x)
-                return Batch(x, drawn[side].labels, z, model.head(z))
+                def view(name: str, side: str, raw=raw, labels=labels) -> Batch:
+                    pipeline = (views or {}).get(name)
+                    if pipeline is None and not domains[side].is_image:
+                        pipeline = {"weak": [], "strong": [DropTokens()]}[name]
+                    pipeline = pipeline or {"weak": weak, "strong": strong}[name](raw[side].shape[-1])
+                    x = apply(pipeline, raw[side], generator)
+                    z = model.features(x)
+                    return Batch(x, labels.get(side), z, model.head(z))
 
-            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                z = {name: table[rows[name]] for name, table in features.items()} or _encode(model, inputs)
-                recorded = {name: torch.cat(parts) for name, parts in activations.items()}
-                batches = {name: Batch(inputs[name], labels.get(name), z[name], model.head(z[name])) for name in inputs}
-                step = Step(model, batches.get("source"), batches.get("target"), progress, view, recorded)
-                losses = [objective(step) for objective in objectives]
-            for parts in activations.values():
-                parts.clear()
-            if losses:
-                optimizer.zero_grad(set_to_none=True)
-                sum(objective.weight * loss for objective, loss in zip(objectives, losses, strict=True)).backward()
-                optimizer.step()
-                with torch.no_grad():
-                    for objective in objectives:
-                        objective.after_step(step)
+                with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                    z = {name: table[rows[name]] for name, table in features.items()} or _encode(model, inputs)
+                    recorded = {name: torch.cat(parts) for name, parts in activations.items()}
+                    batches = {
+                        name: Batch(inputs[name], labels.get(name), z[name], model.head(z[name])) for name in inputs
+                    }
+                    step = Step(model, batches.get("source"), batches.get("target"), progress, view, recorded)
+                    losses = [objective(step) for objective in objectives]
+                for parts in activations.values():
+                    parts.clear()
+                if losses:
+                    optimizer.zero_grad(set_to_none=True)
+                    sum(objective.weight * loss for objective, loss in zip(objectives, losses, strict=True)).backward()
+                    optimizer.step()
+                    with torch.no_grad():
+                        for objective in objectives:
+                            objective.after_step(step)
 
-            log.step(t, objectives, losses, lr * schedule(t / steps, warmup))
-            if val is not None and ((t + 1) % val_every == 0 or t + 1 == steps):
-                keeper.keep_best(log, evaluate(model, val).balanced_accuracy)
-            if checkpoint and ((t + 1) % checkpoint_every == 0 or t + 1 == steps):
-                log.flush()
-                keeper.save(t + 1)
-        log.close()
-        for hook in hooks:
-            hook.remove()
-        for norm, momentum in momenta.items():
-            norm.momentum = momentum
+                log.step(t, objectives, losses, lr * schedule(t / steps, warmup))
+                if val is not None and ((t + 1) % val_every == 0 or t + 1 == steps):
+                    keeper.keep_best(log, evaluate(model, val).balanced_accuracy)
+                if checkpoint and ((t + 1) % checkpoint_every == 0 or t + 1 == steps):
+                    log.flush()
+                    keeper.save(t + 1)
         if keeper.best:
             model.load_state_dict(keeper.best)
         for objective in objectives:
@@ -228,7 +254,9 @@ class _Stream:
     def _bucketed(self, order: Tensor, begun: int, generator: torch.Generator) -> Tensor:
         """`order` with whole batches of like length; its first `begun` rows end a batch of the pass before."""
         whole = (self.n - begun) // self.size * self.size
-        pools = [pool[self.lengths[pool].argsort(stable=True)] for pool in order[begun : begun + whole].split(16 * self.size)]
+        pools = [
+            pool[self.lengths[pool].argsort(stable=True)] for pool in order[begun : begun + whole].split(16 * self.size)
+        ]
         batches = torch.cat([order[:0], *pools]).view(-1, self.size)
         shuffled = batches[torch.randperm(len(batches), generator=generator)].flatten()
         return torch.cat([order[:begun], shuffled, order[begun + whole :]])
@@ -241,33 +269,41 @@ def _groups(model: Classifier, strategy: Strategy, objectives: Sequence[Objectiv
     return [group | {"weight_decay": weight_decay * group["decay"]} for group in groups]
 
 
-def _tap(model: Classifier, objectives: Sequence[Objective]):
-    """Records what the blocks that objectives tap put out: `{block: [activation, ...]}` and the hooks to remove."""
+@contextlib.contextmanager
+def _taps(model: Classifier, objectives: Sequence[Objective]) -> Iterator[dict[str, list[Tensor]]]:
+    """Records what the blocks that objectives tap put out: `{block: [activation, ...]}`."""
     blocks = {block.name: block for block in model.encoder.blocks}
     wanted = {name for objective in objectives for name in objective.taps}
     if unknown := wanted - set(blocks):
         raise ArgumentError(f"taps {sorted(unknown)} are no blocks of the encoder; it has {', '.join(blocks)}")
     activations: dict[str, list[Tensor]] = {name: [] for name in sorted(wanted)}
-    hooks = [
-        blocks[name].modules[-1].register_forward_hook(lambda _m, _a, output, name=name: activations[name].append(output))
-        for name in activations
-    ]
-    return activations, hooks
+    with contextlib.ExitStack() as hooks:
+        for name, kept in activations.items():
+            keep = lambda _module, _inputs, output, kept=kept: kept.append(output)
+            hooks.enter_context(blocks[name].modules[-1].register_forward_hook(keep))
+        yield activations
 
 
-def _mean_statistics(model: Classifier, anew: bool) -> dict:
-    """Makes batch norms keep the plain mean over all batches, from nothing if `anew`; gives the momenta to restore."""
+@contextlib.contextmanager
+def _mean_statistics(model: Classifier, anew: bool) -> Iterator[None]:
+    """Inside, batch norms keep the plain mean over all batches, from nothing if `anew`."""
     norms = [m for m in model.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
-    momenta = {norm: norm.momentum for norm in norms}
+    momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = None
         if anew:
             norm.reset_running_stats()
-    return momenta
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 def _hyperparameters(objective: Objective) -> list:
-    plain = {k: v for k, v in vars(objective).items() if isinstance(v, (int, float, str, tuple)) and not k.startswith("_")}
+    plain = {
+        k: v for k, v in vars(objective).items() if isinstance(v, (int, float, str, tuple)) and not k.startswith("_")
+    }
     return [type(objective).__name__, *sorted(plain.items())]
 
 
@@ -311,9 +347,13 @@ class _Log:
         self.run.images_per_second = self.done * self.per_step / (self.refreshed - self.started)
         self.bar.set_postfix({"images/s": f"{self.run.images_per_second:.0f}"}, refresh=False)
 
-    def close(self):
-        self.flush()
+    def __enter__(self):
+        return self
+
+    def __exit__(self, error, *_):
         self.bar.close()
+        if error is None:
+            self.flush()
 
 
 class _Keeper:
@@ -380,9 +420,15 @@ def _check(model, source, target, objectives, target_labels, steps, batch_size, 
             raise DataError(f"{side} {domain.name!r} has 1 example, expected at least 2: batch norm needs a batch")
     if source is None and target is None:
         raise ArgumentError("fit got neither a source nor a target; pass at least one Domain")
-    for name, value, ok in (("steps", steps, steps >= 1), ("batch_size", batch_size, batch_size >= 2), ("lr", lr, lr > 0)):
+    for name, value, ok in (
+        ("steps", steps, steps >= 1),
+        ("batch_size", batch_size, batch_size >= 2),
+        ("lr", lr, lr > 0),
+    ):
         if not ok:
-            raise ArgumentError(f"{name} is {value}, expected {'above 0' if name == 'lr' else '2 or more' if name == 'batch_size' else '1 or more'}")
+            raise ArgumentError(
+                f"{name} is {value}, expected {'above 0' if name == 'lr' else '2 or more' if name == 'batch_size' else '1 or more'}"
+            )
     if precision not in ("auto", "fp32", "bf16"):
         raise ArgumentError(f"precision is {precision!r}, expected 'auto', 'fp32' or 'bf16'")
     if target is not None and target.labels is not None and not target_labels:
@@ -390,16 +436,29 @@ def _check(model, source, target, objectives, target_labels, steps, batch_size, 
             f"target {target.name!r} has labels; pass target.unlabeled(), or target_labels=True if you mean to train on them"
         )
     have = {side for side, domain in (("source", source), ("target", target)) if domain is not None}
-    have |= {f"{side}_labels" for side, domain in (("source", source), ("target", target)) if domain is not None and domain.labels is not None}
+    have |= {
+        f"{side}_labels"
+        for side, domain in (("source", source), ("target", target))
+        if domain is not None and domain.labels is not None
+    }
     for objective in objectives:
         if missing := sorted(objective.needs - have):
             raise ArgumentError(f"{type(objective).__name__} needs {' and '.join(missing)}; pass {_mend(missing[0])}")
     refuse_multilabel(objectives, source, target)
     if source is not None and source.labels is not None and not source.multilabel and len(source.labels.unique()) < 2:
         only = source.classes[int(source.labels[0])]
-        raise DataError(f"every label of source {source.name!r} is {only!r}; there is nothing to tell apart: give at least two classes")
-    if target is not None and target.classes and (absent := [name for name in model.classes if name not in target.classes]):
-        warnings.warn(f"target {target.name!r} lacks the classes {absent}; adapting to a part of the source's classes", stacklevel=3)
+        raise DataError(
+            f"every label of source {source.name!r} is {only!r}; there is nothing to tell apart: give at least two classes"
+        )
+    if (
+        target is not None
+        and target.classes
+        and (absent := [name for name in model.classes if name not in target.classes])
+    ):
+        warnings.warn(
+            f"target {target.name!r} lacks the classes {absent}; adapting to a part of the source's classes",
+            stacklevel=3,
+        )
 
 
 def refuse_multilabel(objectives: Sequence[Objective], *domains: Domain | None) -> None:

@@ -92,7 +92,8 @@ for what, picture in {"coffee": photographs.coffee(), "chelsea": photographs.che
     shown[f"{what}: {said[what]}"] = image
 xl.lab.show(
     xl.plots.images(shown),
-    alt="Two photographs with the encoder's best guess beside each: " + "; ".join(f"{k} is {v}" for k, v in said.items()),
+    alt="Two photographs with the encoder's best guess beside each: "
+    + "; ".join(f"{k} is {v}" for k, v in said.items()),
 )
 
 # %% [markdown]
@@ -219,7 +220,9 @@ print(f"abroad it is right {abroad.accuracy:.0%} of the time, ECE {abroad.ece:.3
 surest = abroad.probabilities.max(1) > 0.9
 if surest.any():
     wrong = (abroad.predictions != abroad.labels)[surest].mean()
-    print(f"abroad it was more than 90 % sure on {surest.sum()} of {abroad.n} digits, and wrong on {wrong:.0%} of those")
+    print(
+        f"abroad it was more than 90 % sure on {surest.sum()} of {abroad.n} digits, and wrong on {wrong:.0%} of those"
+    )
 
 # %% [markdown]
 # So a model's own confidence does not tell you that it has left home. Lab 08 is about what does.

@@ -133,7 +133,9 @@ xl.lab.show(
 # %% tags=["results"]
 table = pd.DataFrame(rows)
 mean = table.pivot_table(index="method", columns="labels", values="balanced accuracy", sort=False)
-print(f"{splits.name}: balanced accuracy on {len(splits.test)} test pictures, mean over draws (draws: {table.draw.nunique()})")
+print(
+    f"{splits.name}: balanced accuracy on {len(splits.test)} test pictures, mean over draws (draws: {table.draw.nunique()})"
+)
 print(mean.round(3).to_string())
 
 by_method = {method: part.set_index(["labels", "draw"]) for method, part in table.groupby("method")}
@@ -176,7 +178,8 @@ print(
 # %%
 at = 20
 points = {
-    method: (part["seconds"], part["balanced accuracy"]) for method, part in table[table.labels == at].groupby("method", sort=False)
+    method: (part["seconds"], part["balanced accuracy"])
+    for method, part in table[table.labels == at].groupby("method", sort=False)
 }
 xl.lab.show(
     xl.plots.scatter(points, xlabel="seconds of training (log scale)", ylabel="balanced accuracy", log=True),
@@ -373,9 +376,10 @@ print(
 # Write `accuracy(model, images, labels)`: the share of pictures the model gets right. The model comes straight
 # from training, and must leave your function in the mode it came in.
 
+
 # %% tags=["exercise"] exercise="02.4"
-def accuracy(model, images, labels):
-    ...
+def accuracy(model, images, labels): ...
+
 
 # %% tags=["solution"] exercise="02.4"
 def accuracy(model, images, labels):
@@ -386,16 +390,19 @@ def accuracy(model, images, labels):
     model.train(was_training)
     return right
 
+
 # %% tags=["wrong"] exercise="02.4" mistake="train_mode"
 def accuracy(model, images, labels):
     with torch.no_grad():
         return (model(images).argmax(1) == labels).float().mean().item()
+
 
 # %% tags=["wrong"] exercise="02.4" mistake="left_in_eval"
 def accuracy(model, images, labels):
     model.eval()
     with torch.no_grad():
         return (model(images).argmax(1) == labels).float().mean().item()
+
 
 # %% tags=["wrong"] exercise="02.4" mistake="mean_of_logits"
 def accuracy(model, images, labels):
@@ -404,6 +411,7 @@ def accuracy(model, images, labels):
         right = model(images).softmax(1).max(1).values.mean().item()
     model.train()
     return right
+
 
 # %% [markdown] tags=["hints"] exercise="02.4"
 # 1. Would the answer for one picture change if the others in the batch changed? When would it?

@@ -54,25 +54,30 @@ xl.checks.predict("04.p1", guess, options=["about half", "clearly more", "clearl
 # ### Exercise 1: write it
 # Write what that layer passes back: `reversed_gradient(gradient, strength)`. The cell after the check puts it into such a layer.
 
+
 # %% tags=["exercise"] exercise="04.1"
-def reversed_gradient(gradient, strength):
-    ...
+def reversed_gradient(gradient, strength): ...
+
 
 # %% tags=["solution"] exercise="04.1"
 def reversed_gradient(gradient, strength):
     return -strength * gradient
 
+
 # %% tags=["wrong"] exercise="04.1" mistake="wrong_sign"
 def reversed_gradient(gradient, strength):
     return strength * gradient
+
 
 # %% tags=["wrong"] exercise="04.1" mistake="no_strength"
 def reversed_gradient(gradient, strength):
     return -gradient
 
+
 # %% tags=["wrong"] exercise="04.1" mistake="divided"
 def reversed_gradient(gradient, strength):
     return -gradient / strength
+
 
 # %% [markdown] tags=["hints"] exercise="04.1"
 # 1. Which of the two players gets its gradient through this layer, and does it want the loss lower or higher?
@@ -81,6 +86,7 @@ def reversed_gradient(gradient, strength):
 
 # %% tags=["check"] exercise="04.1"
 xl.checks.check("04.1", reversed_gradient)
+
 
 # %%
 class Reverse(torch.autograd.Function):
@@ -187,7 +193,9 @@ rows = lab.pooled(f"methods_{source.name}_{target.name}", rows)
 import pandas as pd
 
 table = pd.DataFrame(rows)
-print(f"{source.name} to {target.name}, balanced accuracy, mean of {table.draw.nunique()} seed(s); last weights, nothing selected")
+print(
+    f"{source.name} to {target.name}, balanced accuracy, mean of {table.draw.nunique()} seed(s); last weights, nothing selected"
+)
 print(table.groupby("method", sort=False)[["source", "target", "seconds"]].mean().round(3).to_string())
 by_seed = table.pivot(index="draw", columns="method", values="target")
 print("\nPaired difference on the target to source_only_joint_bn")
@@ -252,7 +260,9 @@ xl.lab.show(
 late = curves["healthy"][1][-len(curves["healthy"][1]) // 4 :]
 level = sum(late) / len(late)
 xl.checks.reveal("04.p1", "about half" if abs(level - 0.5) < 0.1 else "clearly more" if level > 0.5 else "clearly less")
-total = [sum(value for key, value in h.items() if key in ("CrossEntropy", "OneUnitSoftmax")) for h in broken_run.history]
+total = [
+    sum(value for key, value in h.items() if key in ("CrossEntropy", "OneUnitSoftmax")) for h in broken_run.history
+]
 print(f"The broken run's total loss fell all the same, from {total[0]:.2f} to {total[-1]:.2f}.")
 print(f"In the last quarter of the run the healthy adversary is right {level:.0%} of the time.")
 
@@ -293,26 +303,33 @@ xl.checks.check("04.3", verdicts)
 # Write `origin_loss(logits, origin)`: the adversary's loss for one logit per example, `(B, 1)`, and origins `(B,)` of 1 (source)
 # and 0 (target). It must give the adversary a gradient, and stay finite at a logit of 200.
 
+
 # %% tags=["exercise"] exercise="04.4"
-def origin_loss(logits, origin):
-    ...
+def origin_loss(logits, origin): ...
+
 
 # %% tags=["solution"] exercise="04.4"
 def origin_loss(logits, origin):
     return F.binary_cross_entropy_with_logits(logits[:, 0], origin)
 
+
 # %% tags=["wrong"] exercise="04.4" mistake="softmax_of_one"
 def origin_loss(logits, origin):
     return F.binary_cross_entropy(logits.softmax(dim=1)[:, 0], origin)
+
 
 # %% tags=["wrong"] exercise="04.4" mistake="sigmoid_then_log"
 def origin_loss(logits, origin):
     p = torch.sigmoid(logits[:, 0])
     return -(origin * p.log() + (1 - origin) * (1 - p).log()).mean()
 
+
 # %% tags=["wrong"] exercise="04.4" mistake="broadcast"
 def origin_loss(logits, origin):
-    return F.binary_cross_entropy_with_logits(logits, origin[None, :].expand(len(logits), -1)[:, :1] * 0 + origin.mean())
+    return F.binary_cross_entropy_with_logits(
+        logits, origin[None, :].expand(len(logits), -1)[:, :1] * 0 + origin.mean()
+    )
+
 
 # %% [markdown] tags=["hints"] exercise="04.4"
 # 1. A softmax makes numbers sum to 1. What is it for a single number?
@@ -340,7 +357,9 @@ for name in ("source_only_joint_bn", "dann", "cdan"):
 equal = {name: next(r["target"] for r in rows if r["method"] == name and r["draw"] == 0) for name in shifted}
 xl.lab.show(
     xl.plots.bars(
-        {"classes equally common": equal, "half of them rare": shifted}, xlabel="method", ylabel="balanced accuracy on the target"
+        {"classes equally common": equal, "half of them rare": shifted},
+        xlabel="method",
+        ylabel="balanced accuracy on the target",
     ),
     alt="Balanced accuracy on the target of three recipes, trained with the usual and with a skewed mix of target classes",
 )

@@ -27,11 +27,15 @@ xl.lab.show(
 
 # %% tags=["exercise"] exercise="05.p1"
 guess = ...  # "colour augmentation", "batch norm of both places" or "a distance on features"
-xl.checks.predict("05.p1", guess, options=["colour augmentation", "batch norm of both places", "a distance on features"])
+xl.checks.predict(
+    "05.p1", guess, options=["colour augmentation", "batch norm of both places", "a distance on features"]
+)
 
 # %% tags=["solution"] exercise="05.p1"
 guess = "a distance on features"
-xl.checks.predict("05.p1", guess, options=["colour augmentation", "batch norm of both places", "a distance on features"])
+xl.checks.predict(
+    "05.p1", guess, options=["colour augmentation", "batch norm of both places", "a distance on features"]
+)
 
 # %% [markdown]
 # ## Three distances on points you can see
@@ -96,14 +100,16 @@ xl.checks.check("05.1", blind)
 # Write `my_coral(zs, zt)` for features `(Ns, d)` and `(Nt, d)`: the squared Frobenius distance of the two covariances (with
 # $n - 1$), divided by $4 d^2$.
 
+
 # %% tags=["exercise"] exercise="05.2"
-def my_coral(zs, zt):
-    ...
+def my_coral(zs, zt): ...
+
 
 # %% tags=["solution"] exercise="05.2"
 def my_coral(zs, zt):
     d = zs.shape[1]
     return (zs.T.cov() - zt.T.cov()).square().sum() / (4 * d**2)
+
 
 # %% tags=["wrong"] exercise="05.2" mistake="mean_not_removed"
 def my_coral(zs, zt):
@@ -111,14 +117,17 @@ def my_coral(zs, zt):
     cs, ct = zs.T @ zs / (len(zs) - 1), zt.T @ zt / (len(zt) - 1)
     return (cs - ct).square().sum() / (4 * d**2)
 
+
 # %% tags=["wrong"] exercise="05.2" mistake="no_scale"
 def my_coral(zs, zt):
     return (zs.T.cov() - zt.T.cov()).square().sum()
+
 
 # %% tags=["wrong"] exercise="05.2" mistake="not_squared"
 def my_coral(zs, zt):
     d = zs.shape[1]
     return (zs.T.cov() - zt.T.cov()).square().sum().sqrt() / (4 * d**2)
+
 
 # %% [markdown] tags=["hints"] exercise="05.2"
 # 1. A covariance is about the mean. What if the two sets lie far from the origin?
@@ -184,16 +193,18 @@ digits = pd.DataFrame(rows)
 digits.groupby("method", sort=False)[["target", "distance left (MMD)"]].agg(["mean", "min", "max"]).round(3)
 
 # %%
-points = {
-    name: (part["distance left (MMD)"], part["target"]) for name, part in digits.groupby("method", sort=False)
-}
+points = {name: (part["distance left (MMD)"], part["target"]) for name, part in digits.groupby("method", sort=False)}
 xl.lab.show(
-    xl.plots.scatter(points, xlabel="MMD between source and target features after training", ylabel="balanced accuracy on the target"),
+    xl.plots.scatter(
+        points, xlabel="MMD between source and target features after training", ylabel="balanced accuracy on the target"
+    ),
     alt="Accuracy on optdigits against the distance that is left between the domains' features, one point a run, one colour a method",
 )
 least = digits.groupby("method")["distance left (MMD)"].mean().idxmin()
 best = digits.groupby("method")["target"].mean().idxmax()
-print(f"Smallest distance left: {least}. Best on the target: {best}. {'The same.' if least == best else 'Not the same.'}")
+print(
+    f"Smallest distance left: {least}. Best on the target: {best}. {'The same.' if least == best else 'Not the same.'}"
+)
 
 # %% [markdown]
 # ## The medical case, one step at a time
@@ -250,7 +261,9 @@ steps_up = lab.pooled(f"ladder_{source.name}_{target.name}", steps_up)
 
 # %% tags=["results"]
 table = pd.DataFrame(steps_up)
-print(f"{source.name} to {target.name}: balanced accuracy, mean of {table.draw.nunique()} seed(s); last weights, nothing selected")
+print(
+    f"{source.name} to {target.name}: balanced accuracy, mean of {table.draw.nunique()} seed(s); last weights, nothing selected"
+)
 summary = table.groupby("rung", sort=False)[["first laboratory", "second laboratory", "seconds"]].mean()
 print(summary.round(3).to_string())
 by_seed = table.pivot(index="draw", columns="rung", values="second laboratory")
@@ -270,9 +283,12 @@ xl.lab.show(
     alt="Balanced accuracy at the first and the second laboratory for each rung of the ladder",
 )
 gains = {
-    "colour augmentation": summary["second laboratory"]["colour augmentation"] - summary["second laboratory"]["source only"],
-    "batch norm of both places": summary["second laboratory"]["+ both in batch norm"] - summary["second laboratory"]["source only"],
-    "a distance on features": summary["second laboratory"]["colour + MMD"] - summary["second laboratory"]["colour augmentation"],
+    "colour augmentation": summary["second laboratory"]["colour augmentation"]
+    - summary["second laboratory"]["source only"],
+    "batch norm of both places": summary["second laboratory"]["+ both in batch norm"]
+    - summary["second laboratory"]["source only"],
+    "a distance on features": summary["second laboratory"]["colour + MMD"]
+    - summary["second laboratory"]["colour augmentation"],
 }
 xl.checks.reveal("05.p1", max(gains, key=gains.get))
 print(", ".join(f"{name} {gain:+.3f}" for name, gain in gains.items()))
@@ -323,7 +339,9 @@ for name in ("source_only_joint_bn", "mmd", "coral"):
     scores = xl.evaluate(model, kept)
     hurt[name] = scores.balanced_accuracy
     away = float((scores.predictions >= half).mean())
-    print(f"{name:22s} balanced accuracy {hurt[name]:.3f}; {away:.0%} of these digits are read as one that the target does not have")
+    print(
+        f"{name:22s} balanced accuracy {hurt[name]:.3f}; {away:.0%} of these digits are read as one that the target does not have"
+    )
 
 # %% [markdown]
 # ## Quiz

@@ -29,5 +29,13 @@ def test_bf16_learns(own):
 @pytest.mark.parametrize("name", xl.recipes)
 def test_every_recipe_runs(name, own, source, target):
     recipe = xl.recipes[name]
-    run = recipe.fit(own(), source, target.unlabeled() if recipe.needs_target else None, device="cuda", steps=6, batch_size=16, progress_bar=False)
+    run = recipe.fit(
+        own(),
+        source,
+        target.unlabeled() if recipe.needs_target else None,
+        device="cuda",
+        steps=6,
+        batch_size=16,
+        progress_bar=False,
+    )
     assert next(run.model.parameters()).is_cuda

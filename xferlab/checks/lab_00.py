@@ -17,7 +17,11 @@ def how_many_sevens(sevens):
         return Mistake("all_of_them", "That is the number of all training images, not of the sevens.")
     if int(sevens) != int(counts[7]):
         digit = next((k for k in range(10) if int(counts[k]) == int(sevens)), None)
-        return f"There are {int(sevens)} examples of the {digit}." if digit is not None else f"{int(sevens)} is not the count of any digit."
+        return (
+            f"There are {int(sevens)} examples of the {digit}."
+            if digit is not None
+            else f"{int(sevens)} is not the count of any digit."
+        )
     return None
 
 
@@ -47,8 +51,13 @@ def fair_split(test_slides):
     if slides == {0, 1, 2, 3}:
         return Mistake("nothing_to_train", "Then no slide is left to train on.")
     if len(slides) == 1:
-        return Mistake("half_a_patient", "The same patient's other slide would be trained on: the score would be of a known patient.")
-    return Mistake("patient_straddles", "A patient's slides are on both sides: the model is tested on someone it has seen.")
+        return Mistake(
+            "half_a_patient",
+            "The same patient's other slide would be trained on: the score would be of a known patient.",
+        )
+    return Mistake(
+        "patient_straddles", "A patient's slides are on both sides: the model is tested on someone it has seen."
+    )
 
 
 @recognises("00.4", right="Pairing takes out the luck that both share.")
@@ -57,7 +66,10 @@ def what_may_be_said(statement):
     if answer == "C":
         return None
     if answer == "A":
-        return Mistake("higher_is_better", "The higher number may be luck: each interval is wider than the distance between the two.")
+        return Mistake(
+            "higher_is_better",
+            "The higher number may be luck: each interval is wider than the distance between the two.",
+        )
     if answer == "B":
         return Mistake("overlap_is_equal", "Not finding a difference is not the same as there being none.")
     return f"{statement!r} is none of A, B and C."

@@ -14,7 +14,9 @@ from . import Mistake, recognises
 @recognises("02.1", right="Only the head moves: for K classes, K x (1280 + 1) numbers.")
 def strategy_trains_the_head(strategy):
     if callable(strategy) and not isinstance(strategy, Strategy):
-        return Mistake("not_called", "This is the function that makes the strategy; call it, with brackets, to get one.")
+        return Mistake(
+            "not_called", "This is the function that makes the strategy; call it, with brackets, to get one."
+        )
     if not isinstance(strategy, Strategy):
         return f"This is a {type(strategy).__name__}; the functions of xl.strategies return what is wanted."
     rates = {strategy.rate(i, 9, p / 10) for i in range(9) for p in range(11)}
@@ -24,7 +26,9 @@ def strategy_trains_the_head(strategy):
         return Mistake("norms_move", "Here every batch norm of the encoder moves too, with its statistics.")
     if 0.0 in rates:
         return "This freezes the encoder only for a part of the run; look for one that never lets it move."
-    return Mistake("trains_encoder", "With this strategy every block of the encoder trains; the exercise asks for the head alone.")
+    return Mistake(
+        "trains_encoder", "With this strategy every block of the encoder trains; the exercise asks for the head alone."
+    )
 
 
 @recognises("02.2", right="About 25 times slower than the head.")
@@ -56,7 +60,10 @@ def balanced_weights(weights):
     if close(counts / 125) or close(counts):
         return Mistake("share_not_inverse", "These grow with the count, so the common class would count for even more.")
     if close(125 / counts) or close(1 / counts):
-        return Mistake("forgot_classes", "The ratios are right, the size is not: divide N by K as well, so that the mean weight of a label stays 1.")
+        return Mistake(
+            "forgot_classes",
+            "The ratios are right, the size is not: divide N by K as well, so that the mean weight of a label stays 1.",
+        )
     return "These are not N / (K n_k) for N = 125, K = 3 and n_k = 100, 20, 5."
 
 
@@ -84,17 +91,28 @@ def accuracy_in_evaluation_mode(accuracy):
         in_training = (_Probe().train()(images).argmax(1) == labels).float().mean().item()
         confidence = _Probe().eval()(images).softmax(1).max(1).values.mean().item()
     if math.isclose(answer, in_training, abs_tol=1e-6) or not torch.equal(mean_before, model.norm.running_mean):
-        return Mistake("train_mode", "The model was still in training mode: each picture was normalised by its neighbours in the batch.")
+        return Mistake(
+            "train_mode",
+            "The model was still in training mode: each picture was normalised by its neighbours in the batch.",
+        )
     if math.isclose(answer, confidence, abs_tol=1e-6):
-        return Mistake("mean_of_logits", "This is the mean confidence; accuracy compares the most likely class with the label.")
+        return Mistake(
+            "mean_of_logits", "This is the mean confidence; accuracy compares the most likely class with the label."
+        )
     if math.isclose(answer, 75.0, abs_tol=1e-4):
         return Mistake("percent", "That is in percent; the share is between 0 and 1.")
     if not math.isclose(answer, 0.75, abs_tol=1e-6):
         return f"On a model that is right on 3 of 4 pictures your function says {answer:.3f}, not 0.75."
     if not model.training:
-        return Mistake("left_in_eval", "The number is right, but the model came in training mode and left in evaluation mode: the next epoch would train with frozen batch norm.")
+        return Mistake(
+            "left_in_eval",
+            "The number is right, but the model came in training mode and left in evaluation mode: the next epoch would train with frozen batch norm.",
+        )
     if not _keeps_eval(accuracy, images, labels):
-        return Mistake("left_in_train", "A model that came in evaluation mode must leave in it too; remember model.training before you change it.")
+        return Mistake(
+            "left_in_train",
+            "A model that came in evaluation mode must leave in it too; remember model.training before you change it.",
+        )
     return None
 
 
@@ -109,7 +127,12 @@ def reported_number(reported):
     if math.isclose(reported, 0.79, abs_tol=1e-6):
         return None
     if math.isclose(reported, 0.85, abs_tol=1e-6):
-        return Mistake("selected_on_test", "That is the best test score, so the test set did the choosing; it can no longer judge.")
+        return Mistake(
+            "selected_on_test", "That is the best test score, so the test set did the choosing; it can no longer judge."
+        )
     if math.isclose(reported, 0.86, abs_tol=1e-6):
-        return Mistake("reported_validation", "That is the validation score that won the choice, so it is flattered; report the same run's test score.")
+        return Mistake(
+            "reported_validation",
+            "That is the validation score that won the choice, so it is flattered; report the same run's test score.",
+        )
     return f"{reported} is not the test score of the run that validation would choose."

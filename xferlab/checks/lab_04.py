@@ -17,7 +17,9 @@ def reversal(function):
     if torch.equal(said, torch.tensor([-1.5, -2.0])):
         return None
     if torch.equal(said, torch.tensor([1.5, 2.0])):
-        return Mistake("wrong_sign", "This passes the gradient on with its own sign: the encoder would help the adversary.")
+        return Mistake(
+            "wrong_sign", "This passes the gradient on with its own sign: the encoder would help the adversary."
+        )
     if torch.equal(said, -gradient):
         return Mistake("no_strength", "The sign is right, but the strength is not used: it must scale the gradient.")
     if torch.equal(said, torch.tensor([-6.0, -8.0])):
@@ -30,8 +32,13 @@ def joint_baseline(baseline):
     if baseline == "source_only_joint_bn":
         return None
     if baseline == "source_only":
-        return Mistake("target_unseen", "There the target is never in the forward pass, so the difference mixes the method with what batch norm does for nothing.")
-    return Mistake("other_method", f"{baseline!r} is a method of adaptation; what is missing is the same forward pass without any.")
+        return Mistake(
+            "target_unseen",
+            "There the target is never in the forward pass, so the difference mixes the method with what batch norm does for nothing.",
+        )
+    return Mistake(
+        "other_method", f"{baseline!r} is a method of adaptation; what is missing is the same forward pass without any."
+    )
 
 
 @recognises("04.3", right="The way to one half is what tells them apart.")
@@ -44,7 +51,9 @@ def which_is_dead(verdicts):
     if verdicts["healthy"] == "B":
         return Mistake("half_is_success", "B never left one half: it did not learn, so nobody had to fool it.")
     if verdicts["healthy"] == "A":
-        return Mistake("accurate_is_healthy", "A is right nearly always at the end: the encoder has not hidden anything from it.")
+        return Mistake(
+            "accurate_is_healthy", "A is right nearly always at the end: the encoder has not hidden anything from it."
+        )
     return "C is healthy. Of the other two, one never moved and one stayed on top."
 
 
@@ -55,10 +64,16 @@ def loss_of_one_logit(origin_loss):
     loss = origin_loss(logits, origin)
     (gradient,) = torch.autograd.grad(loss, logits, allow_unused=True)
     if gradient is None or not gradient.abs().sum() > 0:
-        return Mistake("softmax_of_one", "No gradient reaches the logits: a softmax over one unit is 1 whatever the logit is. This adversary is dead.")
+        return Mistake(
+            "softmax_of_one",
+            "No gradient reaches the logits: a softmax over one unit is 1 whatever the logit is. This adversary is dead.",
+        )
     extreme = origin_loss(torch.tensor([[200.0], [-200.0]]), torch.tensor([0.0, 1.0]))
     if not math.isfinite(float(extreme)):
-        return Mistake("sigmoid_then_log", "At a logit of 200 this is infinite: the sigmoid rounds to 1 and its logarithm has nothing left. Use a loss that takes logits.")
+        return Mistake(
+            "sigmoid_then_log",
+            "At a logit of 200 this is infinite: the sigmoid rounds to 1 and its logarithm has nothing left. Use a loss that takes logits.",
+        )
     expected = F.binary_cross_entropy_with_logits(logits[:, 0], origin)
     if torch.allclose(loss, expected):
         return None
@@ -66,5 +81,8 @@ def loss_of_one_logit(origin_loss):
         return Mistake("flipped", "Source and target are exchanged: a positive logit should mean source, 1.")
     everyone = F.binary_cross_entropy_with_logits(logits, origin.mean().expand_as(logits))
     if torch.allclose(loss, everyone):
-        return Mistake("broadcast", "Each logit is compared with the mean of all origins: shapes (B, 1) and (B,) do not pair up; take logits[:, 0].")
+        return Mistake(
+            "broadcast",
+            "Each logit is compared with the mean of all origins: shapes (B, 1) and (B,) do not pair up; take logits[:, 0].",
+        )
     return f"On four examples this gives {float(loss):.3f}, where the cross-entropy is {float(expected):.3f}."

@@ -16,9 +16,14 @@ def blind_spots(blind):
     if answer == ("moved", "ring"):
         return None
     if answer == ("ring", "moved"):
-        return Mistake("swapped", "The other way round: the moved blob has another mean, the ring has the same two moments.")
+        return Mistake(
+            "swapped", "The other way round: the moved blob has another mean, the ring has the same two moments."
+        )
     if "stretched" in answer:
-        return Mistake("stretched_is_seen", "Stretching changes the covariance, so CORAL sees it well; look for a row where it is near zero.")
+        return Mistake(
+            "stretched_is_seen",
+            "Stretching changes the covariance, so CORAL sees it well; look for a row where it is near zero.",
+        )
     return "Use the names of two rows of the table in which CORAL is near zero although the sets differ."
 
 
@@ -34,7 +39,9 @@ def coral_by_hand(function):
     if math.isclose(said, float(plain.square().sum() / (4 * d**2)), rel_tol=1e-4):
         return Mistake("mean_not_removed", "These are second moments about the origin; a covariance is about the mean.")
     if math.isclose(said, right * 4 * d**2, rel_tol=1e-4):
-        return Mistake("no_scale", "The division by 4 d^2 is missing: without it the loss grows with the number of features.")
+        return Mistake(
+            "no_scale", "The division by 4 d^2 is missing: without it the loss grows with the number of features."
+        )
     if math.isclose(said, math.sqrt(right * 4 * d**2) / (4 * d**2), rel_tol=1e-4):
         return Mistake("not_squared", "This is the Frobenius norm; its square is wanted.")
     return f"On a small example this gives {said:.4f}, not {right:.4f}."
@@ -57,7 +64,11 @@ def what_mmd_brought(brought, second):
     if math.isclose(brought, right, abs_tol=1e-9):
         return None
     if math.isclose(brought, -right, abs_tol=1e-9):
-        return Mistake("wrong_sign", "The sign is turned round: what was brought is the rung with MMD minus the one without.")
+        return Mistake(
+            "wrong_sign", "The sign is turned round: what was brought is the rung with MMD minus the one without."
+        )
     if math.isclose(brought, second["colour + MMD"] - second["source only"], abs_tol=1e-9):
-        return Mistake("against_source_only", "Against source only, colour and batch norm are counted as MMD's work too.")
+        return Mistake(
+            "against_source_only", "Against source only, colour and batch norm are counted as MMD's work too."
+        )
     return f"{brought:+.3f} is not the difference between the two rungs named."

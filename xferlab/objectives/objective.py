@@ -57,7 +57,9 @@ class Step:
     def taps(self, block: str) -> tuple[Tensor | None, Tensor | None]:
         """Activations of an encoder block for (source, target); the objective must list it in its `taps`."""
         if block not in self._activations:
-            raise ArgumentError(f"block {block!r} was not recorded; recorded are {sorted(self._activations)}: list it in the objective's `taps`")
+            raise ArgumentError(
+                f"block {block!r} was not recorded; recorded are {sorted(self._activations)}: list it in the objective's `taps`"
+            )
         recorded = self._activations[block]
         n = len(self.source.inputs) if self.source else 0
         return (recorded[:n] if self.source else None), (recorded[n:] if self.target else None)

@@ -19,7 +19,9 @@ class CrossEntropy(Objective):
     Soft labels `(B, K)` from MixUp or CutMix are taken as they come.
     """
 
-    def __init__(self, weight: float = 1.0, *, balanced: bool = False, label_smoothing: float = 0.0, on: str = "source"):
+    def __init__(
+        self, weight: float = 1.0, *, balanced: bool = False, label_smoothing: float = 0.0, on: str = "source"
+    ):
         super().__init__(weight)
         if not 0 <= label_smoothing < 1:
             raise ArgumentError(f"label_smoothing is {label_smoothing}, expected 0 up to, but not including, 1")
