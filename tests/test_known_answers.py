@@ -48,7 +48,7 @@ def shortcut(seed, *, target=False):
     labels = torch.arange(300) % 2
     sign, (e1, e2) = 2 * labels - 1, torch.randn(2, 300, generator=g)
     return points(
-        torch.stack([35 * sign + 12 * e1, 60 + 20 * e2 if target else 20 * sign + 12 * e2], 1), labels, ("a", "b")
+        torch.stack([35 * sign + 12 * e1, 40 + 20 * e2 if target else 20 * sign + 12 * e2], 1), labels, ("a", "b")
     )
 
 
@@ -116,8 +116,8 @@ PROBLEMS = {
     ),
     # small enough a shift for the nearest match to be the right one
     "shifted": Problem(
-        lambda s: clusters(s, spread=11, radius=60, shift=-20),
-        lambda s: clusters(s, spread=11, radius=60, shift=30),
+        lambda s: clusters(s, spread=9, radius=60, shift=-20),
+        lambda s: clusters(s, spread=9, radius=60, shift=30),
         plane_model,
         fails=0.9,
         solved=0.92,
