@@ -2,9 +2,10 @@
 
 A recipe earns its place in `xl.recipes` by a problem that it solves and the source alone does not. No one problem serves
 all: each family has a hypothesis about what links two domains, and its problem is one where that hypothesis is true.
-Each was checked over five draws of data and weights before its bounds were set.
+To solve is to be right on 90 % of the target and to leave at most half of the errors that the source alone makes.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -52,11 +53,11 @@ def shortcut(seed, *, target=False):
     )
 
 
-def faint(seed, *, contrast, base, noise):
-    """The blobs at a part of their contrast, in noise."""
+def faint(seed):
+    """The blobs at a third of their contrast, in noise."""
     clear = blobs(n=240, seed=seed)
-    x = clear.inputs * contrast + base
-    x += noise * torch.randn(x.shape, generator=torch.Generator().manual_seed(seed))
+    x = clear.inputs * 0.35 + 110
+    x += 12 * torch.randn(x.shape, generator=torch.Generator().manual_seed(seed))
     return replace(clear, inputs=x.round().clamp(0, 255).to(torch.uint8))
 
 
@@ -84,24 +85,13 @@ def jitter(images, generator):
 
 @dataclass(frozen=True)
 class Problem:
-    """source(seed), target(seed), model(seed); the source alone stays at `fails` or below, a solution reaches `solved`."""
+    """source(seed), target(seed), model(seed), and how to train."""
 
     source: Callable
     target: Callable
     model: Callable
-    fails: float
-    solved: float
     steps: int
     lr: float = 3e-3
-
-    def run(self, name: str, seed: int = 0) -> tuple[float, xl.training.Run]:
-        """Balanced accuracy on target examples of their own draw, and the run."""
-        model = self.model(seed)
-        source, target = self.source(10 * seed + 1), self.target(10 * seed + 2)
-        arguments = dict(steps=self.steps, lr=self.lr, batch_size=48, seed=seed, progress_bar=False)
-        arguments |= {"views": {"strong": [jitter]}} if source.inputs.shape[-1] == 2 else {}
-        run = xl.recipes[name].fit(model, source, target.unlabeled(), **arguments)
-        return xl.evaluate(model, self.target(10 * seed + 3)).balanced_accuracy, run
 
 
 PROBLEMS = {
@@ -110,8 +100,6 @@ PROBLEMS = {
         lambda s: clusters(s, spread=13, radius=70),
         lambda s: clusters(s, spread=13, radius=70, angle=45),
         plane_model,
-        fails=0.9,
-        solved=0.96,
         steps=300,
     ),
     # small enough a shift for the nearest match to be the right one
@@ -119,8 +107,6 @@ PROBLEMS = {
         lambda s: clusters(s, spread=9, radius=60, shift=-20),
         lambda s: clusters(s, spread=9, radius=60, shift=30),
         plane_model,
-        fails=0.9,
-        solved=0.92,
         steps=300,
         lr=1e-2,
     ),
@@ -129,20 +115,28 @@ PROBLEMS = {
         shortcut,
         lambda s: shortcut(s, target=True),
         lambda s: plane_model(s, ("a", "b"), std=32.0),
-        fails=0.75,
-        solved=0.92,
         steps=250,
     ),
     # batch-norm statistics alone account for it, so source_only_joint_bn solves it too
     "faint": Problem(
         lambda s: blobs(n=240, seed=s),
-        lambda s: faint(s, contrast=0.35, base=110, noise=12),
+        faint,
         image_model,
-        fails=0.7,
-        solved=0.85,
         steps=80,
     ),
 }
+
+
+@functools.cache  # the source alone is run once a problem
+def attempt(name: str, problem: str, seed: int = 0) -> tuple[float, xl.training.Run]:
+    """Balanced accuracy of a recipe on target examples of their own draw, and its run."""
+    p = PROBLEMS[problem]
+    model, source, target = p.model(seed), p.source(10 * seed + 1), p.target(10 * seed + 2)
+    arguments = dict(steps=p.steps, lr=p.lr, batch_size=48, seed=seed, progress_bar=False)
+    arguments |= {"views": {"strong": [jitter]}} if source.inputs.shape[-1] == 2 else {}
+    run = xl.recipes[name].fit(model, source, target.unlabeled(), **arguments)
+    return xl.evaluate(model, p.target(10 * seed + 3)).balanced_accuracy, run
+
 
 SOLVES = {
     "dann": "shortcut",
@@ -166,7 +160,7 @@ SOLVES = {
     "pseudo_label": "turned",
     "shot": "turned",
     "fixmatch": "turned",
-    "mean_teacher": "turned",
+    "mean_teacher": "shifted",
     "adabn": "faint",
     "tent": "faint",
 }
@@ -183,14 +177,14 @@ def test_every_adapting_recipe_is_accounted_for():
 
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_the_source_alone_does_not_solve(problem):
-    accuracy, _ = PROBLEMS[problem].run("source_only")
-    assert accuracy <= PROBLEMS[problem].fails
+    accuracy, _ = attempt("source_only", problem)
+    assert accuracy <= 0.9
 
 
 @pytest.mark.parametrize("problem", [name for name in PROBLEMS if name != "faint"])
 def test_nor_does_a_joint_forward_pass(problem):
-    accuracy, _ = PROBLEMS[problem].run("source_only_joint_bn")
-    assert accuracy <= PROBLEMS[problem].fails
+    accuracy, _ = attempt("source_only_joint_bn", problem)
+    assert accuracy <= 0.9
 
 
 @pytest.mark.parametrize(
@@ -201,11 +195,12 @@ def test_nor_does_a_joint_forward_pass(problem):
     ],
 )
 def test_known_answer(name):
-    problem = PROBLEMS[SOLVES.get(name, "shifted")]
-    accuracy, run = problem.run(name)
+    problem = SOLVES.get(name, "shifted")
+    accuracy, run = attempt(name, problem)
     alive = [value for entry in run.history for key, value in entry.items() if key.endswith(".adversary_accuracy")]
     assert bool(alive) == (name in ADVERSARIAL) and max(alive, default=1) > 0.55, "0.5 throughout is a dead adversary"
-    assert accuracy >= problem.solved
+    alone, _ = attempt("source_only", problem)
+    assert accuracy > 0.9 and 1 - accuracy <= (1 - alone) / 2
 
 
 # --- what holds for every adapting recipe ----------------------------------------------------------------------------
