@@ -104,8 +104,8 @@ PROBLEMS = {
     ),
     # small enough a shift for the nearest match to be the right one
     "shifted": Problem(
-        lambda s: clusters(s, spread=9, radius=60, shift=-20),
-        lambda s: clusters(s, spread=9, radius=60, shift=30),
+        lambda s: clusters(s, spread=11, radius=60, shift=-20),
+        lambda s: clusters(s, spread=11, radius=60, shift=25),
         plane_model,
         steps=300,
         lr=1e-2,
@@ -213,7 +213,7 @@ def test_adversary_tells_separable_domains_apart_when_the_encoder_cannot_move(na
     stage = xl.recipes[name].stages[-1]
     objectives = [xl.CrossEntropy(), *(o for o in stage.objectives() if not isinstance(o, xl.CrossEntropy))]
     source, target = clusters(1, spread=8, radius=30, shift=-70), clusters(2, spread=8, radius=30, shift=70)
-    arguments = dict(steps=300, lr=1e-2, batch_size=48, strategy=strategies.head_only(), progress_bar=False)
+    arguments = dict(steps=200, lr=1e-2, batch_size=48, strategy=strategies.head_only(), progress_bar=False)
     run = xl.fit(plane_model(0), source, target.unlabeled(), objectives=objectives, **arguments)
     assert (
         max(value for entry in run.history for key, value in entry.items() if key.endswith(".adversary_accuracy"))

@@ -43,7 +43,7 @@ print(f"features: {encoder.dim}")
 # | name | what moves | why one would |
 # |---|---|---|
 # | small net from scratch | four convolution blocks, from random weights | small enough to learn from few pictures; it gets three times the steps |
-# | same net from scratch | EfficientNet-Lite0 from random weights | the same network without ImageNet, so that only the start differs |
+# | same net from scratch | EfficientNet-Lite0 from random weights | the same network without ImageNet, so that only the start differs; with no more steps than the others, so look to the small net for the baseline to beat |
 # | linear probe | a new last layer only | five labels cannot spoil what they cannot touch |
 # | full | everything | the new pictures look nothing like photographs |
 # | LP-FT | the last layer first, then everything ([Kumar et al., 2022](https://arxiv.org/abs/2202.10054)) | a good head before the features move |
@@ -216,7 +216,7 @@ xl.checks.check("02.1", strategy)
 # %% [markdown]
 # ## Which layers have to move?
 # Two looks at the same question. First, how far did each block travel from its ImageNet weights? We measure
-# the length of the change against the length of the start, $\lVert w - w_0 \rVert / \lVert w_0 \rVert$.
+# the length of the change against the length of the start, ‖w − w₀‖ / ‖w₀‖.
 
 # %%
 start = xl.encoder("efficientnet_lite0")
@@ -310,8 +310,8 @@ xl.lab.show(
 # neighbouring red cells or the edge of the slide.
 #
 # ### Exercise 3: the loss of a rare class
-# Smears are unbalanced. `CrossEntropy(balanced=True)` weighs class *k* by $N / (K\,n_k)$: *N* labels in all, *K*
-# classes, $n_k$ labels of class *k*. Give the three weights for 100 neutrophils, 20 eosinophils and 5 basophils.
+# Smears are unbalanced. `CrossEntropy(balanced=True)` weighs class *k* by `N / (K n_k)`: *N* labels in all, *K*
+# classes, `n_k` labels of class *k*. Give the three weights for 100 neutrophils, 20 eosinophils and 5 basophils.
 
 # %% tags=["exercise"] exercise="02.3"
 weights = [..., ..., ...]
@@ -355,7 +355,10 @@ def probed(encoder) -> float:
 kept = {"ImageNet, untouched": probed(xl.encoder("efficientnet_lite0", size=size))}
 for lr in (1e-3, 1e-2):
     model = xl.Classifier(xl.encoder("efficientnet_lite0", size=size), few.classes)
-    xl.recipes["source_only"].fit(model, few, steps=steps, **(settings | {"lr": lr}))
+    run = xl.recipes["source_only"].fit(model, few, steps=steps, **(settings | {"lr": lr}))
+    print(
+        f"lr {lr:g}: training loss {run.history[0]['CrossEntropy']:.2f} at the first step, {run.history[-1]['CrossEntropy']:.2f} at the last"
+    )
     kept[f"fine-tuned at lr {lr:g}"] = probed(model.encoder)
 kept["never trained"] = probed(xl.encoder("efficientnet_lite0", pretrained=False, size=size))
 xl.lab.show(
@@ -369,8 +372,8 @@ print(
 )
 
 # %% [markdown]
-# The training loss of both runs goes to zero. Nothing in the training log tells the two apart: you only see the
-# damage if you hold out labels, or probe.
+# Compare the two printed training losses with the two bars. A training log shows how well the few labelled pictures are
+# fitted; what was lost of everything else shows only where labels are held out, or in a probe.
 #
 # ### Exercise 4: measure without fooling yourself
 # Write `accuracy(model, images, labels)`: the share of pictures the model gets right. The model comes straight
@@ -490,7 +493,7 @@ print("One draw is an anecdote; five paired draws are a measurement.")
 # - A pretrained encoder is worth labels and seconds; how many of each, the table above says for this data.
 # - What moves is a choice: `head_only`, `norm_only`, `layerwise`, `gradual_unfreeze`, `lp_ft`, `full`.
 # - Compare within draws, choose on validation, report on test.
-# - Fine-tuning can destroy features without any sign in the training loss. A fresh probe sees it.
+# - What fine-tuning destroys does not show in the training loss. A fresh probe sees it.
 #
 # ### Papers
 # - Kornblith et al., 2019, *Do better ImageNet models transfer better?* [arXiv:1805.08974](https://arxiv.org/abs/1805.08974)

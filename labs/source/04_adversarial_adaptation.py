@@ -49,7 +49,7 @@ xl.checks.predict("04.p1", guess, options=["about half", "clearly more", "clearl
 # ## Gradient reversal, from the ground up
 # The adversary D minimises its cross-entropy; the encoder wants to *maximise* the same number. One trick serves both in a
 # single backward pass ([Ganin et al., 2016](https://arxiv.org/abs/1505.07818)): put a layer between them that does nothing
-# on the way forward, and multiplies the gradient by $-\lambda$ on the way back.
+# on the way forward, and multiplies the gradient by −λ on the way back.
 #
 # ### Exercise 1: write it
 # Write what that layer passes back: `reversed_gradient(gradient, strength)`. The cell after the check puts it into such a layer.

@@ -39,7 +39,7 @@ xl.checks.predict(
 
 # %% [markdown]
 # ## Three distances on points you can see
-# - **CORAL** ([Sun & Saenko, 2016](https://arxiv.org/abs/1607.01719)) compares covariances: $\lVert C_s - C_t \rVert_F^2 / 4d^2$.
+# - **CORAL** ([Sun & Saenko, 2016](https://arxiv.org/abs/1607.01719)) compares covariances: ‖C_s − C_t‖² / 4d², with the Frobenius norm.
 # - **MMD** ([Gretton et al., 2012](https://jmlr.org/papers/v13/gretton12a.html)) compares the means of a rich set of functions, by kernels.
 # - **Sliced Wasserstein** moves one set onto the other along many directions and measures how far the points travel.
 #
@@ -98,7 +98,7 @@ xl.checks.check("05.1", blind)
 # %% [markdown]
 # ### Exercise 2: CORAL by hand
 # Write `my_coral(zs, zt)` for features `(Ns, d)` and `(Nt, d)`: the squared Frobenius distance of the two covariances (with
-# $n - 1$), divided by $4 d^2$.
+# n − 1), divided by 4 d².
 
 
 # %% tags=["exercise"] exercise="05.2"
