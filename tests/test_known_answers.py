@@ -145,7 +145,7 @@ SOLVES = {
     "adda": "shifted",
     "mdd": "turned",
     "mcd": "turned",
-    "wdgrl": "shortcut",
+    "wdgrl": "turned",
     "bsp": "shortcut",
     "mmd": "shortcut",
     "mmd_linear": "shortcut",
