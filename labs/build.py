@@ -408,7 +408,9 @@ def run_worked(path: Path, root: Path) -> None:
 
 def save_figures(built, folder: Path, number: str) -> None:
     """The pictures of an executed notebook as `NN_1.png`, `NN_2.png`, ...: for slides, and for the README."""
-    pictures = [o.data["image/png"] for c in built.cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
+    pictures = [
+        o.data["image/png"] for c in built.cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})
+    ]
     for k, png in enumerate(pictures, 1):
         with write_atomically(folder / f"{number}_{k}.png") as temporary:
             temporary.write_bytes(base64.b64decode(png))

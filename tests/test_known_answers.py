@@ -165,10 +165,11 @@ SOLVES = {
     "tent": "faint",
 }
 
-# AFN lengthens features, on the reading that small norms are what transfers badly. On none of the problems above did that
-# help, nor where the target's clusters were drawn towards the middle (small norms, its own hypothesis): it lengthens the
-# source's features alike.
-UNSOLVED = {"afn": "no problem was found that AFN solves and the source alone does not"}
+# AFN lengthens features, on the reading that small norms are what transfers badly. Over five draws each, it left the errors
+# of "turned" and "shortcut" as they were or made more, on "shifted" it helped in two draws, hurt in two, and changed little
+# on average, and where the target's clusters are drawn towards the middle (small norms, its own hypothesis) the source alone
+# is already right on 93 % and more and AFN no better on average.
+UNSOLVED = {"afn": "no problem was found that AFN solves in most draws and the source alone does not"}
 
 
 def test_every_adapting_recipe_is_accounted_for():

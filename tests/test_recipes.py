@@ -47,10 +47,20 @@ def test_source_only_never_sees_the_target_and_joint_bn_does(own, source, target
     assert not torch.equal(alone.encoder.body.norm.running_mean, joint.encoder.body.norm.running_mean)
 
 
-def test_stages_share_the_steps_and_lp_ft_probes_first(own, source):
-    model = own()
-    run = xl.recipes["lp_ft"].fit(model, source, **(FAST | {"steps": 10}))
-    assert [max(entry["step"] for entry in run.history if entry["stage"] == stage) for stage in (0, 1)] == [4, 4]
+def test_a_stages_share_is_a_multiple_of_the_steps(own, source):
+    recipe = xl.Recipe("mine", (xl.Stage(data="source", share=0.5), xl.Stage(data="source", share=2)))
+    run = recipe.fit(own(), source, **(FAST | {"steps": 10}))
+    assert [max(entry["step"] for entry in run.history if entry["stage"] == stage) for stage in (0, 1)] == [4, 19]
+
+
+def test_lp_ft_moves_the_head_alone_first(own, source):
+    model, probe = own(), own()
+    stages = xl.recipes["lp_ft"].stages
+    xl.Recipe("first", stages[:1]).fit(probe, source, **FAST)
+    before = own().encoder.state_dict()
+    assert all(torch.equal(before[name], tensor) for name, tensor in probe.encoder.state_dict().items())
+    xl.recipes["lp_ft"].fit(model, source, **FAST)
+    assert not torch.equal(model.encoder.body.stem.weight, probe.encoder.body.stem.weight)
 
 
 def test_a_recipe_resumes_stage_by_stage(own, source, tmp_path):

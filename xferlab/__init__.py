@@ -1,11 +1,11 @@
 """xferlab: make a model trained in one place work in another, and measure whether it does.
 
-    import xferlab as xl
+import xferlab as xl
 
-    source, target = xl.load("cells/site-a"), xl.load("cells/site-b")
-    model = xl.Classifier(xl.encoder("efficientnet_lite0"), classes=source.classes)
-    run = xl.fit(model, source.train.take(per_class=20), strategy=xl.strategies.full(), steps=100)
-    print(xl.evaluate(model, target.test))
+source, target = xl.load("cells/site-a"), xl.load("cells/site-b")
+model = xl.Classifier(xl.encoder("efficientnet_lite0"), classes=source.classes)
+run = xl.fit(model, source.train.take(per_class=20), strategy=xl.strategies.full(), steps=100)
+print(xl.evaluate(model, target.test))
 """
 
 from . import (

@@ -316,7 +316,9 @@ def _lenet(channels: int) -> nn.Sequential:
     No batch norm on the features: at another domain's statistics it shifts them so far that one class takes all.
     """
     return nn.Sequential(
-        nn.Sequential(nn.Conv2d(channels, 32, 5, padding=2, bias=False), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2)),
+        nn.Sequential(
+            nn.Conv2d(channels, 32, 5, padding=2, bias=False), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2)
+        ),
         nn.Sequential(nn.Conv2d(32, 64, 5, padding=2, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2)),
         nn.Sequential(nn.AdaptiveAvgPool2d(7), nn.Flatten(), nn.Linear(64 * 7 * 7, 128), nn.ReLU()),
     )

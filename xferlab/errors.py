@@ -37,4 +37,6 @@ class MissingExtra(XferlabError, ImportError):
     """An optional package is not installed."""
 
     def __init__(self, package: str, extra: str):
-        super().__init__(f"{package!r} is not installed; it comes with the extra {extra!r}: pip install 'xferlab[{extra}]'")
+        super().__init__(
+            f"{package!r} is not installed; it comes with the extra {extra!r}: pip install 'xferlab[{extra}]'"
+        )

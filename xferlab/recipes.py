@@ -110,7 +110,11 @@ class Recipe:
             )
             whole.history += [entry | {"stage": float(i)} for entry in run.history]
             whole.seconds += run.seconds
-            whole.images_per_second, whole.objectives, whole.resumed_from = run.images_per_second, run.objectives, run.resumed_from
+            whole.images_per_second, whole.objectives, whole.resumed_from = (
+                run.images_per_second,
+                run.objectives,
+                run.resumed_from,
+            )
         if self.finish:
             self.finish(model)
         return whole
@@ -123,7 +127,9 @@ def _one(name: str, about: str, *objectives: Callable[[], Objective], data: str 
 
 def _warm(name: str, about: str, *objectives: Callable[[], Objective]) -> Recipe:
     """`_one` after a start on the source alone: for methods that learn from the model's own answers on the target."""
-    return Recipe(name, (Stage(data="source", share=0.3), replace(_one(name, about, *objectives).stages[0], share=0.7)), about)
+    return Recipe(
+        name, (Stage(data="source", share=0.3), replace(_one(name, about, *objectives).stages[0], share=0.7)), about
+    )
 
 
 def _then(name: str, about: str, objectives: list, strategy: Strategy, data: str = "target", lr: float = 0.3) -> Recipe:
@@ -134,12 +140,26 @@ def _then(name: str, about: str, objectives: list, strategy: Strategy, data: str
 
 _ALL = [
     _one("source_only", "cross-entropy on the source; the target is never seen", data="source"),
-    _one("source_only_joint_bn", "the same loss, with the target in the same forward pass: batch norm sees both domains"),
+    _one(
+        "source_only_joint_bn", "the same loss, with the target in the same forward pass: batch norm sees both domains"
+    ),
     # a frozen encoder's features are computed once, so that a probe's steps are nearly free
-    _one("linear_probe", "a new head on a frozen encoder", data="source", strategy=strategies.head_only(), share=5, lr=3.0),
+    _one(
+        "linear_probe",
+        "a new head on a frozen encoder",
+        data="source",
+        strategy=strategies.head_only(),
+        share=5,
+        lr=3.0,
+    ),
     _one("norm_only", "batch norms and the head", data="source", strategy=strategies.norm_only()),
     _one("layerwise", "the nearer the input, the slower", data="source", strategy=strategies.layerwise()),
-    _one("gradual_unfreeze", "one more block at a time, from the top", data="source", strategy=strategies.gradual_unfreeze()),
+    _one(
+        "gradual_unfreeze",
+        "one more block at a time, from the top",
+        data="source",
+        strategy=strategies.gradual_unfreeze(),
+    ),
     Recipe(
         "lp_ft",
         (
