@@ -65,6 +65,9 @@ def test_clouds_share_axes_of_both_domains():
     axis = plots.clouds({"now": (near, far)}).axes[0]
     target, source = (points.get_offsets()[:, 0].mean() for points in axis.collections)
     assert abs(target - source) == pytest.approx(20, abs=1)
+    numbered = plots.clouds({"now": (near, far)}, torch.zeros(50, dtype=torch.int64)).axes[0]
+    (left, right), drawn = numbered.get_xlim(), [text.get_position()[0] for text in numbered.texts]
+    assert len(drawn) == 50 and left < min(drawn) and max(drawn) < right  # numbers outside the axes would not be seen
 
 
 def test_images_and_overlays_line_up():

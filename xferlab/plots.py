@@ -193,7 +193,9 @@ def clouds(moments: Mapping[str, tuple[Tensor, Tensor]], labels: Tensor | None =
             axis.scatter(*zs.T, s=14, color=PALETTE[0], alpha=0.55, label="source")
         else:
             for (x, y), k in zip(zs.tolist(), labels.tolist(), strict=True):
-                axis.text(x, y, str(k), color=PALETTE[0], fontsize=9, ha="center", va="center")
+                axis.text(x, y, str(k), color=PALETTE[0], fontsize=9, ha="center", va="center", clip_on=True)
+            axis.update_datalim(zs.numpy())  # text alone does not widen the axes
+            axis.autoscale_view()
             axis.plot([], [], color=PALETTE[0], marker="$7$", linestyle="", label="source, by class")
         _bare(axis)
         axis.set_title(name)
