@@ -30,7 +30,7 @@ def evaluating(*modules: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def predict(model: nn.Module, domain: Domain, batch_size: int = 128) -> Tensor:
+def predict(model: nn.Module, domain: Domain, batch_size: int = 64) -> Tensor:
     """Probabilities `(N, K)`, float32 on the CPU: softmax, or sigmoid where the domain is multi-label."""
     logits = _in_batches(model, model, domain, batch_size)
     return logits.sigmoid() if domain.multilabel else logits.softmax(dim=1)
@@ -135,7 +135,7 @@ class Scores:
         )
 
 
-def evaluate(model: nn.Module, domain: Domain, batch_size: int = 128) -> Scores:
+def evaluate(model: nn.Module, domain: Domain, batch_size: int = 64) -> Scores:
     """Scores of a Classifier on a labelled domain, in evaluation mode; classes are matched by name.
 
     Raises `DataError` when the domain has no labels, or a class the model does not know.

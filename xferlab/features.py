@@ -14,7 +14,7 @@ from .storage import cache_folder, fingerprint, write_atomically
 
 
 def embed(
-    model, domain: Domain, *, layer: str | None = None, batch_size: int = 128, cache: bool | str | Path = True
+    model, domain: Domain, *, layer: str | None = None, batch_size: int = 64, cache: bool | str | Path = True
 ) -> Tensor:
     """Features `(N, D)` of a Classifier or Encoder in evaluation mode, float32 on the CPU.
 

@@ -198,6 +198,7 @@ def fit(
                 if checkpoint and ((t + 1) % checkpoint_every == 0 or t + 1 == steps):
                     log.flush()
                     keeper.save(t + 1)
+        optimizer.zero_grad(set_to_none=True)  # gradients are as large as the model, and no one needs them now
         if keeper.best:
             model.load_state_dict(keeper.best)
         for objective in objectives:

@@ -96,11 +96,13 @@ def train(method: str, labelled: xl.Domain):
 
 
 # %%
-rows, models = [], {}
+# in the lab profile one baseline is read from the file as well, to stay inside two minutes
+live = [method for method in methods if lab.records or lab.profile != "lab" or method != "same net from scratch"]
+rows, models, runs = [], {}, {}
 for draw in lab.draws(5):
     for count in counts:
         labelled = splits.train.take(per_class=count, seed=draw)
-        for method in methods:
+        for method in live:
             run = train(method, labelled)
             scores = xl.evaluate(run.model, splits.test)
             rows.append(
@@ -114,8 +116,8 @@ for draw in lab.draws(5):
                 }
             )
             if draw == 0 and count == 20:
-                models[method] = run.model
-rows = lab.pooled(f"labels_{splits.name}", rows, by=("labels", "draw"))
+                models[method], runs[method] = run.model, run
+rows = lab.pooled(f"labels_{splits.name}", rows, by=("method", "labels", "draw"))
 
 # %%
 xl.lab.show(
@@ -140,7 +142,7 @@ print(mean.round(3).to_string())
 
 by_method = {method: part.set_index(["labels", "draw"]) for method, part in table.groupby("method")}
 paired = []
-for scratch in ("small net from scratch", "same net from scratch"):
+for scratch in [m for m in methods if "scratch" in m and m in by_method]:
     for method in [m for m in methods if "scratch" not in m]:
         ours, theirs = by_method[method], by_method[scratch]
         for count, gains in (ours["balanced accuracy"] - theirs["balanced accuracy"]).groupby("labels"):
@@ -248,7 +250,7 @@ xl.lab.show(
 
 # %%
 ladder = {"none": xl.evaluate(models["linear probe"], splits.test).balanced_accuracy}
-for blocks in lab.scale(quick=(1,), lab=(1, 3), full=(1, 2, 3, 5, 7)):
+for blocks in lab.scale(quick=(1,), lab=(3,), full=(1, 2, 3, 5, 7)):
     model = xl.Classifier(xl.encoder("efficientnet_lite0", size=size), labelled.classes)
     xl.fit(model, labelled, strategy=xl.strategies.top(blocks), steps=steps, **settings)
     ladder[f"last {blocks}"] = xl.evaluate(model, splits.test).balanced_accuracy
@@ -336,40 +338,39 @@ xl.checks.check("02.3", weights)
 
 # %% [markdown]
 # ## When it hurts: fine-tuning that destroys good features
-# Fine-tune everything at five labels a class, once with the rate used above and once with one ten times
-# higher. Then ask of the *features* how good they still are: put a fresh linear probe on them, trained with
-# every label of the training split. That probe does not care about the old head; it can only be as good as
-# what the encoder still knows.
+# Fine-tune everything at twenty labels a class, once with the rate used above (that model is trained already) and once with one
+# ten times higher. Then ask of the *features* how good they still are: put a fresh linear probe on them, trained with fifty labels
+# a class. That probe does not care about the old head; it can only be as good as what the encoder still knows.
 
 # %%
-few = splits.train.take(per_class=5, seed=0)
+many = splits.train.take(per_class=50, seed=0)
 
 
 def probed(encoder) -> float:
-    """Balanced accuracy of a fresh linear probe on these features, trained with every training label."""
+    """Balanced accuracy of a fresh linear probe on these features."""
     model = xl.Classifier(encoder, splits.classes)
-    xl.recipes["linear_probe"].fit(model, splits.train, steps=lab.scale(quick=2, lab=60, full=120), progress_bar=False)
+    xl.recipes["linear_probe"].fit(model, many, steps=lab.scale(quick=2, lab=60, full=120), progress_bar=False)
     return xl.evaluate(model, splits.test).balanced_accuracy
 
 
-kept = {"ImageNet, untouched": probed(xl.encoder("efficientnet_lite0", size=size))}
-for lr in (1e-3, 1e-2):
-    model = xl.Classifier(xl.encoder("efficientnet_lite0", size=size), few.classes)
-    run = xl.recipes["source_only"].fit(model, few, steps=steps, **(settings | {"lr": lr}))
-    print(
-        f"lr {lr:g}: training loss {run.history[0]['CrossEntropy']:.2f} at the first step, {run.history[-1]['CrossEntropy']:.2f} at the last"
-    )
-    kept[f"fine-tuned at lr {lr:g}"] = probed(model.encoder)
-kept["never trained"] = probed(xl.encoder("efficientnet_lite0", pretrained=False, size=size))
+hard = xl.Classifier(xl.encoder("efficientnet_lite0", size=size), labelled.classes)
+runs["hard"] = xl.recipes["source_only"].fit(hard, labelled, steps=steps, **(settings | {"lr": 1e-2}))
+kept = {
+    "ImageNet, untouched": probed(xl.encoder("efficientnet_lite0", size=size)),
+    "fine-tuned at lr 0.001": probed(models["full"].encoder),
+    "fine-tuned at lr 0.01": probed(hard.encoder),
+    "never trained": probed(xl.encoder("efficientnet_lite0", pretrained=False, size=size)),
+}
 xl.lab.show(
     xl.plots.bars({"": kept}, xlabel="encoder", ylabel="balanced accuracy of a fresh probe"),
     alt="Balanced accuracy of a fresh probe on four encoders: ImageNet, fine-tuned gently, fine-tuned hard, never trained",
 )
-loss = kept["ImageNet, untouched"] - kept["fine-tuned at lr 0.01"]
-print(
-    f"Fine-tuning on five labels a class at lr 0.01 changed what a fresh probe can read by {-loss:+.3f}; "
-    f"at lr 0.001 by {kept['fine-tuned at lr 0.001'] - kept['ImageNet, untouched']:+.3f}. One seed."
-)
+for lr, key in (("0.001", "full"), ("0.01", "hard")):
+    first, last = (runs[key].history[at]["CrossEntropy"] for at in (0, -1))
+    change = kept[f"fine-tuned at lr {lr}"] - kept["ImageNet, untouched"]
+    print(
+        f"lr {lr}: training loss {first:.2f} to {last:.2f}; what a fresh probe can read changed by {change:+.3f}. One seed."
+    )
 
 # %% [markdown]
 # Compare the two printed training losses with the two bars. A training log shows how well the few labelled pictures are
