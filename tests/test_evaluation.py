@@ -6,7 +6,7 @@ from small import blobs
 
 import xferlab as xl
 from xferlab.errors import ArgumentError, DataError
-from xferlab.evaluation import Scores
+from xferlab.evaluation import Scores, paired, t_interval
 
 
 @pytest.fixture
@@ -125,3 +125,25 @@ def test_bad_input(case, own):
     else:
         with pytest.raises(ArgumentError, match="no metric is called 'f1'"):
             xl.evaluate(model, domain).interval("f1")
+
+
+def test_t_interval_by_hand():
+    # mean 2, standard deviation 1, n 3; t(0.975, 2) = 4.302653
+    mean, low, high = t_interval([1, 2, 3])
+    assert (mean, low, high) == pytest.approx((2, 2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5), abs=1e-5)
+    assert np.isnan(t_interval([1.0])[1])
+
+
+def test_paired_compares_within_a_draw():
+    luck = [0.1, 0.3, 0.5, 0.7, 0.9]  # far larger than the gain, and shared
+    rows = [{"method": "plain", "draw": d, "score": x} for d, x in enumerate(luck)]
+    rows += [{"method": "new", "draw": d, "score": luck[d] + 0.02 + 0.001 * d} for d in (4, 2, 0, 1, 3)]
+    rows += [{"method": "noisy", "draw": d, "score": x + (-1) ** d * 0.05} for d, x in enumerate(luck)]
+    rows += [{"method": "young", "draw": d, "score": x + 0.5} for d, x in enumerate(luck[:4])]
+    new, noisy, young = paired(rows, "score", "plain")
+    assert new["gain"] == pytest.approx(0.022) and new["verdict"] == "separated" and new["n"] == 5
+    assert (new["low"], new["high"]) == pytest.approx(t_interval([0.02, 0.021, 0.022, 0.023, 0.024])[1:])
+    assert noisy["verdict"] == "not separated"
+    assert young["verdict"] == "4 only"  # however large the gain
+    with pytest.raises(ArgumentError, match="plain, new"):
+        paired(rows, "score", "baseline")

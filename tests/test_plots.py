@@ -16,13 +16,6 @@ def closed():
     pyplot.close("all")
 
 
-def test_t_interval_by_hand():
-    # mean 2, standard deviation 1, n 3; t(0.975, 2) = 4.302653
-    mean, low, high = plots.t_interval([1, 2, 3])
-    assert (mean, low, high) == pytest.approx((2, 2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5), abs=1e-5)
-    assert np.isnan(plots.t_interval([1.0])[1])
-
-
 def test_contact_sheet_has_a_row_a_class_and_says_synthetic():
     from dataclasses import replace
 

@@ -272,7 +272,7 @@ def test_divergence_names_the_objective(own, source):
         (dict(source="one example"), DataError, "1 example"),
         (dict(source="other classes"), DataError, "that the source lacks"),
         (dict(objectives=[xl.CrossEntropy(on="target")]), ArgumentError, "needs target"),
-        (dict(objectives=[Probe(taps=("nowhere",))]), ArgumentError, "are no blocks"),
+        (dict(objectives=[Probe(taps=("nowhere",))]), ArgumentError, "has no blocks"),
         (dict(model=nn.Linear(1, 1)), ArgumentError, "expected xl.Classifier"),
     ],
 )

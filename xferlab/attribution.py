@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .encoders import Classifier
+from .encoders import Classifier, recording
 from .errors import ArgumentError
 
 
@@ -25,23 +25,17 @@ def grad_cam(model: Classifier, inputs: Tensor, *, layer: str | None = None, cla
         raise ArgumentError(
             f"grad_cam reads images (B, C, H, W), got {tuple(inputs.shape)}; for text there is token_attribution"
         )
-    activations: dict[str, Tensor] = {}
-    hooks = [
-        block.modules[-1].register_forward_hook(lambda _m, _a, out, name=block.name: activations.__setitem__(name, out))
-        for block in model.encoder.blocks
-    ]
     modes = {module: module.training for module in model.modules()}
+    device = next(model.parameters()).device
     try:
-        model.eval()
-        device = next(model.parameters()).device
-        # inputs need the gradient, or a fully frozen encoder would record none
-        prepared = model.encoder.prepare(inputs.to(device)).requires_grad_(True)
-        logits = model.head(model.encoder.body(prepared))
+        with recording(model.eval().encoder) as seen:
+            # inputs need the gradient, or a fully frozen encoder would record none
+            prepared = model.encoder.prepare(inputs.to(device)).requires_grad_(True)
+            logits = model.head(model.encoder.body(prepared))
     finally:
-        for hook in hooks:
-            hook.remove()
         for module, mode in modes.items():
             module.training = mode
+    activations = {name: out for name, (*_, out) in seen.items()}
     spatial = [name for name, out in activations.items() if out.ndim == 4 and out.shape[-1] > 1]
     layer = layer or (spatial[-1] if spatial else None)
     if layer not in spatial:

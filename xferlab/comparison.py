@@ -37,7 +37,6 @@ from .leaderboard import Leaderboard
 from .recipes import Recipe
 from .recipes import recipes as registry
 from .storage import cache_folder, fingerprint, write_atomically
-from .training import _hyperparameters
 
 _TURN = threading.Lock()  # fit seeds torch's random state, which the threads of a process share
 _FIT = {"augment", "batch_size", "checkpoint_every", "device", "precision", "views", "warmup", "weight_decay"}
@@ -397,7 +396,7 @@ def _definition(recipe: Recipe) -> str:
     for stage in recipe.stages:
         strategy = stage.strategy
         rates = [strategy.rate(i, 8, p / 4) for i in range(8) for p in range(5)]
-        objectives = [(_hyperparameters(o), o.extra_repr(), _code(type(o))) for o in stage.objectives()]
+        objectives = [(o.hyperparameters(), o.extra_repr(), _code(type(o))) for o in stage.objectives()]
         stages.append(
             (objectives, strategy.name, strategy.head, rates, stage.data, stage.share, stage.lr, _stable(stage.augment))
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,11 +32,15 @@ def evaluating(*modules: nn.Module) -> Iterator[None]:
 
 def predict(model: nn.Module, domain: Domain, batch_size: int = 64) -> Tensor:
     """Probabilities `(N, K)`, float32 on the CPU: softmax, or sigmoid where the domain is multi-label."""
-    logits = _in_batches(model, model, domain, batch_size)
+    logits = in_batches(model, model, domain, batch_size)
     return logits.sigmoid() if domain.multilabel else logits.softmax(dim=1)
 
 
-def _in_batches(model: nn.Module, compute, domain: Domain, batch_size: int) -> Tensor:
+def in_batches(model: nn.Module, compute, domain: Domain, batch_size: int) -> Tensor:
+    """`compute` on a domain's inputs a batch at a time, `model` in evaluation mode; float32 on the CPU, in the domain's order.
+
+    Raises `DataError` where the result is not finite.
+    """
     device = next(model.parameters()).device
     inputs, back = domain.inputs, None
     if not domain.is_image:
@@ -146,6 +150,46 @@ def evaluate(model: nn.Module, domain: Domain, batch_size: int = 64) -> Scores:
     groups = None if domain.groups is None else domain.groups.cpu().numpy()
     probabilities = predict(model, domain, batch_size).numpy()
     return Scores(probabilities, domain.labels.cpu().numpy(), model.classes, groups, domain.name)
+
+
+def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
+    """Mean and the t-interval's ends; the ends are NaN for fewer than two values."""
+    from scipy.stats import t
+
+    values = np.asarray(values, dtype=float)
+    mean, n = values.mean(), len(values)
+    if n < 2:
+        return float(mean), float("nan"), float("nan")
+    half = t.ppf(0.5 + level / 2, n - 1) * values.std(ddof=1) / np.sqrt(n)
+    return float(mean), float(mean - half), float(mean + half)
+
+
+def paired(
+    rows: Sequence[Mapping], value: str, baseline: str, *, by: str = "method", unit: str | Sequence[str] = "draw"
+) -> list[dict]:
+    """What each method gains over `baseline` within the same `unit` (a draw of labels, a seed), the luck of which both share.
+
+    rows   dicts with the columns `by` (the method), `unit` and `value`
+    Returns a dict a method: the mean difference, its 95 % t-interval, and a verdict: "separated" means that there are five
+    units or more and the interval leaves out zero. Raises `ArgumentError` when no row is of the baseline.
+    """
+    units = [unit] if isinstance(unit, str) else list(unit)
+    values = {(row[by], *(row[u] for u in units)): row[value] for row in rows}
+    there = {key[1:]: v for key, v in values.items() if key[0] == baseline}
+    if not there:
+        raise ArgumentError(
+            f"no row has {by}={baseline!r}; there are {', '.join(dict.fromkeys(str(row[by]) for row in rows))}"
+        )
+    table = []
+    for name in dict.fromkeys(row[by] for row in rows if row[by] != baseline):
+        gains = [v - there[key[1:]] for key, v in values.items() if key[0] == name and key[1:] in there]
+        if not gains:
+            continue
+        gain, low, high = t_interval(gains)
+        apart = low > 0 or high < 0
+        verdict = f"{len(gains)} only" if len(gains) < 5 else "separated" if apart else "not separated"
+        table.append({by: name, "gain": gain, "low": low, "high": high, "n": len(gains), "verdict": verdict})
+    return table
 
 
 def _accuracy(p: np.ndarray, y: np.ndarray) -> float:

@@ -8,8 +8,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .domains import Domain
+from .encoders import recording
 from .errors import ArgumentError
-from .evaluation import _in_batches
+from .evaluation import in_batches
 from .storage import cache_folder, fingerprint, write_atomically
 
 
@@ -25,7 +26,7 @@ def embed(
     Raises `ArgumentError` for a layer the encoder lacks, `DataError` when features are not finite.
     """
     encoder = getattr(model, "encoder", model)
-    blocks = {block.name: block for block in encoder.blocks}
+    blocks = [block.name for block in encoder.blocks]
     if layer is not None and layer not in blocks:
         raise ArgumentError(f"encoder {encoder.name!r} has no layer {layer!r}; it has {', '.join(blocks)}")
     path = None
@@ -36,14 +37,12 @@ def embed(
         if path.is_file():
             return load_file(path)["features"]
     if layer is None:
-        features = _in_batches(encoder, encoder, domain, batch_size)
+        features = in_batches(encoder, encoder, domain, batch_size)
     else:
-        kept: list[Tensor] = []
-        hook = blocks[layer].modules[-1].register_forward_hook(lambda _module, _args, output: kept.append(output))
-        try:
-            features = _in_batches(encoder, lambda inputs: (encoder(inputs), pool(kept.pop()))[1], domain, batch_size)
-        finally:
-            hook.remove()
+        with recording(encoder, [layer]) as seen:
+            features = in_batches(
+                encoder, lambda inputs: (encoder(inputs), pool(seen[layer].pop()))[1], domain, batch_size
+            )
     if path:
         with write_atomically(path) as temporary:
             save_file({"features": features}, temporary)

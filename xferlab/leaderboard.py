@@ -16,7 +16,8 @@ import numpy as np
 
 from .encoders import Classifier
 from .errors import ArgumentError, DataError, MissingExtra
-from .plots import _pyplot, t_interval
+from .evaluation import t_interval
+from .plots import _pyplot
 from .storage import write_atomically
 
 BASELINES = ("source_only", "source_only_joint_bn")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .domains import Domain
 from .errors import ArgumentError, MissingExtra
+from .evaluation import t_interval
 
 # Okabe & Ito's palette: told apart with any colour vision, on a projector too. Markers differ as well.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
@@ -99,18 +100,6 @@ def images(rows: Mapping[str, Tensor], overlay: Mapping[str, Tensor] | None = No
         line[0].set_ylabel(name, rotation=0, ha="right", va="center")
     figure.subplots_adjust(wspace=0.04, hspace=0.06)
     return figure
-
-
-def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
-    """Mean and the t-interval's ends; the ends are NaN for fewer than two values."""
-    from scipy.stats import t
-
-    values = np.asarray(values, dtype=float)
-    mean, n = values.mean(), len(values)
-    if n < 2:
-        return float(mean), float("nan"), float("nan")
-    half = t.ppf(0.5 + level / 2, n - 1) * values.std(ddof=1) / np.sqrt(n)
-    return float(mean), float(mean - half), float(mean + half)
 
 
 def curves(rows: Sequence[Mapping], *, x: str, y: str, by: str, xlabel: str, ylabel: str, log: bool = True):

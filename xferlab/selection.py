@@ -19,7 +19,7 @@ from torch import Tensor
 from .domains import Domain, Splits
 from .encoders import Classifier
 from .errors import TargetLabelsError
-from .evaluation import _in_batches, evaluating
+from .evaluation import evaluating, in_batches
 from .objectives import selftraining
 from .recipes import Recipe
 
@@ -74,7 +74,7 @@ class Candidate:
             z = model.features(inputs)
             return torch.cat([z, model.head(z)], dim=1)
 
-        table = _in_batches(model, both, domain, 256).double()
+        table = in_batches(model, both, domain, 256).double()
         return table.tensor_split([model.head.in_features], dim=1)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from .encoders import _NORMS, Block, Classifier
+from .encoders import NORMS, Block, Classifier
 from .errors import ArgumentError
 from .weights import add_lora, lora_parameters
 
@@ -18,7 +18,7 @@ Rate = Callable[[int, int, float], float]
 
 
 def _norm_parameters(block: Block) -> list[nn.Parameter]:
-    norms = [m for module in block.modules for m in module.modules() if isinstance(m, _NORMS)]
+    norms = [m for module in block.modules for m in module.modules() if isinstance(m, NORMS)]
     return [p for norm in norms for p in norm.parameters()]
 
 

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from .augment import Sides, apply, strong, weak
 from .domains import Domain
-from .encoders import Classifier
+from .encoders import Classifier, recording
 from .errors import ArgumentError, CheckpointError, DataError, DivergenceError, TargetLabelsError
 from .evaluation import evaluate
 from .features import embed
@@ -108,7 +108,7 @@ def fit(
         repr(views),
     )
     identity = fingerprint(
-        settings, [_hyperparameters(o) for o in objectives], *[(d.inputs, d.labels) for d in domains.values()]
+        settings, [o.hyperparameters() for o in objectives], *[(d.inputs, d.labels) for d in domains.values()]
     )
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -132,13 +132,14 @@ def fit(
             for i, (name, domain) in enumerate(domains.items())
         }
         # a frozen encoder gives the same features at every step, so they are computed once
-        once = strategy.freezes_encoder(model) and not augment and not any(objective.taps for objective in objectives)
+        taps = {name for objective in objectives for name in objective.taps}
+        once = strategy.freezes_encoder(model) and not augment and not taps
         features = {name: embed(model, domain).to(device) for name, domain in domains.items()} if once else {}
         log = _Log(run, steps, sum(stream.size for stream in streams.values()), progress_bar)
         generator, moving = torch.Generator(), None
 
         statistics = contextlib.nullcontext() if objectives else _mean_statistics(model, anew=run.resumed_from == 0)
-        with log, _taps(model, objectives) as activations, statistics:
+        with log, recording(model.encoder, taps) as activations, statistics:
             for t in range(run.resumed_from, steps):
                 progress = t / max(1, steps - 1)
                 torch.manual_seed(_mixed(seed, t))
@@ -271,21 +272,6 @@ def _groups(model: Classifier, strategy: Strategy, objectives: Sequence[Objectiv
 
 
 @contextlib.contextmanager
-def _taps(model: Classifier, objectives: Sequence[Objective]) -> Iterator[dict[str, list[Tensor]]]:
-    """Records what the blocks that objectives tap put out: `{block: [activation, ...]}`."""
-    blocks = {block.name: block for block in model.encoder.blocks}
-    wanted = {name for objective in objectives for name in objective.taps}
-    if unknown := wanted - set(blocks):
-        raise ArgumentError(f"taps {sorted(unknown)} are no blocks of the encoder; it has {', '.join(blocks)}")
-    activations: dict[str, list[Tensor]] = {name: [] for name in sorted(wanted)}
-    with contextlib.ExitStack() as hooks:
-        for name, kept in activations.items():
-            keep = lambda _module, _inputs, output, kept=kept: kept.append(output)
-            hooks.enter_context(blocks[name].modules[-1].register_forward_hook(keep))
-        yield activations
-
-
-@contextlib.contextmanager
 def _mean_statistics(model: Classifier, anew: bool) -> Iterator[None]:
     """Inside, batch norms keep the plain mean over all batches, from nothing if `anew`."""
     norms = [m for m in model.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
@@ -299,13 +285,6 @@ def _mean_statistics(model: Classifier, anew: bool) -> Iterator[None]:
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
-
-
-def _hyperparameters(objective: Objective) -> list:
-    plain = {
-        k: v for k, v in vars(objective).items() if isinstance(v, (int, float, str, tuple)) and not k.startswith("_")
-    }
-    return [type(objective).__name__, *sorted(plain.items())]
 
 
 class _Log:

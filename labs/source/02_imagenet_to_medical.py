@@ -9,7 +9,6 @@
 # Set `XFERLAB_DATASET` to a real set and run the same cells again; the text reads its numbers from the run.
 
 # %%
-import numpy as np
 import pandas as pd
 import torch
 
@@ -140,28 +139,15 @@ print(
 )
 print(mean.round(3).to_string())
 
-by_method = {method: part.set_index(["labels", "draw"]) for method, part in table.groupby("method")}
 paired = []
-for scratch in [m for m in methods if "scratch" in m and m in by_method]:
-    for method in [m for m in methods if "scratch" not in m]:
-        ours, theirs = by_method[method], by_method[scratch]
-        for count, gains in (ours["balanced accuracy"] - theirs["balanced accuracy"]).groupby("labels"):
-            gain, low, high = xl.plots.t_interval(gains)
-            verdict = "one draw" if np.isnan(low) else "separated" if low > 0 or high < 0 else "not separated"
-            paired.append(
-                {
-                    "against": scratch,
-                    "method": method,
-                    "labels": count,
-                    "gain": f"{gain:+.3f}",
-                    "95 % interval": f"[{low:+.3f}, {high:+.3f}]",
-                    "verdict": verdict,
-                    "seconds": round(ours.loc[count, "seconds"].mean(), 1),
-                    "its seconds": round(theirs.loc[count, "seconds"].mean(), 1),
-                }
-            )
+for scratch in [m for m in methods if "scratch" in m and m in set(table.method)]:
+    for count, part in table[table.method.eq(scratch) | ~table.method.str.contains("scratch")].groupby("labels"):
+        gains = xl.evaluation.paired(part.to_dict("records"), "balanced accuracy", scratch)
+        paired += [{"against": scratch, "labels": count, **gain} for gain in gains]
 print("\nPaired differences in balanced accuracy to training from scratch on the same labelled pictures")
-print(pd.DataFrame(paired).to_string(index=False))
+print(pd.DataFrame(paired).round(3).to_string(index=False))
+print("\nSeconds of training, mean over draws")
+print(table.pivot_table(index="method", columns="labels", values="seconds", sort=False).round(1).to_string())
 
 # %%
 fewest = min(mean.columns)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from xferlab.domains import Domain
-from xferlab.encoders import Classifier, Encoder
+from xferlab.encoders import Classifier, Encoder, recording
 from xferlab.errors import ArgumentError
 from xferlab.objectives import Batch, Step
 from xferlab.objectives.regularization import (
@@ -23,7 +23,6 @@ from xferlab.objectives.regularization import (
     LwF,
     class_means,
     distillation,
-    recording,
     smallest_singular_values,
 )
 
@@ -53,7 +52,13 @@ def step(model, taps=(), labels=None, side="source", x=None):
     with recording(model.encoder, taps) as seen:
         z = model.features(x)
     batch = Batch(x, labels, z, model.head(z))
-    return Step(model, batch if side == "source" else None, batch if side == "target" else None, 0.5, activations=seen)
+    return Step(
+        model,
+        batch if side == "source" else None,
+        batch if side == "target" else None,
+        0.5,
+        activations={k: v[0] for k, v in seen.items()},
+    )
 
 
 def move(module, by=0.1):

@@ -101,6 +101,13 @@ class Objective(nn.Module):
         """Further scalars worth a curve, kept as tensors: an adversary's accuracy, a share of pseudo-labels kept."""
         return {}
 
+    def hyperparameters(self) -> list:
+        """The class's name and its plain attributes, by which checkpoints and stores tell one setting from another."""
+        plain = {
+            k: v for k, v in vars(self).items() if isinstance(v, (int, float, str, tuple)) and not k.startswith("_")
+        }
+        return [type(self).__name__, *sorted(plain.items())]
+
     def extra_repr(self) -> str:
         return f"weight={self.weight}"
 

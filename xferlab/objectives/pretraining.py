@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..domains import Domain
+from ..encoders import recording
 from ..errors import ArgumentError
 from .objective import Objective
-from .regularization import one_side, recording
+from .regularization import one_side
 
 
 def nt_xent(za: Tensor, zb: Tensor, temperature: float = 0.5) -> Tensor:
@@ -143,11 +144,11 @@ class MaskedAutoencoder(Objective):
         encoder = model.encoder
         x = encoder.prepare(images.to(model.head.weight.device))
         modes = {module: module.training for module in encoder.modules()}
-        with torch.no_grad(), recording(encoder, [block.name for block in encoder.blocks]) as seen:
+        with torch.no_grad(), recording(encoder) as seen:
             encoder.eval().body(x)
         for module, mode in modes.items():
             module.training = mode
-        maps = {name: out.shape[1:] for name, out in seen.items() if out.ndim == 4}
+        maps = {name: out.shape[1:] for name, (*_, out) in seen.items() if out.ndim == 4}
         fine = [name for name, shape in maps.items() if min(shape[1:]) >= 4] or list(maps)
         self.map = self.block or (fine[-1] if fine else None)
         if self.map not in maps:
@@ -166,7 +167,7 @@ class MaskedAutoencoder(Objective):
         mask = patch_mask(x, self.patch, self.ratio)
         with recording(encoder, [self.map]) as seen:
             features = encoder.body(x * (1 - mask))
-        hidden = self.from_map(seen[self.map]) + self.from_features(features)[:, :, None, None]
+        hidden = self.from_map(seen[self.map][-1]) + self.from_features(features)[:, :, None, None]
         pixels = self.decoder(hidden).float()
         if pixels.shape != x.shape:
             pixels = F.interpolate(pixels, x.shape[2:], mode="bilinear", align_corners=False)

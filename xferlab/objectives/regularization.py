@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..domains import Domain
+from ..encoders import recording
 from ..errors import ArgumentError
 from ..weights import average_into, frozen_copy, refresh_batch_norm
 from .objective import Objective
@@ -68,23 +68,7 @@ class DELTA(Objective):
         with torch.no_grad(), recording(self.start, self.taps) as then:
             self.start.eval()(step.source.inputs)
         now = {name: step.taps(name)[0] for name in self.taps}
-        return sum(0.5 * F.mse_loss(now[name].float(), then[name].float()) for name in self.taps)
-
-
-@contextlib.contextmanager
-def recording(encoder: nn.Module, names: Collection[str]) -> Iterator[dict[str, Tensor]]:
-    """Inside it, a forward pass of `encoder` leaves what the named blocks put out in the dict, in the order they run."""
-    seen: dict[str, Tensor] = {}
-    hooks = [
-        block.modules[-1].register_forward_hook(lambda _m, _a, out, name=block.name: seen.__setitem__(name, out))
-        for block in encoder.blocks
-        if block.name in names
-    ]
-    try:
-        yield seen
-    finally:
-        for hook in hooks:
-            hook.remove()
+        return sum(0.5 * F.mse_loss(now[name].float(), then[name][0].float()) for name in self.taps)
 
 
 def smallest_singular_values(features: Tensor, k: int) -> Tensor:
@@ -169,6 +153,8 @@ class Distillation(Objective):
     model as it starts, which makes sense once its head is trained. To hold what an encoder knew before it had this
     head, see LwF.
     """
+
+    single_label = True
 
     def __init__(
         self, weight: float = 1.0, *, temperature: float = 2.0, teacher: nn.Module | None = None, on: str = "source"
