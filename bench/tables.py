@@ -23,7 +23,7 @@ SELECTOR = "information_maximization"
 TABLES = {
     "digits": {
         "pairs": [("digits/mnist", "digits/optdigits"), ("digits/optdigits", "digits/mnist")],
-        "settings": dict(encoder="lenet", steps=400, lr=1e-3, batch_size=64),
+        "settings": dict(encoder="lenet", steps=400, lr=3e-3, batch_size=64),
         "seeds": 5,
     },
     "cells": {

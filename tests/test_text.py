@@ -113,6 +113,17 @@ def test_damaged_weights_and_unknown_names(monkeypatch, tmp_path):
         xl.encoder("minilm", size=64)
 
 
+@pytest.mark.parametrize(
+    "name", ["bert-base-uncased", "distilbert-base-cased", "xlm-roberta-base", "emilyalsentzer/Bio_ClinicalBERT"]
+)
+def test_hugging_face_names_with_and_without_an_owner_are_of_text(name, monkeypatch):
+    monkeypatch.setattr(text, "load_encoder", lambda name, pretrained: (name, pretrained))
+    assert xl.encoder(name, pretrained=False) == (name, False)
+    import timm
+
+    assert not [known for known in timm.list_models() if "bert" in known]  # what the dispatch rests on
+
+
 def test_an_untrained_twin_depends_on_its_seed(folder):
     one, same, other = (xl.encoder(folder, pretrained=False, seed=seed).body.words.weight for seed in (1, 1, 2))
     assert torch.equal(one, same) and not torch.equal(one, other)

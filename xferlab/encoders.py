@@ -214,7 +214,7 @@ def encoder(
     "small_cnn"           four convolution blocks to train from scratch, RGB, 64 px, D 256
     a timm name           from `weights=` (a local .safetensors or .pth), else timm's own download
     "minilm"              for text: six BERT layers from the installed package (extra `nlp`), D 384, see `text.load_encoder`
-    a Hugging Face name   for text, with its owner ("google-bert/bert-base-uncased"), or a local folder of such a model
+    a Hugging Face name   for text ("bert-base-uncased", "emilyalsentzer/Bio_ClinicalBERT"), or a local folder of such a model
     an nn.Module          anything that maps float images to `(B, D)`; give the `channels` and `size` it wants
 
     `mean` and `std` are on the 0..255 scale. What is not pretrained starts from `seed`. Raises `ArgumentError` for an unknown name or a module that does not give
@@ -226,7 +226,8 @@ def encoder(
     if isinstance(source, nn.Module):
         return Encoder(source, name=type(source).__name__, **settings)
     with _seeded(seed):
-        if source == "minilm" or "/" in source or (Path(source) / "config.json").is_file():
+        # Hugging Face's names without an owner are those of the BERT family; no timm name has "bert" in it
+        if source == "minilm" or "/" in source or "bert" in source or (Path(source) / "config.json").is_file():
             from .text import load_encoder
 
             if settings or weights is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import strategies
+from .augment import ColorJitter, Stain
 from .domains import Domain
 from .encoders import Classifier
 from .errors import ArgumentError
@@ -138,6 +139,8 @@ def _then(name: str, about: str, objectives: list, strategy: Strategy, data: str
     return Recipe(name, (Stage(data="source", share=0.7), adapt), about)
 
 
+_COLOURS = (Stain(0.25), ColorJitter(0.25, 0.25, 0.25, 0.1))  # another laboratory's dyes, lamp and camera; no pixel moves
+
 _ALL = [
     _one("source_only", "cross-entropy on the source; the target is never seen", data="source"),
     _one(
@@ -197,6 +200,21 @@ _ALL = [
     _then("adabn", "batch-norm statistics of the target (Li et al., 2016, arXiv:1603.04779)", [], strategies.full()),
     _then("tent", "Wang et al., 2021, arXiv:2006.10726", [EntropyMinimization], strategies.norm_only(head=0.0)),
     _then("shot", "Liang et al., 2020, arXiv:2002.08546", [InformationMaximization], strategies.encoder_only()),
+    # what to try before any of these
+    _one("colour", "source only, colours and stains drawn anew for every image", data="source", augment=_COLOURS),
+    Recipe(
+        "balanced",
+        (Stage(lambda: [CrossEntropy(balanced=True)], data="source"),),
+        "source only, rare classes weighing as much as common ones",
+    ),
+    Recipe(
+        "colour_adabn",
+        (
+            Stage(data="source", share=0.7, augment=_COLOURS),
+            Stage(lambda: [], data="target", share=0.3, augment=()),
+        ),
+        "colour, then batch-norm statistics of the target",
+    ),
 ]
 
 recipes: dict[str, Recipe] = {recipe.name: recipe for recipe in _ALL}
