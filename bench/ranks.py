@@ -5,7 +5,7 @@
 
 Scores rank encoders x layers, measured here; validators rank recipes, read from the finished runs of `bench/tables.py` (nothing is
 trained for them, and runs of another configuration are not counted). Writes `bench/tables/ranks.md`, and the runs that lab 08
-shows to `labs/results/08_validators.json`. Target labels of the test part make the truth and nothing else.
+shows to `labs/results/`. Target labels of the test part make the truth and nothing else.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from tables import HERE, SELECTOR, TABLES
+from tables import HERE, SELECTOR, TABLES, kept
 
 import xferlab as xl
 from xferlab import transferability as score
@@ -31,9 +31,13 @@ from xferlab.evaluation import in_batches
 from xferlab.features import pool
 from xferlab.storage import write_atomically
 
-PAIRS = {"digits": ("digits/mnist", "digits/optdigits", "lenet"), "cells": ("cells/site-a", "cells/site-b", "small_cnn")}
+PAIRS = {
+    "digits": ("digits/mnist", "digits/optdigits", "lenet"),
+    "cells": ("cells/site-a", "cells/site-b", "small_cnn"),
+}
 LITE0 = ("blocks.0", "blocks.2", "blocks.4", "blocks.6", "conv_head")
 DRAWS, PER_CLASS, ROWS = 3, 20, 800  # draws of labels; labels a class; rows of each side that distances and heads see
+SHOWN = ("digits/mnist", "digits/optdigits")  # what lab 08 reads
 TRUTHS = {"labels": f"a probe on {PER_CLASS} target labels a class", "none": "the source's probe, no target label"}
 
 
@@ -149,7 +153,9 @@ def advice(entries: dict[str, dict[str, tuple]]) -> str:
 
 def table(header: list[str], entries: dict[str, dict[str, tuple]]) -> str:
     cell = lambda e: f"{e[0]:.2f} [{e[1]:.2f}, {e[2]:.2f}], {e[3]:.3f}" if e[0] == e[0] else f"constant, {e[3]:.3f}"
-    lines = [[name, *(cell(places[key]) if key in places else "" for key in header[1:])] for name, places in entries.items()]
+    lines = [
+        [name, *(cell(places[key]) if key in places else "" for key in header[1:])] for name, places in entries.items()
+    ]
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *lines)) + "\n"
 
 
@@ -173,18 +179,6 @@ def boards(store=HERE / "runs") -> dict[str, xl.Leaderboard]:
             except xl.errors.ArgumentError as error:
                 print(f"{source} -> {target}: {error}")
     return found
-
-
-def flat(board: xl.Leaderboard) -> list[dict]:
-    """Runs as lab 08 reads them."""
-    number = lambda value: None if value is None else float(f"{value:.5g}")
-    return [
-        {"recipe": run["recipe"], "draw": run["seed"], "source": number(run["source"][board.metric])}
-        | {"target": number(run["target"][board.metric])}
-        | {name: number(value) for name, value in run["validators"].items()}
-        for run in board.runs
-        if "error" not in run
-    ]
 
 
 def main() -> None:
@@ -215,21 +209,30 @@ def main() -> None:
     )
     found, validators = boards(), {}
     for pair, board in found.items():
+        if len({run["recipe"] for run in board.runs if "error" not in run}) < 3:
+            print(f"{pair}: fewer than three recipes have finished, left out")
+            continue
         quality = board.validator_quality()
         seeds = max(sum(run["recipe"] == name for run in board.runs) for name in board.names)
         for name, row in quality.iterrows():
             key = f"{pair} ({row['candidates']:.0f} recipes, {seeds} seeds)"
             validators.setdefault(name, {})[key] = tuple(row[c] for c in ("spearman", "low", "high", "regret"))
     if validators:
-        pages += ["## Validators: recipes\n", table(["validator", *next(iter(validators.values()))], validators), advice(validators)]
+        pages += [
+            "## Validators: recipes\n",
+            table(["validator", *next(iter(validators.values()))], validators),
+            advice(validators),
+        ]
     pages.append(f"Date: {datetime.date.today().isoformat()}. Machine: {xl.lab.machine()}.\n")
     print("\n".join(pages))
     if quick:
         return
     with write_atomically(HERE / "tables" / "ranks.md") as temporary:
         temporary.write_text("\n".join(pages), "utf-8")
-    if shown := found.get("digits/mnist -> digits/optdigits"):
-        xl.lab.Lab("08", "full").record("validators", flat(shown), "python bench/tables.py digits; python bench/ranks.py")
+    if shown := found.get(" -> ".join(SHOWN)):
+        rows = [kept(run, *SHOWN) for run in shown.runs if "error" not in run]
+        command = "python bench/tables.py digits; python bench/ranks.py"
+        xl.lab.Lab("08", "full").record(f"validators_{SHOWN[0]}_{SHOWN[1]}", rows, command)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
     python bench/tables.py digits            # about an hour on two cores
     python bench/tables.py cells --seeds 3   # several hours: stop it at any time, the same command goes on
 
-Writes `bench/tables/NAME.md`; finished runs are kept in `bench/runs/NAME/` and are never repeated. What is fixed here (steps,
+Writes `bench/tables/NAME.md`, a picture of each pair's adversaries (were they alive?), and the runs themselves in `NAME.json`, which lab
+08 reads; finished runs are kept in `bench/runs/NAME/` and are never repeated. What is fixed here (steps,
 rates, the selector, and the settings in `xferlab/recipes.py`) was committed before the target's test labels were looked at; target
 labels make the oracle's columns and nothing else.
 """
@@ -11,11 +12,13 @@ labels make the oracle's columns and nothing else.
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import xferlab as xl
+from xferlab.leaderboard import adversary_curve
 from xferlab.storage import write_atomically
 
 HERE = Path(__file__).parent
@@ -28,7 +31,7 @@ TABLES = {
     },
     "cells": {
         "pairs": [("cells/site-a", "cells/site-b"), ("cells/site-a", "cells/site-c")],
-        "settings": dict(encoder="efficientnet_lite0", steps=80, lr=1e-3, batch_size=32, metric="balanced_accuracy"),
+        "settings": dict(encoder="efficientnet_lite0", steps=40, lr=1e-3, batch_size=32, metric="balanced_accuracy"),
         "seeds": 3,
     },
 }
@@ -47,7 +50,10 @@ def main() -> None:
     executor = None
     if options.workers > 1:
         executor = ProcessPoolExecutor(options.workers, mp_context=multiprocessing.get_context("spawn"))
-    pages = [f"# {options.table}: every recipe\n\nRegenerate with `python bench/tables.py {options.table}`.\n"]
+    runs, pages = (
+        [],
+        [f"# {options.table}: every recipe\n\nRegenerate with `python bench/tables.py {options.table}`.\n"],
+    )
     for source, target in table["pairs"]:
         board = xl.compare(
             None,
@@ -62,9 +68,44 @@ def main() -> None:
             **table["settings"],
         )
         pages.append(board.to_markdown(command=f"python bench/tables.py {options.table}"))
-        with write_atomically(HERE / "tables" / f"{options.table}.md") as temporary:
-            temporary.write_text("\n".join(pages), "utf-8")
+        picture = f"{options.table}_{target.replace('/', '-')}_adversaries.png"
+        draw_adversaries(board, HERE / "tables" / picture)
+        pages.append(
+            f"![How often each adversary is right, over training; mean over seeds. 0.5 is chance.]({picture})\n"
+        )
+        runs += [kept(run, source, target) for run in board.runs]
+    with write_atomically(HERE / "tables" / f"{options.table}.md") as temporary:
+        temporary.write_text("\n".join(pages), "utf-8")
+    with write_atomically(HERE / "tables" / f"{options.table}.json") as temporary:
+        temporary.write_text("[\n" + ",\n".join(map(json.dumps, runs)) + "\n]\n", "utf-8")
     print("\n".join(pages))
+
+
+def draw_adversaries(board: xl.Leaderboard, path: Path) -> None:
+    curves = {}
+    for name in board.names:
+        ones = [curve for run in board.runs if run["recipe"] == name and (curve := adversary_curve(run))]
+        if ones:
+            shortest = min(map(len, ones))
+            mean = [sum(curve[i] for curve in ones) / len(ones) for i in range(shortest)]
+            curves[name] = ([i / (shortest - 1) for i in range(shortest)], mean)
+    if curves:
+        figure = xl.plots.lines(curves, xlabel="share of the stage's steps", ylabel="adversary's accuracy", level=0.5)
+        with write_atomically(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=100, bbox_inches="tight")
+
+
+def kept(run: dict, source: str, target: str) -> dict:
+    """What of a run the repository keeps: no history, and scores in four digits."""
+    scores = {side: {k: round(v, 4) for k, v in run[side].items()} for side in ("source", "target") if run.get(side)}
+    validators = {k: v if v is None else float(f"{v:.5g}") for k, v in run.get("validators", {}).items()}
+    known = {
+        "pair": [source, target],
+        "recipe": run["recipe"],
+        "seed": run["seed"],
+        "seconds": round(run.get("seconds", 0), 1),
+    }
+    return known | scores | {"validators": validators} | ({"error": run["error"]} if "error" in run else {})
 
 
 if __name__ == "__main__":

@@ -366,3 +366,58 @@ def test_executors_give_the_same_table(tmp_path, kind, one_thread):
         if kind == "processes":
             with pytest.raises(ArgumentError, match="give recipes by name"):
                 compare(tmp_path / "pool", executor=executor, encoder=lambda: own(0))
+
+
+def test_a_few_labelled_target_examples_join_the_training(tmp_path, monkeypatch):
+    seen, fit = [], comparison.Recipe.fit
+    spy = lambda self, model, source, *a, **k: seen.append(source) or fit(self, model, source, *a, **k)
+    monkeypatch.setattr(comparison.Recipe, "fit", spy)
+    few = TARGET.val.take(per_class=2)
+    for labeled in (None, few, few[:3]):
+        board = compare(tmp_path, ["source_only"], seeds=1, labeled=labeled)
+        assert board.selector == "information_maximization"
+    assert [len(source) for source in seen] == [48, 48 + 8 * 6, 48 + 10 * 3]  # at most half, at most ten times over
+    assert torch.equal(seen[1].inputs[-6:], few.inputs) and seen[1].labels[-6:].tolist() == few.labels.tolist()
+    assert any("Trained on 3 labelled target images" in said for said in board.warnings)
+    leaked = compare(tmp_path, ["source_only"], seeds=1, labeled=TARGET.test[:6])
+    assert any("6 of the labelled images are in the target's test part" in said for said in leaked.warnings)
+    for wrong, says in ((few.unlabeled(), "no single-label labels"), (blobs(6, size=12), "one shape")):
+        with pytest.raises(DataError, match=says):
+            compare(tmp_path, labeled=wrong)
+
+
+def test_forty_labelled_examples_choose_and_those_are_never_trained_on(tmp_path):
+    many = blobs(42, shift=60, seed=30, name="few")
+    board = compare(tmp_path, ["source_only"], seeds=1, labeled=many, keep_weights=True)
+    train, held = (many[rows] for rows in comparison.cut(many, (0.5, 0.5)))
+    value = board.runs[0]["validators"]["target_labels"]
+    assert board.selector == "target_labels" and len(held) == 21
+    assert value == xl.evaluate(board.best().model, held).balanced_accuracy
+    images = {x.numpy().tobytes() for x in comparison._beside(SOURCE.train, train).inputs}
+    assert not images & {x.numpy().tobytes() for x in held.inputs}
+
+
+def test_a_record_says_what_the_shift_did_and_older_ones_are_still_found(tmp_path, monkeypatch):
+    board = compare(tmp_path, ["source_only"], seeds=1, steps=30, keep_weights=True)
+    model, found = board.best().model, board.runs[0]["shift"]
+    p = xl.predict(model, TARGET.train)
+    assert found["confidence_target"] == pytest.approx(float(p.max(1).values.mean()), abs=1e-5)
+    assert found["confidence_source"] == pytest.approx(
+        float(xl.predict(model, SOURCE.test).max(1).values.mean()), abs=1e-5
+    )
+    assert sum(found["estimate"]) == pytest.approx(1) and found["source"] == pytest.approx([1 / 3] * 3)
+    gap = found["confidence_source"] - found["confidence_target"]
+    assert board.table.loc["source_only", "confidence_gap"] == pytest.approx(gap)
+    assert "estimated share of the target" in board.to_html(tmp_path / "r.html").read_text()
+    (path,) = tmp_path.glob("*.json")
+    path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "shift"}))
+    no_training(monkeypatch)
+    old = compare(tmp_path, ["source_only"], seeds=1, steps=30)
+    assert old.shift is None and "estimated share" not in old.to_html(tmp_path / "r.html").read_text()
+
+
+def test_costs_are_in_runs_of_source_only():
+    model = xl.Classifier(own(0), SOURCE.classes)
+    cost = lambda name: comparison.cost(xl.recipes[name], model) - 0.1
+    assert cost("source_only") == cost("colour") == 1 and cost("dann") == 2 and cost("mcc") == pytest.approx(0.3 + 1.4)
+    assert cost("linear_probe") < 0.1 and cost("adabn") == pytest.approx(0.7 + 0.1)

@@ -187,3 +187,30 @@ def test_reports_without_an_oracle_or_intervals(tmp_path):
     assert "how good it is there was not measured" in alone.verdict
     page = alone.to_html(tmp_path / "r.html").read_text()
     assert "coral (chosen)" in page and "(oracle)" not in page
+
+
+def test_shares_that_differ_are_warned_about_and_stand_in_the_page(five, tmp_path):
+    shift = dict(estimate=[0.9, 0.1, None], low=[0.8, 0.0, None], high=[1.0, 0.2, None], source=[0.5, 0.5, None])
+    shift |= dict(differs=True, temperature=2.0, confidence_source=0.9, confidence_target=0.6)
+    shift |= dict(ece_source_scaled=0.01, ece_target_scaled=0.02)
+    for r in five.runs:
+        r["shift"] = shift
+    five.classes, five.true_shares = ("x", "y", "z"), [0.8, 0.2, 0.0]
+    assert five.table["confidence_gap"].tolist() == pytest.approx([0.3] * 3)
+    said = next(w for w in five.warnings if "spread differently" in w)
+    assert "x 0.90 [0.80, 1.00] against 0.50; y 0.10 [0.00, 0.20] against 0.50)" in said
+    five.card = [("Caveats", ["<none>"])]
+    page = five.to_html(tmp_path / "r.html").read_text()
+    assert "<td>z</td><td>unknown</td><td>unknown</td><td>0.00</td>" in page and "<li>&lt;none&gt;</li>" in page
+    shift["differs"] = False
+    assert not any("spread differently" in w for w in five.warnings)
+
+
+def test_text_for_a_terminal_marks_the_choice(five):
+    lines = five.to_text().splitlines()
+    assert lines[0].split()[:3] == ["recipe", "runs", "source"] and [line[:2] for line in lines[1:]] == [
+        "> ",
+        "  ",
+        "  ",
+    ]
+    assert lines[1].split()[1] == "good" and "+0.200 [+0.112, +0.288]*" in lines[1] and "seconds" in lines[0]

@@ -154,3 +154,8 @@ def test_validators_leave_the_model_as_it_was_and_repeat_themselves(own):
     first, again = selection.validate(seen), selection.validate(selection.Candidate(model, None, splits, seen.target))
     assert first == again and set(first) == set(selection.validators) and np.isfinite(list(first.values())).all()
     assert model.training and all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_on_labels_is_the_mean_recall_on_what_it_was_given(model):
+    held = colours([*SURE, [9, 0, 0]], [0, 1, 1, 0])  # a: 2 of 2, b: 1 of 2
+    assert selection.on_labels(held, candidate(model, colours(SURE))) == pytest.approx(0.75)

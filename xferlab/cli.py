@@ -1,4 +1,4 @@
-"""The command line: `xferlab doctor`, `xferlab labs list`, `xferlab labs run NN`."""
+"""The command line: `xferlab doctor`, `xferlab labs list`, `xferlab labs run NN`, `xferlab compare`, `xferlab predict`."""
 
 from __future__ import annotations
 
@@ -35,6 +35,64 @@ def doctor(
     text, mend = report(network)
     typer.echo(text)
     raise typer.Exit(bool(mend))
+
+
+@app.command()
+def compare(
+    source: Annotated[str, typer.Option(help="labelled: a folder of class folders, a .npz, or a name")],
+    target: Annotated[
+        str, typer.Option(help="the same, or a flat folder without labels; labels make the oracle's columns alone")
+    ],
+    recipes: Annotated[str, typer.Option(help="names with commas between; by default simple ones first")] = "",
+    seeds: Annotated[int, typer.Option(help="runs of each recipe")] = 3,
+    minutes: Annotated[float, typer.Option(help="all of it; steps, seeds and recipes are fitted to it")] = 20,
+    encoder: Annotated[str, typer.Option(help="a name that xl.encoder knows")] = "efficientnet_lite0",
+    model: Annotated[str, typer.Option(help="your own network instead: module.py:function")] = "",
+    weights: Annotated[Path | None, typer.Option(help="its weights, .safetensors or a plain file of tensors")] = None,
+    size: Annotated[int | None, typer.Option(help="pixels a side; by default the encoder's")] = None,
+    steps: Annotated[int | None, typer.Option(help="training steps a run; by default what fits the minutes")] = None,
+    labeled: Annotated[str, typer.Option(help="a folder with the few target images that have labels")] = "",
+    groups: Annotated[
+        str, typer.Option(help="patients or slides: a pattern such as '(patient[0-9]+)', or table.csv:column")
+    ] = "",
+    selector: Annotated[
+        str, typer.Option(help="the validator to choose by; fix it before you look at the oracle")
+    ] = "",
+    out: Annotated[Path, typer.Option(help="the report, one HTML file")] = Path("report.html"),
+    save_model: Annotated[Path | None, typer.Option(help="the winner; by default beside the report")] = None,
+    store: Annotated[Path | None, typer.Option(help="folder of finished runs; by default in the cache")] = None,
+) -> None:
+    """Which method carries your labels from one place to another? Trains, chooses without target labels, reports.
+
+    Interrupted, the same command goes on where it was. Not for clinical use.
+    """
+    from . import commands
+
+    commands.compare(
+        source,
+        target,
+        chosen=[name.strip() for name in recipes.split(",") if name.strip()] or None,
+        factory=model or None,
+        labeled=labeled or None,
+        groups=groups or None,
+        selector=selector or None,
+        say=typer.echo,
+        **dict(seeds=seeds, minutes=minutes, encoder=encoder, weights=weights, size=size, steps=steps),
+        **dict(out=out, save_model=save_model, store=store),
+    )
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Option(help="the .safetensors file that compare wrote")],
+    input: Annotated[str, typer.Option(help="a folder of images, or a .npz")],
+    out: Annotated[Path, typer.Option(help="a row an image: file, class, a probability a class")] = Path("preds.csv"),
+    factory: Annotated[str, typer.Option(help="module.py:function, where the network is your own")] = "",
+) -> None:
+    """Classifies every image of a folder. Not for clinical use."""
+    from . import commands
+
+    commands.predict(model, input, out, factory=factory or None, say=typer.echo)
 
 
 @labs.command("list")

@@ -6,6 +6,7 @@ import ast
 import contextlib
 import copy
 import datetime
+import functools
 import inspect
 import json
 import math
@@ -18,20 +19,22 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm.auto import tqdm
 
-from . import selection
+from . import selection, shift
 from .domains import Domain, Splits
+from .domains.domain import cut
 from .encoders import Classifier
 from .encoders import encoder as make_encoder
 from .errors import ArgumentError, CheckpointError, DataError, DivergenceError, MissingExtra, TargetLabelsError
-from .evaluation import METRICS, evaluate
+from .evaluation import METRICS, Scores, evaluate
 from .lab import machine
 from .leaderboard import Leaderboard
 from .recipes import Recipe
@@ -49,7 +52,8 @@ def compare(
     *,
     seeds: int | Sequence[int] = 3,
     validators: Sequence[str] | dict[str, selection.Validator] | None = None,
-    selector: str = "information_maximization",
+    selector: str | None = None,
+    labeled: Domain | None = None,
     encoder: str | nn.Module | Callable[..., nn.Module] = "lenet",
     metric: str = "accuracy",
     steps: int = 400,
@@ -70,7 +74,11 @@ def compare(
                 oracle's columns and nothing else; or one unlabelled Domain, and there is no oracle
     seeds       how many (0, 1, ...), or which: each sets the head's and the encoder's first weights, batches and draws
     validators  names in `selection.validators` (None for all), or functions by name
-    selector    the validator that `best()` and the report go by; fix it before the oracle is looked at
+    selector    the validator that `best()` and the report go by; fix it before the oracle is looked at. None is
+                "target_labels" where enough images are `labeled`, else "information_maximization"
+    labeled     the few target examples that have labels (not ones of `target.test`): they join the source's training
+                examples, each up to 10 times over, to make up at most half. Of 40 or more, half are kept out of training
+                and are the validator "target_labels": balanced accuracy on them
     encoder     a name for `xl.encoder`, a module (copied for each run), or a function that makes an Encoder, a module or
                 a Classifier; given the seed if it has an argument `seed`
     metric      "accuracy", "balanced_accuracy" or "auc": of source and target scores
@@ -86,13 +94,18 @@ def compare(
     objectives' hyper-parameters and code, strategies, arguments, first weights and the package's version (not functions
     that objectives call). The same call never repeats it, and takes an interrupted one up from its checkpoint.
 
+    Each record also says what the shift did to the model, see `shift`: class shares of the target estimated from its
+    answers, its confidence on both sides, and calibration before and after temperature scaling.
+
     A recipe that diverges or cannot run on this encoder or data is listed with the reason. Raises `DataError` for a class
     that the source lacks or multi-label data, `TargetLabelsError` for a labelled target Domain, `ArgumentError` for unknown
     names or when no run succeeded.
     """
     source, adapt, test, notes = _domains(source, target)
     chosen = _recipes(recipes)
-    judges = _validators(validators, selector)
+    few, judge = _labeled(labeled, source, test, notes)
+    selector = selector or ("target_labels" if judge else "information_maximization")
+    judges = _validators(validators, selector, {"target_labels": judge} if judge else {})
     if metric not in METRICS or metric == "ece":
         raise ArgumentError(f"metric is {metric!r}, expected 'accuracy', 'balanced_accuracy' or 'auc'")
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
@@ -110,16 +123,17 @@ def compare(
         adapt.inputs,
         source.classes,
         test and (test.inputs, test.labels),
+        *([] if labeled is None else [(labeled.inputs, labeled.labels, labeled.classes)]),
     )
     settings = {"steps": steps, "lr": lr, "per_class": per_class} | arguments
-    shared = (source, adapt, test, encoder, settings, judges, store, keep_weights, deadline)
+    shared = (source, adapt, test, few, encoder, settings, judges, store, keep_weights, deadline)
     tasks, definitions = [], {recipe.name: _definition(recipe) for recipe in chosen}
     for seed in seeds:
-        first = _identity(_model(encoder, source.classes, seed))
+        first = _identity(model := _model(encoder, source.classes, seed))
         for recipe in chosen:
             key = fingerprint(_version(), definitions[recipe.name], seed, data, first, _stable(settings))
             known = recipe.name if registry.get(recipe.name) is recipe else recipe
-            tasks.append(_Task(known, seed, first, key, *shared))
+            tasks.append(_Task(known, seed, first, key, round(100 * cost(recipe, model)), *shared))
     if executor is not None and not isinstance(executor, ThreadPoolExecutor):
         _check_picklable(tasks)
     runs = list(_perform(tasks, executor, progress_bar))
@@ -140,6 +154,8 @@ def compare(
         [f"{source.name} -> {adapt.name}", name, *(f"{k} {_stable(v)}" for k, v in said.items() if v is not None)]
     )
     board = Leaderboard(runs, [recipe.name for recipe in chosen], list(judges), selector, metric, setting, notes)
+    board.classes = source.classes
+    board.true_shares = None if test is None else (test.align(source.classes).counts() / len(test)).tolist()
     by_name = {recipe.name: recipe for recipe in chosen}
     board.load_model = lambda run: _load(
         store, run, by_name[run["recipe"]], _model(encoder, source.classes, run["seed"])
@@ -155,9 +171,11 @@ class _Task:
     seed: int
     first: str
     key: str
+    cost: int
     source: Splits
     target: Domain
     test: Domain | None
+    labeled: Domain | None
     encoder: str | nn.Module | Callable
     settings: dict
     validators: dict[str, selection.Validator]
@@ -174,20 +192,33 @@ def _perform(tasks: list[_Task], executor: Executor | None, progress_bar: bool) 
     """Each task's record in order, from the store where it is there."""
     records = [_recall(task) for task in tasks]
     waiting = [i for i, record in enumerate(records) if record is None]
+    done = {i for i, record in enumerate(records) if record is not None}
+    # in units of work, not runs: a run costs up to three times as much as another, and the time left would jump about
     with tqdm(
-        total=len(tasks), initial=len(tasks) - len(waiting), desc="compare", unit="run", disable=not progress_bar
+        total=sum(task.cost for task in tasks),
+        initial=sum(tasks[i].cost for i in done),
+        desc=f"{len(done)} of {len(tasks)} runs",
+        bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left{postfix}",
+        smoothing=0,
+        disable=not progress_bar,
     ) as bar:
+
+        def finished(i: int):
+            done.update([i] if records[i] else [])
+            bar.set_description_str(f"{len(done)} of {len(tasks)} runs", refresh=False)
+            bar.update(tasks[i].cost)
+
         if executor is None:
             for i in waiting:
                 bar.set_postfix_str(tasks[i].stem.rsplit("-", 1)[0], refresh=True)
                 records[i] = _run(tasks[i])
-                bar.update()
+                finished(i)
         else:
             futures = {executor.submit(_run, tasks[i]): i for i in waiting}
             try:
                 for future in as_completed(futures):
                     records[futures[future]] = future.result()
-                    bar.update()
+                    finished(futures[future])
             finally:  # after an error, what has not begun is not begun
                 for future in futures:
                     future.cancel()
@@ -218,15 +249,17 @@ def _run(task: _Task) -> dict | None:
         else:
             try:
                 run = _fit(task, recipe, model)
-            except (DivergenceError, ArgumentError, MissingExtra) as error:
+            except (DivergenceError, ArgumentError, DataError, MissingExtra) as error:
                 record["error"] = f"{type(error).__name__}: {error}"
                 return _remember(task, record) if isinstance(error, DivergenceError) else record
             model = run.model
             record |= {"seconds": run.seconds, "history": _thin(run.history)}
             record["validators"] = (earlier or {}).get("validators", {})
         try:
-            record |= {"source": _scores(model, task.source.test), "target": task.test and _scores(model, task.test)}
+            here, there = evaluate(model, task.source.test), task.test and evaluate(model, task.test)
+            record |= {"source": _scores(here), "target": there and _scores(there)}
             candidate = selection.Candidate(model, recipe, task.source, task.target)
+            record["shift"] = _shift(candidate, here, there)
             record["validators"] = record["validators"] | selection.validate(candidate, task.validators)
         except DataError as error:  # NaN in what the model gives
             record["error"] = str(error)
@@ -240,6 +273,7 @@ def _fit(task: _Task, recipe: Recipe, model: Classifier):
     settings = dict(task.settings)
     per_class = settings.pop("per_class")
     train = task.source.train if per_class is None else task.source.train.take(per_class, seed=task.seed)
+    train = train if task.labeled is None else _beside(train, task.labeled)
     target = task.target if recipe.needs_target else None
     checkpoint = task.store / f"{task.stem}.pt"
     arguments = dict(seed=task.seed, checkpoint=checkpoint, progress_bar=False) | settings
@@ -343,6 +377,44 @@ def _domains(source: Splits, target: Splits | Domain) -> tuple[Splits, Domain, D
     return source, adapt, test, notes
 
 
+def _labeled(
+    labeled: Domain | None, source: Splits, test: Domain | None, notes: list[str]
+) -> tuple[Domain | None, Callable | None]:
+    """The labelled target examples to train on, and the validator that the others make, or None."""
+    if labeled is None:
+        return None, None
+    if labeled.labels is None or labeled.multilabel:
+        raise DataError(
+            f"labeled {labeled.name!r} has no single-label labels; pass target examples with one class each"
+        )
+    if labeled.inputs.shape[1:] != source.train.inputs.shape[1:]:
+        raise DataError(
+            f"labeled {labeled.name!r} holds {tuple(labeled.inputs.shape[1:])}, the source {tuple(source.train.inputs.shape[1:])}; "
+            "bring them to one shape"
+        )
+    labeled, seen = labeled.align(source.classes), set()
+    if test is not None:
+        seen = {x.numpy().tobytes() for x in test.inputs.cpu()} & {x.numpy().tobytes() for x in labeled.inputs.cpu()}
+    if seen:
+        notes.append(f"{len(seen)} of the labelled images are in the target's test part too: the oracle is too good.")
+    if len(labeled) < 40:
+        notes.append(f"Trained on {len(labeled)} labelled target images too: too few to choose by as well.")
+        return labeled, None
+    train, held = (labeled[rows] for rows in cut(labeled, (0.5, 0.5)))
+    notes.append(
+        f"Trained on {len(train)} labelled target images too; {len(held)} others are the validator target_labels."
+    )
+    return train, functools.partial(selection.on_labels, held)
+
+
+def _beside(source: Domain, labeled: Domain) -> Domain:
+    """The source and the few, repeated up to 10 times, to make up at most half."""
+    times = max(1, min(10, len(source) // len(labeled)))
+    few = [labeled] * times
+    cat = lambda name: torch.cat([getattr(part, name) for part in [source, *few]])
+    return replace(source, inputs=cat("inputs"), labels=cat("labels"), groups=None)
+
+
 def _recipes(wanted: Sequence[str | Recipe] | None) -> list[Recipe]:
     wanted = list(registry) if wanted is None else [wanted] if isinstance(wanted, (str, Recipe)) else list(wanted)
     if unknown := [name for name in wanted if not isinstance(name, Recipe) and name not in registry]:
@@ -354,16 +426,30 @@ def _recipes(wanted: Sequence[str | Recipe] | None) -> list[Recipe]:
     return chosen
 
 
-def _validators(wanted: Sequence[str] | dict | None, selector: str) -> dict[str, selection.Validator]:
-    known = selection.validators
+def _validators(wanted: Sequence[str] | dict | None, selector: str, more: dict) -> dict[str, selection.Validator]:
+    known = more | selection.validators
     if not isinstance(wanted, dict):
         names = list(known) if wanted is None else list(wanted)
         if unknown := [name for name in names if name not in known]:
             raise ArgumentError(f"no validator is called {unknown[0]!r}; selection.validators has {', '.join(known)}")
         wanted = {name: known[name] for name in names}
+    wanted = more | dict(wanted)
     if selector not in wanted:
         raise ArgumentError(f"selector is {selector!r}, expected one of the validators: {', '.join(wanted)}")
-    return dict(wanted)
+    return wanted
+
+
+def cost(recipe: Recipe, model: Classifier) -> float:
+    """About how long a run of the recipe takes, in the time that source only takes, for plans and bars."""
+    total = 0.0
+    for stage in recipe.stages:
+        each = 2.0 if stage.data == "both" else 1.0
+        if stage.strategy.freezes_encoder(model) and not stage.augment:
+            each = 0.01  # features are computed once
+        elif not stage.objectives():
+            each /= 3  # forward only
+        total += stage.share * each
+    return total + 0.1  # its evaluation
 
 
 def _model(encoder: str | nn.Module | Callable, classes: tuple[str, ...], seed: int) -> Classifier:
@@ -436,9 +522,25 @@ def _check_picklable(tasks: list[_Task]) -> None:
         ) from error
 
 
-def _scores(model: Classifier, domain: Domain) -> dict[str, float]:
-    scores = evaluate(model, domain)
+def _scores(scores: Scores) -> dict[str, float]:
     return {name: getattr(scores, name) for name in METRICS} | {"n": scores.n}
+
+
+def _shift(candidate: selection.Candidate, here: Scores, there: Scores | None) -> dict:
+    """What the shift did to the model. Class shares rest on the source's val and test parts; the temperature on val."""
+    on_val, on_target = (logits.softmax(1).numpy() for _, logits in (candidate.on_source_val, candidate.on_target))
+    labels = candidate.source_val_labels.numpy()
+    predicted, truth = np.r_[on_val.argmax(1), here.predictions], np.r_[labels, here.labels]
+    shares = shift.target_shares(predicted, truth, on_target.argmax(1), len(candidate.model.classes))
+    found = {name: getattr(shares, name).tolist() for name in ("estimate", "low", "high", "source")}
+    found |= {"distance": shares.distance, "differs": shares.differs, "temperature": shift.temperature(on_val, labels)}
+    found |= {"confidence_source": float(here.probabilities.max(1).mean())}
+    found |= {"confidence_target": float(on_target.max(1).mean())}
+    for name, scores in (("source", here), ("target", there)):
+        if scores is not None:
+            p = shift.scaled(scores.probabilities, found["temperature"])
+            found[f"ece_{name}_scaled"] = replace(scores, probabilities=p).ece
+    return found
 
 
 def _thin(history: list[dict]) -> list[dict]:

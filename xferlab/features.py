@@ -1,25 +1,34 @@
-"""Features computed once and kept: a frozen encoder never sees the same data twice."""
+"""Features computed once and kept, and what can be read from them without training the encoder: ridge regression, neighbours."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .domains import Domain
 from .encoders import recording
-from .errors import ArgumentError
+from .errors import ArgumentError, DataError
 from .evaluation import in_batches
 from .storage import cache_folder, fingerprint, write_atomically
 
 
 def embed(
-    model, domain: Domain, *, layer: str | None = None, batch_size: int = 64, cache: bool | str | Path = True
-) -> Tensor:
+    model,
+    domain: Domain,
+    *,
+    layer: str | Sequence[str] | None = None,
+    batch_size: int = 64,
+    cache: bool | str | Path = True,
+) -> Tensor | dict[str, Tensor]:
     """Features `(N, D)` of a Classifier or Encoder in evaluation mode, float32 on the CPU.
 
-    layer  name of an encoder block, whose activations are averaged over space; None for the encoder's output
+    layer  name of an encoder block, whose activations are averaged over space; None for the encoder's output; several
+           names give a dict of features by name, from one pass
     cache  True keeps them in the cache folder, named by the content of weights and inputs, so that a changed weight or
            image is noticed; a path keeps them there; False computes them anew
 
@@ -27,28 +36,187 @@ def embed(
     """
     encoder = getattr(model, "encoder", model)
     blocks = [block.name for block in encoder.blocks]
-    if layer is not None and layer not in blocks:
-        raise ArgumentError(f"encoder {encoder.name!r} has no layer {layer!r}; it has {', '.join(blocks)}")
-    path = None
+    layers = [layer] if layer is None or isinstance(layer, str) else list(dict.fromkeys(layer))
+    if unknown := [name for name in layers if name is not None and name not in blocks]:
+        raise ArgumentError(
+            f"encoder {encoder.name!r} has no layer {', '.join(map(repr, unknown))}; it has {', '.join(blocks)}"
+        )
+    found: dict[str | None, Tensor] = {}
     if cache:
-        settings = (encoder.name, encoder.size, encoder.channels, encoder.mean, encoder.std, layer)
+        settings = (encoder.name, encoder.size, encoder.channels, encoder.mean, encoder.std)
+        content = fingerprint(settings, encoder.state_dict(), domain.inputs)
         folder = cache_folder("features") if cache is True else Path(cache)
-        path = folder / f"{fingerprint(settings, encoder.state_dict(), domain.inputs)}.safetensors"
-        if path.is_file():
-            return load_file(path)["features"]
-    if layer is None:
-        features = in_batches(encoder, encoder, domain, batch_size)
-    else:
-        with recording(encoder, [layer]) as seen:
-            features = in_batches(
-                encoder, lambda inputs: (encoder(inputs), pool(seen[layer].pop()))[1], domain, batch_size
-            )
-    if path:
-        with write_atomically(path) as temporary:
-            save_file({"features": features}, temporary)
-    return features
+        paths = {name: folder / f"{content}_{name or 'output'}.safetensors" for name in layers}
+        found = {name: load_file(path)["features"] for name, path in paths.items() if path.is_file()}
+    missing = [name for name in layers if name not in found]
+    if missing:
+        widths: list[int] = []
+        with recording(encoder, [name for name in missing if name]) as seen:
+
+            def side_by_side(inputs: Tensor) -> Tensor:
+                output = encoder(inputs)
+                parts = [pool(seen[name].pop()) if name else output for name in missing]
+                widths[:] = [part.shape[1] for part in parts]
+                return torch.cat(parts, 1)
+
+            features = in_batches(encoder, side_by_side, domain, batch_size)
+        found |= {name: part.clone() for name, part in zip(missing, features.split(widths, 1), strict=True)}
+    for name in missing if cache else ():
+        with write_atomically(paths[name]) as temporary:
+            save_file({"features": found[name]}, temporary)
+    return found[layer] if layer is None or isinstance(layer, str) else {name: found[name] for name in layers}
 
 
 def pool(activation: Tensor) -> Tensor:
     """`(B, C, ...)` averaged over space to `(B, C)`."""
     return activation.flatten(2).mean(2) if activation.ndim > 2 else activation
+
+
+@dataclass(frozen=True)
+class RidgePath:
+    """Ridge classifiers for every L2 value: from `ridge_path`.
+
+    alphas    float64 `(A,)`, in the order they were given
+    weights   `(A, D, K)`, biases `(A, K)`: scores are `features @ weights[a] + biases[a]`
+    accuracy  `(A,)`, held out: leave-one-out, or on the validation examples
+    error     `(A,)`, mean squared distance of held-out scores to the one-hot labels
+    best      which alpha: the highest accuracy, among equals the lowest error
+    """
+
+    alphas: Tensor
+    weights: Tensor
+    biases: Tensor
+    accuracy: Tensor
+    error: Tensor
+    best: int
+
+    def scores(self, features: Tensor, at: int | None = None) -> Tensor:
+        """Scores `(N, K)`, float64, of alpha number `at` (None: the best); the largest says the class."""
+        at = self.best if at is None else at
+        _check(features, "features", self.weights.shape[1])
+        return features.to(self.weights) @ self.weights[at] + self.biases[at]
+
+
+def ridge_path(
+    features: Tensor,
+    labels: Tensor,
+    alphas: Sequence[float] | Tensor | None = None,
+    *,
+    classes: int | None = None,
+    validation: tuple[Tensor, Tensor] | None = None,
+) -> RidgePath:
+    """Linear probes by ridge regression on one-hot labels, for all L2 values from one eigendecomposition, in float64.
+
+    For each alpha, W and b minimise |Y - F W - b|^2 + alpha |W|^2; b is not penalised. With centred features F = U S V',
+
+        W = V (S^2 + alpha)^-1 S U' Y,   leave-one-out residual i = residual i / (1 - h_i),
+        h_i = 1/N + sum_j U_ij^2 S_j^2 / (S_j^2 + alpha)
+
+    (Allen 1974, Technometrics 16; Golub, Heath and Wahba 1979, Technometrics 21). Nothing is fitted again, whatever the
+    number of alphas: an eigendecomposition of the smaller of F'F and FF', then matrix products.
+
+    features    (N, D), N at least 2: used as they are; standardise first where dimensions differ in scale
+    labels      int64 (N,), 0 to classes - 1
+    alphas      above 0, as in scikit-learn's Ridge; None for 29 from 1e-6 to 10 times the largest eigenvalue of F'F
+    classes     K; None for one more than the largest label
+    validation  features and labels that choose alpha instead of leave-one-out
+
+    Ridge pays no heed to class balance: draw equal numbers a class, or correct the scores. Runs where `features` are
+    (untested on GPU). Raises `DataError` for features that are not finite or labels that do not fit, `ArgumentError`
+    for an alpha that is not above 0.
+    """
+    classes = _check(features, "features", labels=labels, classes=classes, minimum=2)
+    x, labels = features.double(), labels.to(features.device)
+    y = torch.nn.functional.one_hot(labels, classes).double()
+    center, share = x.mean(0), y.mean(0)
+    x, wide = x - center, x.shape[0] <= x.shape[1]
+    spectrum, vectors = torch.linalg.eigh(x @ x.T if wide else x.T @ x)
+    keep = spectrum > spectrum[-1] * max(x.shape) * torch.finfo(x.dtype).eps
+    if not keep.any():
+        raise DataError("features have the same value in every row; expected features that vary: is the layer dead?")
+    spectrum, vectors = spectrum[keep], vectors[:, keep]
+    if wide:
+        projected, axes = vectors * spectrum.sqrt(), x.T @ vectors / spectrum.sqrt()
+    else:
+        projected, axes = x @ vectors, vectors
+    if alphas is None:
+        alphas = spectrum[-1] * torch.logspace(-6, 1, 29, dtype=torch.float64, device=x.device)
+    alphas = torch.as_tensor(alphas, dtype=torch.float64, device=x.device).reshape(-1)
+    if len(alphas) == 0 or not ((alphas > 0) & torch.isfinite(alphas)).all():
+        raise ArgumentError(f"alphas are {alphas.tolist()}; expected finite numbers above 0, at least one")
+    shrink = 1 / (spectrum + alphas[:, None])  # (A, R)
+    inner = shrink[:, :, None] * (projected.T @ y)  # (A, R, K): the weights, along the eigenvectors
+    weights = axes @ inner
+    biases = share - center @ weights
+    if validation is None:
+        leverage = 1 / len(x) + projected.square() @ shrink.T  # (N, A)
+        residual = (y - share - projected @ inner) / (1 - leverage.T[:, :, None])
+        held_out, truth = y - residual, labels
+    else:
+        _check(validation[0], "validation features", x.shape[1], validation[1], classes)
+        held_out, truth = validation[0].to(x) @ weights + biases[:, None], validation[1].to(x.device)
+        residual = torch.nn.functional.one_hot(truth, classes) - held_out
+    accuracy = (held_out.argmax(2) == truth).double().mean(1)
+    error = residual.square().sum(2).mean(1)
+    best = min(range(len(alphas)), key=lambda a: (-accuracy[a].item(), error[a].item()))
+    return RidgePath(alphas, weights, biases, accuracy, error, best)
+
+
+def knn(
+    features: Tensor,
+    labels: Tensor,
+    queries: Tensor,
+    k: int = 20,
+    *,
+    temperature: float = 0.07,
+    classes: int | None = None,
+    batch_size: int = 1024,
+) -> Tensor:
+    """Probabilities `(M, K)` of the queries' classes from their `k` nearest labelled examples.
+
+    Wu et al. 2018 (arXiv:1805.01978), section 3.4: neighbour i votes for its class with weight exp(s_i / temperature),
+    s_i its cosine similarity; votes are divided by their sum. A row of zeros has similarity 0 to everything.
+
+    features (N, D), labels int64 (N,), queries (M, D). classes: K; None for one more than the largest label.
+    Raises `DataError` for features that are not finite or labels that do not fit, `ArgumentError` for k outside 1..N or
+    a temperature that is not above 0.
+    """
+    classes = _check(features, "features", labels=labels, classes=classes)
+    _check(queries, "queries", features.shape[1])
+    if not 1 <= k <= len(features):
+        raise ArgumentError(f"k is {k}; expected 1 to {len(features)}, the number of labelled examples")
+    if not temperature > 0:
+        raise ArgumentError(f"temperature is {temperature}; expected a number above 0, such as 0.07")
+    unit = lambda rows: torch.nn.functional.normalize(rows.to(features.device).float(), dim=1)
+    bank, y, votes = unit(features), labels.to(features.device), []
+    for part in queries.split(batch_size):
+        similarity, nearest = (unit(part) @ bank.T).topk(k, dim=1)
+        share = (similarity / temperature).softmax(1)
+        votes.append(share.new_zeros(len(part), classes).scatter_add_(1, y[nearest], share))
+    return torch.cat(votes)
+
+
+def _check(features: Tensor, name: str, width: int | None = None, labels=None, classes=None, minimum: int = 1) -> int:
+    """The number of classes, after a look at features `(N, D)` and, where given, their labels; raises `DataError`."""
+    wanted = f"(N, {width or 'D'})"
+    if not isinstance(features, Tensor) or features.ndim != 2 or width not in (None, features.shape[1]):
+        shape = tuple(getattr(features, "shape", ()))
+        raise DataError(f"{name} are {type(features).__name__} {shape}; expected a tensor {wanted}, one row an example")
+    if len(features) < minimum or features.shape[1] == 0:
+        raise DataError(
+            f"{name} are {tuple(features.shape)}; expected {wanted} with N at least {minimum} and D at least 1"
+        )
+    if bad := int((~torch.isfinite(features)).any(1).sum()):
+        raise DataError(f"{name} hold NaN or infinity in {bad} of {len(features)} rows; drop them or find their layer")
+    if labels is None:
+        return 0
+    if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.shape != (len(features),):
+        kind = f"{getattr(labels, 'dtype', type(labels).__name__)} {tuple(getattr(labels, 'shape', ()))}"
+        raise DataError(f"labels of {name} are {kind}; expected int64 ({len(features)},): one a row")
+    low, high = int(labels.min()), int(labels.max())
+    classes = high + 1 if classes is None else classes
+    if low < 0 or high >= classes or classes < 2:
+        raise DataError(
+            f"labels of {name} run from {low} to {high}; expected 0 to {classes - 1}, of at least two classes"
+        )
+    return classes

@@ -46,9 +46,12 @@ class Leaderboard:
     validators  names; `selector` is the one that `best()` and the report go by
     metric      which score `table` shows
     setting     data, encoder and arguments in a line; `notes` what is to be said of them
+    classes, true_shares   class names, and each one's share of the target's test labels where there are any
+    card        sections `(heading, lines)` of the winner's model card, which the page shows
 
     Intervals are 95 % t-intervals over seeds; differences are paired by seed. "Separated" is a difference over at least
-    5 seeds whose interval leaves out zero. Nothing but the oracle's columns depends on target labels.
+    5 seeds whose interval leaves out zero. Nothing but the oracle's columns depends on target labels, or on the few that
+    were given to train on.
     """
 
     runs: list[dict]
@@ -59,6 +62,9 @@ class Leaderboard:
     setting: str = ""
     notes: list[str] = field(default_factory=list)
     load_model: Callable[[dict], Classifier | None] = field(default=lambda run: None, repr=False)
+    classes: tuple[str, ...] = ()
+    true_shares: list[float] | None = None
+    card: list[tuple[str, list[str]]] | None = field(default=None, repr=False)
 
     @property
     def has_oracle(self) -> bool:
@@ -69,7 +75,8 @@ class Leaderboard:
         """A DataFrame, a row a recipe, best by the selector first.
 
         runs, source_<metric>, target_<metric> with _low and _high (the target's test labels), vs_<baseline> with _low, _high
-        and _separated, validator means, seconds, adversary_max and adversary_last (accuracy, means over seeds). NaN where
+        and _separated, validator means, source_ece and target_ece, confidence_gap (mean confidence on the source's test part
+        minus the target's: large is a hint, without labels, that accuracy falls), seconds, adversary_max and adversary_last (accuracy, means over seeds). NaN where
         there is nothing to say.
         """
         try:
@@ -92,6 +99,12 @@ class Leaderboard:
             for base in (base for base in BASELINES if base in self.names):
                 row |= self._paired(name, base)
         row |= {validator: _mean([run["validators"].get(validator) for run in runs]) for validator in self.validators}
+        row["source_ece"] = _mean([run["source"].get("ece") for run in runs])
+        if self.has_oracle:
+            row["target_ece"] = _mean([run["target"].get("ece") for run in runs if run["target"]])
+        row["confidence_gap"] = self._shift_mean(name, "confidence_source") - self._shift_mean(
+            name, "confidence_target"
+        )
         row["seconds"] = _mean([run["seconds"] for run in runs])
         curves = [curve for curve in map(adversary_curve, runs) if curve]
         row["adversary_max"], row["adversary_last"] = _mean([max(c) for c in curves]), _mean([c[-1] for c in curves])
@@ -170,6 +183,15 @@ class Leaderboard:
         return pd.DataFrame(rows).set_index("validator")
 
     @property
+    def shift(self) -> dict | None:
+        """What the shift did to the chosen run's model: its record's `shift`, None in records without one."""
+        choice = self.best()
+        return next(run for run in self._good(choice.recipe) if run["seed"] == choice.seed).get("shift")
+
+    def _shift_mean(self, name: str, key: str) -> float:
+        return _mean([run.get("shift", {}).get(key) for run in self._good(name)])
+
+    @property
     def warnings(self) -> list[str]:
         """What a reader must know before believing the table."""
         said = list(self.notes)
@@ -188,6 +210,16 @@ class Leaderboard:
                 said.append(
                     f"The adversary of {name} ended below chance: it lags behind the encoder; lower its strength or lr."
                 )
+        if (shift := self.shift) and shift["differs"]:
+            moved = [
+                f"{name} {_share(shift, k)} against {shift['source'][k]:.2f}"
+                for k, name in enumerate(self.classes)
+                if shift["estimate"][k] is not None and abs(shift["estimate"][k] - shift["source"][k]) > 0.1
+            ]
+            said.append(
+                f"Classes seem to be spread differently in the target (estimated share there, and in the source: "
+                f"{'; '.join(moved)}). Methods that match whole domains, and validators that expect even classes, may mislead."
+            )
         seeds = max(len(self._good(name)) for name in self.names)
         if not self.has_oracle or "source_only" not in self.names or len(self.names) < 2:
             return said
@@ -275,8 +307,47 @@ class Leaderboard:
         lines += ["", _LEGEND, "", *(f"- {clean(warning)}" for warning in self.warnings)]
         return "\n".join([*lines, "", *self._provenance(command)]) + "\n"
 
+    def to_text(self) -> str:
+        """The columns that matter most, aligned for a terminal; the label-free choice is marked with >."""
+        header, rows = self._cells()
+        keep = [
+            0,
+            1,
+            2,
+            *(i for i, h in enumerate(header) if h in ("target (oracle)", "vs source_only", self.selector)),
+        ]
+        table = [[str(row[i]) for i in [*keep, header.index("seconds")]] for row in (header, *rows)]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        chosen = self.best().recipe
+        marks = ["  ", *("> " if name == chosen else "  " for name in self.table.index)]
+        return "\n".join(
+            mark + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for mark, row in zip(marks, table, strict=True)
+        )
+
+    def _shift_cells(self) -> tuple[list[str], list[list[str]]]:
+        """Class shares of the target, estimated and true, as text."""
+        shift, truth = self.shift, self.true_shares
+        header = ["class", "share of the held-out source", "estimated share of the target"]
+        rows = [
+            [name, _share(shift, k, "source"), _share(shift, k)] + ([f"{truth[k]:.2f}"] if truth else [])
+            for k, name in enumerate(self.classes)
+        ]
+        return header + (["share of the target's test labels (oracle)"] if truth else []), rows
+
+    def _calibration_cells(self) -> tuple[list[str], list[list[str]]]:
+        header = ["recipe", "temperature", "source ECE", "scaled", "confidence on source", "confidence on target"]
+        rows = []
+        for name, row in self.table.iterrows():
+            mean = lambda key: _number(self._shift_mean(name, key))
+            rows.append([name, mean("temperature"), _number(row["source_ece"]), mean("ece_source_scaled")])
+            rows[-1] += [mean("confidence_source"), mean("confidence_target")]
+            rows[-1] += [_number(row["target_ece"]), mean("ece_target_scaled")] if self.has_oracle else []
+        return header + (["target ECE (oracle)", "scaled"] if self.has_oracle else []), rows
+
     def to_html(self, path: str | Path, command: str | None = None) -> Path:
-        """One self-contained page: verdict, warnings, picture, table, validators against the oracle. All names are escaped."""
+        """One self-contained page: verdict, warnings, picture, table, class shares, calibration, validators against the oracle,
+        model card. All names are escaped."""
         picture, figure = io.BytesIO(), self.plot()
         figure.savefig(picture, format="png", dpi=110)
         _pyplot().close(figure)
@@ -295,6 +366,12 @@ class Leaderboard:
             f'<img alt="{escape(self.verdict)}" src="data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}">',
             f"<table>{rows(*self._cells())}</table><p>{escape(_LEGEND)}</p>",
         ]
+        if self.shift:
+            parts.append(
+                f"<h2>Classes in the target</h2><p>{escape(_SHARES)}</p><table>{rows(*self._shift_cells())}</table>"
+            )
+            parts.append(f"<h2>Confidence and calibration</h2><p>{escape(_CALIBRATION)}</p>")
+            parts.append(f"<table>{rows(*self._calibration_cells())}</table>")
         if self.has_oracle and len(self.names) >= 3:
             quality = self.validator_quality().reset_index()
             cells = [
@@ -302,6 +379,12 @@ class Leaderboard:
                 for row in quality.itertuples(index=False)
             ]
             parts.append(f"<h2>Validators against the oracle</h2><table>{rows(list(quality.columns), cells)}</table>")
+        if self.card:
+            parts.append("<h2>Model card</h2>")
+            for heading, lines in self.card:
+                parts.append(
+                    f"<h3>{escape(heading)}</h3><ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
+                )
         parts += [f"<p>{escape(line)}</p>" for line in [*self._provenance(command), "Not for clinical use."]]
         with write_atomically(path) as temporary:
             temporary.write_text(_PAGE.format(body="\n".join(parts)), "utf-8")
@@ -385,13 +468,30 @@ def _ranged(row, name: str, sign: str = "") -> str:
     return _number(mean, 3, sign) + ("" if math.isnan(low) else f" [{low:{sign}.3f}, {high:{sign}.3f}]")
 
 
+def _share(shift: dict, k: int, name: str = "estimate") -> str:
+    if shift[name][k] is None:
+        return "unknown"
+    ends = f" [{shift['low'][k]:.2f}, {shift['high'][k]:.2f}]" if name == "estimate" else ""
+    return f"{shift[name][k]:.2f}{ends}"
+
+
 def _plain(text: str) -> str:
     return text.replace("$", r"\$")  # matplotlib would read it as mathematics
 
 
 _LEGEND = (
     "Ordered by the selector. Brackets: 95 % t-intervals over seeds; differences are paired by seed, * where over at least 5 seeds "
-    "the interval leaves out zero. Only the columns target and vs saw target labels."
+    "the interval leaves out zero. Only the columns target and vs saw target labels (and target_labels, where some were given)."
+)
+_SHARES = (
+    "Estimated from how the chosen model answers there, corrected by its errors on held-out source images (black-box shift "
+    "estimation, Lipton et al., 2018), with 95 % bootstrap intervals. It takes the images of a class to look alike on both sides: "
+    "where colours or scanners differ it is a hint."
+)
+_CALIBRATION = (
+    "ECE is how far confidence and accuracy lie apart; scaled: after dividing logits by a temperature fitted on the source's "
+    "validation images. Confidence that falls from source to target is a hint, without labels, that accuracy falls too; "
+    "confidence that does not fall proves nothing."
 )
 
 _PAGE = """<!doctype html>

@@ -139,7 +139,10 @@ def _then(name: str, about: str, objectives: list, strategy: Strategy, data: str
     return Recipe(name, (Stage(data="source", share=0.7), adapt), about)
 
 
-_COLOURS = (Stain(0.25), ColorJitter(0.25, 0.25, 0.25, 0.1))  # another laboratory's dyes, lamp and camera; no pixel moves
+_COLOURS = (
+    Stain(0.25),
+    ColorJitter(0.25, 0.25, 0.25, 0.1),
+)  # another laboratory's dyes, lamp and camera; no pixel moves
 
 _ALL = [
     _one("source_only", "cross-entropy on the source; the target is never seen", data="source"),

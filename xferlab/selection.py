@@ -19,7 +19,7 @@ from torch import Tensor
 from .domains import Domain, Splits
 from .encoders import Classifier
 from .errors import TargetLabelsError
-from .evaluation import evaluating, in_batches
+from .evaluation import evaluate, evaluating, in_batches
 from .objectives import selftraining
 from .recipes import Recipe
 
@@ -250,6 +250,12 @@ def _logistic(x: np.ndarray, y: np.ndarray, c: float):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # nearly there is near enough for a probe
         return make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=200)).fit(x, y)
+
+
+def on_labels(labeled: Domain, candidate: Candidate) -> float:
+    """Balanced accuracy on a few labelled target examples that no training saw: `partial(on_labels, domain)` is a validator,
+    "target_labels" in `compare(..., labeled=domain)`."""
+    return evaluate(candidate.model, labeled).balanced_accuracy
 
 
 validators: dict[str, Validator] = {

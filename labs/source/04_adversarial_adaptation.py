@@ -122,7 +122,8 @@ class OpenDANN(xl.Objective):
         z = torch.cat([step.source.features, step.target.features])
         origin = torch.cat([torch.ones(len(step.source.features)), torch.zeros(len(step.target.features))]).to(z)
         logits = self.adversary(Reverse.apply(z, strength))[:, 0]
-        self.right = ((logits > 0) == (origin > 0)).float().mean().detach()
+        right = ((logits > 0) == (origin > 0)).float().mean().detach()
+        self.right = 0.9 * self.right + 0.1 * right  # one batch alone is noisy
         return F.binary_cross_entropy_with_logits(logits, origin)
 
     def log(self):

@@ -1,0 +1,548 @@
+# %% [markdown]
+# ## The question
+# A hospital sends you pictures and no labels. You have a shelf of encoders and a list of thirty methods, and every paper
+# that compares them chose its winner by looking at the target's test labels. You cannot. **Which features do you start from, and
+# which of your trained models do you hand over?**
+#
+# There are two kinds of help, and this lab measures both against the truth. *Scores* judge an encoder before anything is trained.
+# *Validators* judge trained models without target labels. Here the target is a real one that has labels, so that we can
+# check; the models and the choices never see them.
+
+# %%
+import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import xferlab as xl
+
+lab = xl.lab.start("08")
+source_name, target_name = lab.datasets("digits/mnist", "digits/optdigits")
+source, target = xl.load(source_name), xl.load(target_name)
+
+# %%
+xl.lab.show(
+    xl.plots.contact_sheet(source.train, target.train, per_class=6),
+    alt=f"A row a class: six examples of {source.name} on the left, six of {target.name} on the right",
+)
+
+# %% [markdown]
+# ## Before training: which encoder, which layer?
+# A candidate is an encoder cut off after one of its layers. Each candidate below costs one pass over the pictures; to
+# train on all of them would cost hours with larger data, so people compute a score and train on the best one only.
+#
+# | score | what it asks | what it needs |
+# |---|---|---|
+# | source accuracy | is a linear head on these features right on the *source*? | source labels |
+# | LogME ([You et al., 2021](https://arxiv.org/abs/2102.11005)) | how likely are the target labels under a linear model of the features, averaged over all its weights? | some target labels |
+# | LEEP ([Nguyen et al., 2020](https://arxiv.org/abs/2002.12462)) | how well do a source head's answers predict the target labels? | a source head, some target labels |
+# | H-score, regularised ([Ibrahim et al., 2021](https://arxiv.org/abs/2110.06893)) | how much of the features' variance lies between the classes? | some target labels |
+# | Fréchet distance, negated | how close are the two domains' features? | no labels at all |
+#
+# The truth is the accuracy, on the target's test part, of a linear probe trained on those same few target labels.
+#
+# ### Predict
+# Which of the five puts the candidates in the most nearly right order?
+
+# %% tags=["exercise"] exercise="08.p1"
+scores = ["source accuracy", "LogME", "LEEP", "H-score", "Fréchet distance"]
+guess = ...  # one of these five names
+xl.checks.predict("08.p1", guess, options=scores)
+
+# %% tags=["solution"] exercise="08.p1"
+scores = ["source accuracy", "LogME", "LEEP", "H-score", "Fréchet distance"]
+guess = "LogME"
+xl.checks.predict("08.p1", guess, options=scores)
+
+# %% [markdown]
+# Four encoders: EfficientNet-Lite0 with ImageNet's weights and untrained, and a LeNet trained on the source and untrained.
+# An untrained network is a baseline that could win: random features are features too.
+
+# %%
+small = xl.Classifier(xl.encoder("lenet"), source.classes)
+xl.fit(small, source.train, steps=lab.scale(quick=20, lab=300, full=1000), progress_bar=lab.shows_progress)
+lite0 = ["blocks.0", "blocks.2", "blocks.4", "blocks.6", None]  # None: the encoder's output
+lenet = ["0.0", "1.0", None]
+shelf = {
+    "Lite0, ImageNet": (xl.encoder("efficientnet_lite0"), lab.scale(quick=lite0[2:3], lab=lite0, full=lite0)),
+    "Lite0, untrained": (
+        xl.encoder("efficientnet_lite0", pretrained=False),
+        lab.scale(quick=[], lab=lite0[::2], full=lite0),
+    ),
+    "LeNet, from source": (small.encoder, lenet),
+    "LeNet, untrained": (xl.encoder("lenet", seed=1), lenet),
+}
+
+
+def probe(features, labels):
+    return make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=300)).fit(features, labels)
+
+
+# %%
+draws = range(lab.scale(quick=1, lab=3, full=5))
+labelled = [target.train.take(per_class=lab.scale(quick=5, lab=20, full=20), seed=draw) for draw in draws]
+some = source.train.take(n=lab.scale(quick=100, lab=400, full=2000))
+T = xl.transferability
+measured = []
+for name, (encoder, layers) in shelf.items():
+    for layer in layers:
+        z_source, z_val, z_test = (
+            xl.embed(encoder, d, layer=layer).numpy() for d in (some, source.val.take(n=300), target.test)
+        )
+        head = probe(z_source, some.labels)
+        shared = {"encoder": name, "layer": layer or "output"}
+        shared["source accuracy"] = head.score(z_val, source.val.take(n=300).labels)
+        for draw, few in zip(draws, labelled):
+            z = xl.embed(encoder, few, layer=layer).numpy()
+            row = {"draw": draw, "truth": probe(z, few.labels).score(z_test, target.test.labels)}
+            row["LogME"] = T.logme(features=z, labels=few.labels)
+            row["LEEP"] = T.leep(source_probabilities=head.predict_proba(z), target_labels=few.labels)
+            row["H-score"] = T.regularized_h_score(features=z, labels=few.labels)
+            row["Fréchet distance"] = -T.frechet_distance(source=z_source[: len(z)], target=z)
+            measured.append(shared | row)
+candidates = pd.DataFrame(measured).groupby(["encoder", "layer"], sort=False).mean().drop(columns="draw")
+print(f"Means over {len(draws)} draws of {len(labelled[0])} labelled {target.name} pictures")
+candidates.round(3)
+
+# %%
+xl.lab.show(
+    xl.plots.scatter(
+        {name: (part["LogME"], part["truth"]) for name, part in candidates.groupby("encoder", sort=False)},
+        xlabel="LogME, before training",
+        ylabel=f"accuracy of a probe on {target.name}",
+    ),
+    alt="Accuracy of a probe on the target against LogME, one point a layer, one colour an encoder",
+)
+
+# %% [markdown]
+# A score is of use if it puts candidates in the right *order*; its units do not matter. So we compare ranks: **Spearman's rank
+# correlation** is the correlation of the ranks, 1 for the same order, 0 for none, -1 for the reverse. Its interval here
+# redraws candidates with replacement (a bootstrap). *Regret* is what the score's first choice loses to the best candidate.
+
+
+# %%
+def judge(values, truth, draws=500):
+    values, truth, rng = np.asarray(values), np.asarray(truth), np.random.default_rng(0)
+    again = [rng.integers(len(values), size=len(values)) for _ in range(draws)]
+    again = [spearmanr(values[i], truth[i]).statistic for i in again if np.ptp(values[i]) and np.ptp(truth[i])]
+    low, high = np.percentile(again, [2.5, 97.5])
+    return {
+        "rank correlation": spearmanr(values, truth).statistic,
+        "low": low,
+        "high": high,
+        "regret": truth.max() - truth[values.argmax()],
+    }
+
+
+quality = pd.DataFrame({name: judge(candidates[name], candidates["truth"]) for name in scores}).T
+print(f"{len(candidates)} candidates; the best reaches {candidates.truth.max():.3f} on {target.name}")
+quality.round(3)
+
+# %%
+xl.checks.reveal("08.p1", quality["rank correlation"].idxmax())
+for name, row in quality.iterrows():
+    print(
+        f"{name:17s} chooses {', '.join(candidates[name].idxmax()):28s} and loses {row.regret:.3f} to the best candidate"
+    )
+
+# %% [markdown]
+# Layers of one encoder are relatives, so this interval flatters every score: with new encoders it would be wider. The table
+# `bench/tables/ranks.md` holds more scores, a second target and a baseline that no score should lose to, the
+# cross-validated accuracy of a probe on the same labels.
+#
+# ### Exercise 1: LEEP by hand
+# Four target pictures, two source classes, two target classes. The source head's probabilities and the target labels are below.
+# LEEP first asks which target labels go with each source class, `P(y | z)`, then what probability that gives to each true
+# label, and averages the **logarithms** of those. Work it out on paper or in NumPy and give the number, to three digits.
+
+# %% tags=["exercise"] exercise="08.1"
+probabilities = np.array([[0.8, 0.2], [0.6, 0.4], [0.2, 0.8], [0.4, 0.6]])  # a row a picture, a column a source class
+labels = np.array([0, 0, 1, 1])
+score = ...
+
+# %% tags=["solution"] exercise="08.1"
+probabilities = np.array([[0.8, 0.2], [0.6, 0.4], [0.2, 0.8], [0.4, 0.6]])
+labels = np.array([0, 0, 1, 1])
+joint = np.array([probabilities[labels == y].sum(0) for y in (0, 1)]) / 4  # P(y, z)
+conditional = joint / joint.sum(0)  # P(y | z): 0.7 and 0.3
+expected = (probabilities * conditional[labels]).sum(1)  # 0.62, 0.54, 0.62, 0.54
+score = np.log(expected).mean()
+print(score, T.leep(source_probabilities=probabilities, target_labels=labels))
+
+# %% [markdown] tags=["solution"] exercise="08.1"
+# The library takes named arguments only: with two unnamed arrays, papers and packages disagree about which comes first, and the
+# wrong order often gives a number too.
+
+# %% tags=["wrong"] exercise="08.1" mistake="log_of_mean"
+score = np.log(np.mean([0.62, 0.54, 0.62, 0.54]))
+
+# %% tags=["wrong"] exercise="08.1" mistake="no_logarithm"
+score = 0.58
+
+# %% tags=["wrong"] exercise="08.1" mistake="nce"
+score = T.nce(source_labels=probabilities.argmax(1), target_labels=labels)
+
+# %% tags=["wrong"] exercise="08.1" mistake="joint_not_conditional"
+joint = np.array([[0.35, 0.15], [0.15, 0.35]])
+score = np.log((probabilities * joint[labels]).sum(1)).mean()
+
+# %% [markdown] tags=["hints"] exercise="08.1"
+# 1. Add up the rows of each target class: together with a division by 4 that is the table of how often label y and source class z go together.
+# 2. Divide each column of that table by its sum to get `P(y | z)`; the first picture's true label then gets 0.8 x 0.7 + 0.2 x 0.3.
+# 3. `score = np.log([0.62, 0.54, 0.62, 0.54]).mean()`
+
+# %% tags=["check"] exercise="08.1"
+xl.checks.check("08.1", score)
+
+# %% [markdown]
+# ## After training: which model?
+# Now the models are trained, in different ways, and the target still has no labels. A validator looks at a model, the labelled
+# source and the unlabelled target, and gives a number; the highest wins.
+#
+# | validator | its idea | what fools it |
+# |---|---|---|
+# | `source_val` | what is right at home is right abroad | it cannot see the shift at all |
+# | `entropy` | a good model is sure of its answers | a model that is sure and wrong |
+# | `information_maximization` | sure of each, and using all classes evenly | classes that are swapped, or truly rare |
+# | `snd` ([Saito et al., 2021](https://arxiv.org/abs/2108.10860)) | target predictions form dense clusters | one cluster |
+# | `dev` ([You et al., 2019](https://proceedings.mlr.press/v97/you19a.html)) | source errors, weighted to look like the target | domains that do not overlap |
+# | `reverse_validation` | the target's guessed labels, learnt, must be right on the source | labels that are wrong in a consistent way |
+# | `mixval` ([Hu et al., 2023](https://openreview.net/forum?id=z0rsVGmUr2)) | a blend of two pictures should get the label of the larger part | boundaries that are neat and in the wrong place |
+#
+# ### Predict
+# Which of these eight chooses the recipe with the best target accuracy, or the one that comes nearest to it?
+
+# %% tags=["exercise"] exercise="08.p2"
+guess = ...  # a name out of list(xl.selection.validators)
+xl.checks.predict("08.p2", guess, options=list(xl.selection.validators))
+
+# %% tags=["solution"] exercise="08.p2"
+guess = "information_maximization"
+xl.checks.predict("08.p2", guess, options=list(xl.selection.validators))
+
+# %% [markdown]
+# `xl.compare` trains each recipe, evaluates every validator on unlabelled target pictures, and keeps the oracle, the accuracy on
+# the target's test labels, in columns of its own. A few recipes train now, with one seed; `compare` keeps finished runs on disk, so a second
+# visit to this cell costs nothing.
+
+# %%
+few = ["source_only", "source_only_joint_bn", "coral", "information_maximization", "fixmatch"]
+recipes = None if lab.records else lab.scale(quick=few[::2], lab=few, full=None)
+board = xl.compare(
+    recipes,
+    source,
+    target,
+    seeds=lab.draws(5),
+    selector="information_maximization",
+    steps=lab.scale(quick=5, lab=400, full=400),
+    batch_size=lab.scale(quick=16, lab=64, full=64),
+    keep_weights=True,
+    progress_bar=lab.shows_progress,
+)
+print(board.verdict)
+print(*board.warnings, sep="\n")
+board.table[["source_accuracy", "target_accuracy", *board.validators]].T.round(3)
+
+# %%
+xl.lab.show(
+    board.plot(),
+    alt="Target accuracy of each recipe, the choice made without labels and the oracle's choice marked",
+)
+
+# %% [markdown]
+# A handful of recipes and one seed is too little to judge a judge. All of `xl.recipes` with five seeds were measured earlier, with the
+# same code and settings; where that file is there, what follows uses it.
+
+# %%
+columns = ("recipe", "seed", "source", "target", "validators", "seconds")
+runs = [{key: run[key] for key in columns} for run in board.runs if "error" not in run]
+runs = lab.pooled(f"validators_{source.name}_{target.name}", runs, by=("recipe", "seed"))
+names = list(dict.fromkeys(run["recipe"] for run in runs))
+whole = xl.Leaderboard(runs, names, board.validators, board.selector)
+
+# %% tags=["results"]
+validators = whole.validator_quality()
+truth = whole.table["target_accuracy"]
+seeds = len({run["seed"] for run in runs})
+print(
+    f"{source.name} -> {target.name}: {len(names)} recipes, seeds: {seeds}; oracle's choice {whole.oracle()}, {truth.max():.3f}"
+)
+print(validators.round(3).to_string())
+print("\nScores, over encoders and layers")
+print(quality.round(3).to_string())
+
+# %%
+nearest = list(validators.index[validators.regret == validators.regret.min()])  # several may choose the same
+xl.checks.reveal("08.p2", guess if guess in nearest else nearest[0])
+spread = truth.max() - truth.median()
+print(
+    f"A recipe drawn from the middle of the list loses {spread:.3f} to the best; a validator is of use where its regret is below that: "
+    + (", ".join(validators.index[validators.regret < spread]) or "none")
+    + "."
+)
+
+# %% [markdown]
+# Read two columns together. The rank correlation says whether the *order* is right; the regret says what the *first choice* costs,
+# and only the first choice is handed to the hospital. An interval that holds zero means: on these recipes, this
+# validator's order cannot be told from a shuffled one.
+#
+# ### Exercise 2: rank correlation by hand
+# Five models; a validator's values and their accuracies on the target. No two are equal, so Spearman's formula is simple:
+# `1 - 6 * sum(d ** 2) / (n * (n ** 2 - 1))`, where `d` is the difference of the two ranks of a model. What is it?
+
+# %% tags=["exercise"] exercise="08.2"
+value = [0.10, 0.20, 0.30, 0.40, 9.00]
+accuracy = [0.50, 0.70, 0.60, 0.80, 0.40]
+rho = ...
+
+# %% tags=["solution"] exercise="08.2"
+value = [0.10, 0.20, 0.30, 0.40, 9.00]
+accuracy = [0.50, 0.70, 0.60, 0.80, 0.40]
+ranks = [np.argsort(np.argsort(x)) + 1 for x in (value, accuracy)]  # 1 2 3 4 5 and 2 4 3 5 1
+d = ranks[0] - ranks[1]
+rho = 1 - 6 * (d**2).sum() / (5 * (5**2 - 1))
+
+# %% [markdown] tags=["solution"] exercise="08.2"
+# The last model has by far the highest value and is the worst. Ranks do not care how far ahead it is, the choice does: it is the model you would hand over.
+
+# %% tags=["wrong"] exercise="08.2" mistake="pearson"
+rho = np.corrcoef(value, accuracy)[0, 1]
+
+# %% tags=["wrong"] exercise="08.2" mistake="reversed"
+rho = spearmanr(value, [-a for a in accuracy]).statistic
+
+# %% tags=["wrong"] exercise="08.2" mistake="no_one_minus"
+rho = 6 * 22 / (5 * 24)
+
+# %% [markdown] tags=["hints"] exercise="08.2"
+# 1. Write 1 to 5 beside the values, smallest first, and do the same beside the accuracies.
+# 2. The ranks are 1 2 3 4 5 and 2 4 3 5 1; square the five differences and add them up.
+# 3. `rho = 1 - 6 * (1 + 4 + 0 + 1 + 16) / (5 * 24)`
+
+# %% tags=["check"] exercise="08.2"
+xl.checks.check("08.2", rho)
+
+# %% [markdown]
+# ### Exercise 3: choose as a practitioner must
+# Write `choose(runs)`: it gets a list of runs, each a dict with `recipe`, `seed`, `source`, `target` and `validators`,
+# like the list `runs` above, and returns the **name of the recipe** whose *mean over seeds* of `information_maximization` is
+# highest. Your function must work where there are no target labels: there `run["target"]` is `None`.
+
+
+# %% tags=["exercise"] exercise="08.3"
+def choose(runs): ...
+
+
+# %% tags=["solution"] exercise="08.3"
+def choose(runs):
+    values = {}
+    for run in runs:
+        values.setdefault(run["recipe"], []).append(run["validators"]["information_maximization"])
+    return max(values, key=lambda recipe: np.mean(values[recipe]))
+
+
+# %% tags=["wrong"] exercise="08.3" mistake="chose_by_target"
+def choose(runs):
+    frame = pd.DataFrame([{"recipe": run["recipe"], "value": run["target"]["accuracy"]} for run in runs])
+    return frame.groupby("recipe").value.mean().idxmax()
+
+
+# %% tags=["wrong"] exercise="08.3" mistake="chose_by_source"
+def choose(runs):
+    frame = pd.DataFrame([{"recipe": run["recipe"], "value": run["source"]["accuracy"]} for run in runs])
+    return frame.groupby("recipe").value.mean().idxmax()
+
+
+# %% tags=["wrong"] exercise="08.3" mistake="best_single_run"
+def choose(runs):
+    return max(runs, key=lambda run: run["validators"]["information_maximization"])["recipe"]
+
+
+# %% [markdown] tags=["hints"] exercise="08.3"
+# 1. One lucky seed is not a recipe: collect every recipe's values first, then average.
+# 2. `run["validators"]["information_maximization"]` is the value; a dict from recipe to list of values collects them, and `max(..., key=...)` chooses.
+# 3. `frame = pd.DataFrame([{"recipe": r["recipe"], "v": r["validators"]["information_maximization"]} for r in runs]); return frame.groupby("recipe").v.mean().idxmax()`
+
+# %% tags=["check"] exercise="08.3"
+xl.checks.check("08.3", choose)
+
+# %% [markdown]
+# ## When it hurts: the validator that picks the worst model
+# Entropy is the favourite that comes to everybody's mind: a model that is at home on the target should be sure of its
+# answers there. Below, each recipe stands twice: where entropy puts it and where information maximisation does, both
+# scaled to 0..1 by log K, the entropy of K equally likely classes.
+
+# %%
+k, table = np.log(len(source.classes)), whole.table
+xl.lab.show(
+    xl.plots.scatter(
+        {
+            "1 - entropy / log K": (1 + table["entropy"] / k, truth),
+            "information\nmaximisation / log K": (table["information_maximization"] / k, truth),
+        },
+        xlabel="validator, higher is better",
+        ylabel=f"accuracy on {target.name}",
+    ),
+    alt="Target accuracy of each recipe against entropy and against information maximisation, both scaled to 0..1",
+)
+
+# %%
+sure = board.best("entropy")
+order = board.table["target_accuracy"].sort_values()
+print(
+    f"Of the {len(order)} recipes that trained here entropy chooses {sure.recipe}, at {sure.value:.4f} nats. Its target accuracy is "
+    f"{order[sure.recipe]:.3f}: place {list(order.index[::-1]).index(sure.recipe) + 1} of {len(order)}."
+)
+answers = xl.predict(sure.model, target.test).argmax(1)
+share = lambda labels: {c: float((labels == i).float().mean()) for i, c in enumerate(source.classes)}
+xl.lab.show(
+    xl.plots.bars(
+        {"true": share(target.test.align(source.classes).labels), f"predicted by {sure.recipe}": share(answers)},
+        xlabel="class",
+        ylabel="share of the target's test part",
+    ),
+    alt=f"Share of each class among the target's labels and among the answers of {sure.recipe}, which entropy chose",
+)
+
+# %% [markdown]
+# Where the orange bars stand on one class, you see a **collapse**. Self-training takes the model's own answers for labels; once these
+# drift to one class, every further step makes the model surer of it, and its entropy is as good as entropy can be. Look into the
+# tables above for what the other validators say of this recipe: those that ask for variety, or that go back to the source's labels,
+# have a chance to notice it; one that asks for dense clusters has not, since one cluster is the densest.
+#
+# ### Exercise 4: information maximisation notices
+# Write `information(p)` for probabilities `p`, a NumPy array `(N, K)` with a row a picture: the entropy of the **mean** row minus the
+# mean of the rows' entropies, in nats. For a collapsed model it must be 0 and not NaN: `0 * log 0` counts as 0.
+
+
+# %% tags=["exercise"] exercise="08.4"
+def information(p): ...
+
+
+# %% tags=["solution"] exercise="08.4"
+def information(p):
+    entropy = lambda q: -(q * np.log(np.clip(q, 1e-300, 1))).sum(-1)
+    return entropy(p.mean(0)) - entropy(p).mean()
+
+
+# %% [markdown] tags=["solution"] exercise="08.4"
+# Sure of each and the same for all: both terms are 0. Sure of each and even over K classes: log K and 0, the most there is.
+
+
+# %% tags=["wrong"] exercise="08.4" mistake="entropy_alone"
+def information(p):
+    return (p * np.log(np.clip(p, 1e-300, 1))).sum(1).mean()
+
+
+# %% tags=["wrong"] exercise="08.4" mistake="marginal_alone"
+def information(p):
+    mean = p.mean(0)
+    return -(mean * np.log(np.clip(mean, 1e-300, 1))).sum()
+
+
+# %% tags=["wrong"] exercise="08.4" mistake="sign"
+def information(p):
+    entropy = lambda q: -(q * np.log(np.clip(q, 1e-300, 1))).sum(-1)
+    return entropy(p).mean() - entropy(p.mean(0))
+
+
+# %% tags=["wrong"] exercise="08.4" mistake="nan"
+def information(p):
+    with np.errstate(all="ignore"):
+        entropy = lambda q: -(q * np.log(q)).sum(-1)
+        return entropy(p.mean(0)) - entropy(p).mean()
+
+
+# %% [markdown] tags=["hints"] exercise="08.4"
+# 1. Two averages in a different order: once the rows are averaged and then the entropy is taken, once the other way round.
+# 2. `p.mean(0)` is the mean row. Clip inside the logarithm, as in `np.log(np.clip(q, 1e-300, 1))`, so that 0 log 0 is 0.
+# 3. `h = lambda q: -(q * np.log(np.clip(q, 1e-300, 1))).sum(-1); return h(p.mean(0)) - h(p).mean()`
+
+# %% tags=["check"] exercise="08.4"
+xl.checks.check("08.4", information)
+
+# %% [markdown]
+# ### What if somebody labels a few?
+# Every validator is a substitute for labels. How many labels would do instead? The pictures of the target's validation part serve
+# as a heap to label from: we draw a few a class, choose the model that is right on most of them, and repeat
+# this 200 times with new draws.
+
+# %%
+models = {run["recipe"]: board.load_model(run) for run in board.runs if run["seed"] == 0 and "error" not in run}
+heap = target.val.align(source.classes)
+right = {name: (xl.predict(model, heap).argmax(1) == heap.labels).numpy() for name, model in models.items()}
+oracle = {run["recipe"]: run["target"]["accuracy"] for run in board.runs if run["seed"] == 0 and "error" not in run}
+chosen = {v: max(oracle.values()) - oracle[board.best(v).recipe] for v in board.validators}
+for count in (1, 2, 5, 10):
+    lost = []
+    for draw in range(200):
+        rng = np.random.default_rng(draw)
+        rows = np.concatenate(
+            [rng.permutation(np.flatnonzero(heap.labels == c))[:count] for c in range(len(source.classes))]
+        )
+        pick = max(right, key=lambda name: right[name][rows].mean())
+        lost.append(max(oracle.values()) - oracle[pick])
+    chosen[f"{count} label{'s' * (count > 1)} a class"] = np.mean(lost)
+xl.lab.show(
+    xl.plots.bars({"": chosen}, xlabel="how the model was chosen", ylabel="accuracy lost to the oracle"),
+    alt="Accuracy lost to the oracle's choice: by each validator without labels, and by a few labels a class, mean over draws",
+)
+print(
+    "Among the recipes that trained here, one seed:", ", ".join(f"{key} {value:.3f}" for key, value in chosen.items())
+)
+
+# %% [markdown]
+# Compare the bars on the right with those on the left. An afternoon of labelling is often within reach where a perfect validator
+# is not; the labels spent on choosing must not be used again to report the result.
+#
+# ## Quiz
+
+# %% [markdown] tags=["quiz"]
+# ### Two candidates have LogME 0.3 on data set A and 0.5 on data set B. Where will they transfer better?
+# - [ ] To B, since its evidence is higher.
+#   LogME depends on the number of classes and their balance; values from two targets do not compare.
+# - [x] It does not say: scores rank candidates on one and the same target.
+#   Yes. Even there only the order is meant.
+# - [ ] To A, since there is more to be learnt.
+#   Nothing in the score measures that.
+
+# %% [markdown] tags=["quiz"]
+# ### A model's entropy on the target is almost zero. What do you know?
+# - [ ] It is right about most of the target.
+#   Sure is not right: a model that answers "3" to every picture, with certainty, has entropy zero.
+# - [ ] It has collapsed.
+#   Not necessarily: a perfect model has low entropy too. The mean of its predictions tells the two apart.
+# - [x] It is sure of its answers; look at how they are spread over the classes next.
+#   Yes: one more number, the entropy of the mean prediction, separates collapse from skill.
+
+# %% [markdown] tags=["quiz"]
+# ### You try eight validators, look which one picked the best model on the target's test labels, and report that model. What is wrong?
+# - [ ] Nothing, validators see no labels.
+#   They do not, but you did when you chose among them.
+# - [x] The test labels chose the validator, so the reported number is the oracle's in disguise.
+#   Yes. Fix the validator before the target's labels are looked at, as `selector=` in `compare` makes you do.
+# - [ ] Eight are too few.
+#   More of them would make it worse: more tickets in the same lottery.
+
+# %% tags=["nbval-check-output"]
+print("Choose the validator before you see the labels, or the labels have chosen for you.")
+
+# %% [markdown]
+# ## Recap
+# - A score or a validator is itself a measuring instrument: it needs a rank correlation, an interval and a regret.
+# - Scores rank features before training; most need a few target labels, and then a cross-validated probe is the baseline to beat.
+# - Validators need no labels, and each has a failure that it cannot see. Read two that fail in different ways, and the class shares.
+# - A handful of target labels, kept apart, is a validator too.
+#
+# ### Papers
+# - You et al., 2021, *LogME: practical assessment of pre-trained models* [arXiv:2102.11005](https://arxiv.org/abs/2102.11005)
+# - Nguyen et al., 2020, *LEEP: a new measure to evaluate transferability* [arXiv:2002.12462](https://arxiv.org/abs/2002.12462)
+# - Saito et al., 2021, *Tune it the right way: unsupervised validation of domain adaptation via soft neighborhood density* [arXiv:2108.10860](https://arxiv.org/abs/2108.10860)
+# - Musgrave et al., 2022, *Three new validators and a large-scale benchmark ranking for unsupervised domain adaptation* [arXiv:2208.07360](https://arxiv.org/abs/2208.07360)
+#
+# ### The same on your own data
+# `XFERLAB_DATASET=source/folder:target/folder`, each with one folder of pictures for each class, runs this notebook on your
+# pictures; the target needs labels here only because the lab checks the choices. Where it has none, `xl.compare(None, source,
+# target)` with the target's unlabelled Domain gives the choice and no oracle. Nothing here is for clinical use.

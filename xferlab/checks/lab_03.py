@@ -1,0 +1,117 @@
+"""What lab 03's checks recognise."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from . import Mistake, recognises
+
+
+@recognises("03.1", right="0.42: a similarity 0.1 higher outweighs two votes, because 0.1 / 0.1 makes a factor of e.")
+def weighted_vote(monocyte):
+    s = [0.9, 0.8, 0.8]
+
+    def share(votes):
+        return sum(votes[1:]) / sum(votes)
+
+    right = share([math.exp(x / 0.1) for x in s])
+    near = lambda other: math.isclose(monocyte, other, abs_tol=2e-3)
+    if near(right):
+        return None
+    if near(1 - right):
+        return Mistake("other_class", "That is the lymphocyte's probability; the monocyte's is the rest.")
+    if near(2 / 3):
+        return Mistake("head_count", "That counts heads: here the nearer neighbour has the larger vote.")
+    if near(share([math.exp(x) for x in s])):
+        return Mistake("no_temperature", "Divide each similarity by the temperature before you take exp.")
+    if near(share(s)):
+        return Mistake(
+            "similarity_as_vote", "Here the similarities themselves vote; the weight is exp(similarity / 0.1)."
+        )
+    return f"{monocyte} is not the monocytes' share of the votes exp(9), exp(8) and exp(8)."
+
+
+@recognises("03.2", right="Exactly what fitting N times would give, for one fit.")
+def leave_one_out(left_out):
+    x = torch.tensor([0.0, 1.0, 2.0, 4.0, 7.0], dtype=torch.float64)
+    y = torch.tensor([0.0, 0.0, 1.0, 0.0, 1.0], dtype=torch.float64)
+    design = torch.stack([torch.ones_like(x), x], 1)
+    hat = design @ torch.linalg.inv(design.T @ design) @ design.T
+    scores, leverage = hat @ y, hat.diagonal()
+    answer = torch.as_tensor(left_out(scores.clone(), y.clone(), leverage.clone()), dtype=torch.float64)
+    if answer.shape != y.shape:
+        return f"Five scores go in and {tuple(answer.shape)} come out; one number for each picture is wanted."
+    residual = y - scores
+    near = lambda other: torch.allclose(answer, other, atol=1e-6)
+    if near(y - residual / (1 - leverage)):
+        return None
+    if near(residual / (1 - leverage)):
+        return Mistake("residual_not_score", "That is the left-out residual; the score is the label minus it.")
+    if near(y - residual * (1 - leverage)):
+        return Mistake("shrunk", "This makes residuals smaller; a picture that is left out is fitted worse, so divide.")
+    if near(scores):
+        return Mistake("in_sample", "These are the flattered scores of the fit that saw the pictures.")
+    if near(y - residual / leverage):
+        return Mistake(
+            "by_leverage", "Divide by 1 - leverage: a picture with leverage 0 had no pull, and nothing changes."
+        )
+    return "On a straight line through five points these are not the scores of fits without each point."
+
+
+@recognises("03.3", right="1.4 of at most 2: these laboratories are easy to tell apart.")
+def distance_from_error(distance):
+    near = lambda other: math.isclose(distance, other, abs_tol=1e-6)
+    if near(1.4):
+        return None
+    if near(-1.4):
+        return Mistake("accuracy_for_error", "e is the error, 0.15; 0.85 is the share that is right.")
+    if near(0.7):
+        return Mistake("outer_two", "The factor 2 in front is missing; the distance runs from 0 to 2.")
+    if near(1.7):
+        return Mistake("inner_two", "Inside the brackets stands 2e, so that an error of one half gives 0.")
+    return f"{distance} is not 2 (1 - 2e) with e = 0.15."
+
+
+@recognises("03.4", right="Centred, squared, normalised: a constant or a factor on either side changes nothing.")
+def linear_cka(cka):
+    draw = torch.Generator().manual_seed(0)
+    a = torch.randn(12, 3, generator=draw, dtype=torch.float64) + torch.tensor([3.0, 0.0, -1.0], dtype=torch.float64)
+    b = a @ torch.randn(3, 2, generator=draw, dtype=torch.float64) + 2
+
+    def of(a, b, squared=True):
+        cross = (b.T @ a).norm()
+        return float((cross**2 if squared else cross) / ((a.T @ a).norm() * (b.T @ b).norm()))
+
+    answer = float(cka(a.clone(), b.clone()))
+    ca, cb = a - a.mean(0), b - b.mean(0)
+    near = lambda other: math.isclose(answer, other, rel_tol=1e-6)
+    if near(of(ca, cb)):
+        return None
+    if near(of(a, b)):
+        return Mistake(
+            "not_centred", "Take each column's mean off first, or a constant added to a feature changes the answer."
+        )
+    if near(float((cb.T @ ca).square().sum())):
+        return Mistake("not_normalised", "Divide by the two norms, or features twice as large look more alike.")
+    if near(of(ca, cb, squared=False)):
+        return Mistake(
+            "not_squared", "The numerator is the sum of squares of B'A, not its root: compare cka(a, a) with 1."
+        )
+    return f"On a small example this gives {answer:.4g}; expected {of(ca, cb):.4g}."
+
+
+@recognises("03.5", right="Chosen without the target's labels. That it is not the best away is for next year to say.")
+def layer_by_bound(chosen_layer):
+    said = str(chosen_layer).strip().lower()
+    if said == "late":
+        return None
+    if said == "middle":
+        return Mistake(
+            "used_target_labels",
+            "That is the best layer away (and at home), but not the smallest error at home + A-distance / 2.",
+        )
+    if said == "early":
+        return Mistake("largest", "That layer has the largest sum; the bound is on an error, so smaller is better.")
+    return f"{chosen_layer!r} is not one of the names early, middle and late."

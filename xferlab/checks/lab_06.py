@@ -1,0 +1,116 @@
+"""What lab 06's checks recognise."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from . import Mistake, recognises
+
+
+@recognises(
+    "06.1", right="A quarter of a quarter comes through: 16. Halving the value would be half a dose more, not twice."
+)
+def reading_with_twice_the_dye(reads):
+    for value, name, about in (
+        (32, "halved_value", "Twice the dye does not halve the value: it doubles the optical density, a logarithm."),
+        (128, "half_the_dye", "That is with half of the dye: the pixel became lighter."),
+        (-2 * math.log10(0.25), "stopped_at_density", "That is the optical density; the camera reads a value."),
+        (0, "subtracted", "Dye takes a share of the light that is left, so some always comes through."),
+    ):
+        if math.isclose(reads, value, rel_tol=1e-2, abs_tol=1e-3):
+            return Mistake(name, about)
+    return (
+        None
+        if math.isclose(reads, 16, rel_tol=1e-2)
+        else f"{reads} is not 256 times the share that two layers let through."
+    )
+
+
+@recognises("06.2", right="A factor for each picture, the same for the same seed, and nothing wraps around.")
+def brightness_drawn_per_sample(brighten):
+    images = torch.tensor([100, 200, 250], dtype=torch.uint8).view(1, 3, 1, 1).expand(64, 3, 4, 4)
+
+    def run(seed=0, moved=0):
+        torch.manual_seed(moved)
+        return brighten(images.clone(), torch.Generator().manual_seed(seed))
+
+    with torch.random.fork_rng(devices=[]):
+        out, other = run(), run(moved=1)
+        if not isinstance(out, torch.Tensor) or out.shape != images.shape or out.dtype != torch.uint8:
+            seen = f"{out.dtype} {tuple(out.shape)}" if isinstance(out, torch.Tensor) else type(out).__name__
+            return f"The result is {seen}; uint8 of the shape that came in is wanted."
+        if not torch.equal(out, other):
+            return Mistake(
+                "own_randomness",
+                "The same seed gave two different results: draw with generator=generator, nothing else.",
+            )
+        factors = out[:, 0].float().flatten(1) / 100
+        if (factors.std(1) > 0.02).any():
+            return Mistake("one_draw_a_pixel", "The factor differs within a picture: that is noise, not a lamp.")
+        if (factors - factors[0, 0]).abs().max() < 1e-6:
+            return Mistake("one_draw", "All pictures got the same factor; draw one for each.")
+        expected = (torch.tensor([200.0, 250.0]).view(1, 2, 1, 1) * factors.mean(1).view(-1, 1, 1, 1)).clamp(max=255)
+        if ((out[:, 1:].float() - expected) < -100).any():
+            return Mistake("wraps", "A bright value came back dark: above 255, uint8 starts again at 0. Clamp first.")
+        if ((out[:, 1:].float() - expected).abs() > 4).any():
+            return "The channels of a picture did not get the same factor."
+        if factors.min() < 0.785 or factors.max() > 1.215 or factors.max() - factors.min() < 0.25:
+            return f"The factors run from {factors.min():.2f} to {factors.max():.2f}, not over 0.8 to 1.2."
+        if torch.equal(out, run(seed=1)):
+            return "Another seed gives the same factors, so nothing was drawn from the generator."
+    return None
+
+
+@recognises("06.3", right="0.08 is erased; the other 0.37 of the drop was unfamiliar and can be trained back.")
+def what_was_erased(erased):
+    for value, name, about in (
+        (0.45, "whole_drop", "That is the whole drop; a part of it is only that the model never saw such pictures."),
+        (0.37, "unfamiliar", "That is the part that training brings back: unfamiliar, not erased."),
+        (-0.08, "sign", "The size is right; the exercise asks for a positive number."),
+    ):
+        if math.isclose(erased, value, abs_tol=1e-3):
+            return Mistake(name, about)
+    return (
+        None
+        if math.isclose(erased, 0.08, abs_tol=1e-3)
+        else f"{erased} compares other numbers than those of the two models tested as trained."
+    )
+
+
+@recognises("06.4", right="Pictures and labels are mixed by the same weights, a weight for each picture.")
+def mixup_mixes_both(mixup):
+    images = torch.tensor([10.0, 20.0, 40.0]).view(3, 1, 1, 1).expand(3, 1, 2, 2)
+    labels, partner, weight = torch.eye(3), torch.tensor([1, 2, 0]), torch.tensor([0.9, 0.6, 0.25])
+    mixed, soft = mixup(images, labels, partner, weight)
+    w = weight.view(-1, 1)
+    right = w * labels + (1 - w) * labels[partner]
+    values = torch.tensor([11.0, 28.0, 17.5])
+    if mixed.shape != images.shape or soft.shape != labels.shape:
+        return f"The shapes are {tuple(mixed.shape)} and {tuple(soft.shape)}; those that came in are wanted."
+    if torch.allclose(soft, 0.9 * labels + 0.1 * labels[partner]) and not torch.allclose(soft, right):
+        return Mistake("one_weight", "All pictures were mixed by the first weight; each has its own.")
+    if not torch.allclose(mixed, values.view(3, 1, 1, 1).expand_as(mixed)):
+        return f"The first picture, 0.9 of 10 and 0.1 of 20, should be 11; yours is {mixed[0, 0, 0, 0]:.2f}."
+    if torch.allclose(soft, right):
+        return None
+    if torch.allclose(soft, labels):
+        return Mistake(
+            "label_kept", "The pictures are mixed and the labels are not: half a lymphocyte is called a whole one."
+        )
+    if torch.allclose(soft, (1 - w) * labels + w * labels[partner]):
+        return Mistake("label_of_partner", "The labels' weights are the wrong way round.")
+    return "The pictures are right; the labels are not mixed by the same weights."
+
+
+@recognises("06.5", right="24 x 32 pixels were pasted, so 81 % of the picture, and of its label, is still its own.")
+def label_left_after_clipping(own):
+    share = 24 * 32 / 64**2
+    if math.isclose(own, 0.75, abs_tol=1e-3):
+        return Mistake("not_clipped", "A quarter of the box fell outside, and took no pixels.")
+    if math.isclose(own, share, abs_tol=1e-3):
+        return Mistake(
+            "pasted_share", "That is the share that was pasted; the exercise asks for what the picture keeps."
+        )
+    return None if math.isclose(own, 1 - share, abs_tol=1e-3) else f"{own} is not the share of pixels that stayed."
