@@ -3,8 +3,7 @@
     python bench/tables.py digits            # about an hour on two cores
     python bench/tables.py cells --seeds 3   # several hours: stop it at any time, the same command goes on
 
-Writes `bench/tables/NAME.md`, a picture of each pair's adversaries (were they alive?), and the runs themselves in `NAME.json`, which lab
-08 reads; finished runs are kept in `bench/runs/NAME/` and are never repeated. What is fixed here (steps,
+Writes `bench/tables/NAME.md`, a picture of each pair's adversaries (were they alive?), and the runs themselves in `NAME.json`; finished runs are kept in `bench/runs/NAME/` and are never repeated. What is fixed here (steps,
 rates, the selector, and the settings in `xferlab/recipes.py`) was committed before the target's test labels were looked at; target
 labels make the oracle's columns and nothing else.
 """

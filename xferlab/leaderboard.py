@@ -180,6 +180,8 @@ class Leaderboard:
                 }
             )
             rows[-1] |= {"chosen": chosen, "regret": best - self._oracle_mean(chosen)}
+        if not rows:
+            raise DataError("fewer than 3 recipes have a value; a rank correlation needs 3 or more finished")
         return pd.DataFrame(rows).set_index("validator")
 
     @property
@@ -372,7 +374,7 @@ class Leaderboard:
             )
             parts.append(f"<h2>Confidence and calibration</h2><p>{escape(_CALIBRATION)}</p>")
             parts.append(f"<table>{rows(*self._calibration_cells())}</table>")
-        if self.has_oracle and len(self.names) >= 3:
+        if self.has_oracle and sum(bool(self._good(name)) for name in self.names) >= 3:
             quality = self.validator_quality().reset_index()
             cells = [
                 [_number(cell) if isinstance(cell, float) else cell for cell in row]

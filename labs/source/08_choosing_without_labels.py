@@ -228,8 +228,8 @@ xl.checks.predict("08.p2", guess, options=list(xl.selection.validators))
 # visit to this cell costs nothing.
 
 # %%
-few = ["source_only", "source_only_joint_bn", "coral", "information_maximization", "fixmatch"]
-recipes = None if lab.records else lab.scale(quick=few[::2], lab=few, full=None)
+few = ["source_only", "source_only_joint_bn", "information_maximization", "fixmatch"]
+recipes = None if lab.records else lab.scale(quick=few, lab=few, full=None)
 board = xl.compare(
     recipes,
     source,
@@ -237,6 +237,7 @@ board = xl.compare(
     seeds=lab.draws(5),
     selector="information_maximization",
     steps=lab.scale(quick=5, lab=400, full=400),
+    lr=3e-3,
     batch_size=lab.scale(quick=16, lab=64, full=64),
     keep_weights=True,
     progress_bar=lab.shows_progress,
