@@ -22,7 +22,7 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from tables import HERE, SELECTOR, TABLES, kept
+from tables import HERE, TABLES, compare, kept
 
 import xferlab as xl
 from xferlab import transferability as score
@@ -165,16 +165,8 @@ def boards(store=HERE / "runs") -> dict[str, xl.Leaderboard]:
     for name, spec in TABLES.items():
         for source, target in spec["pairs"]:
             try:
-                found[f"{source} -> {target}"] = xl.compare(
-                    None,
-                    xl.load(source),
-                    xl.load(target),
-                    seeds=spec["seeds"],
-                    selector=SELECTOR,
-                    store=store / name,
-                    minutes=0,
-                    progress_bar=False,
-                    **spec["settings"],
+                found[f"{source} -> {target}"] = compare(
+                    name, source, target, store, seeds=spec["seeds"], minutes=0, progress_bar=False
                 )
             except xl.errors.ArgumentError as error:
                 print(f"{source} -> {target}: {error}")

@@ -1,11 +1,12 @@
 """The adaptation tables: every recipe, every seed, one configuration for all pairs.
 
-    python bench/tables.py digits            # about an hour on two cores
-    python bench/tables.py cells --seeds 3   # several hours: stop it at any time, the same command goes on
+    python bench/tables.py digits --workers 2   # three quarters of an hour on two cores
+    python bench/tables.py cells --workers 2    # an hour: stop it at any time, the same command goes on
 
-Writes `bench/tables/NAME.md`, a picture of each pair's adversaries (were they alive?), and the runs themselves in `NAME.json`; finished runs are kept in `bench/runs/NAME/` and are never repeated. What is fixed here (steps,
-rates, the selector, and the settings in `xferlab/recipes.py`) was committed before the target's test labels were looked at; target
-labels make the oracle's columns and nothing else.
+Writes `bench/tables/NAME.md`, a picture of each pair's adversaries (were they alive?), and the runs themselves in `NAME.json`;
+finished runs are kept in `bench/runs/NAME/` and are never repeated. What is fixed here (steps, rates, the selector, and the settings
+in `xferlab/recipes.py`) was committed before the target's test labels were looked at; target labels make the oracle's columns and
+nothing else.
 """
 
 from __future__ import annotations
@@ -30,10 +31,18 @@ TABLES = {
     },
     "cells": {
         "pairs": [("cells/site-a", "cells/site-b"), ("cells/site-a", "cells/site-c")],
+        "load": {"per_class": (75, 25, 60)},  # images of each class to train, validate and test: half of the default
         "settings": dict(encoder="efficientnet_lite0", steps=40, lr=1e-3, batch_size=32, metric="balanced_accuracy"),
         "seeds": 3,
     },
 }
+
+
+def compare(table: str, source: str, target: str, store: Path = HERE / "runs", **options) -> xl.Leaderboard:
+    """One pair of a table, as it is configured above; finished runs are read from the store."""
+    domains = (xl.load(name, **TABLES[table].get("load", {})) for name in (source, target))
+    settings = dict(validators=None, selector=SELECTOR, store=store / table) | TABLES[table]["settings"]
+    return xl.compare(None, *domains, **settings, **options)
 
 
 def main() -> None:
@@ -45,7 +54,6 @@ def main() -> None:
     )
     parser.add_argument("--minutes", type=float, help="start no run after that long; the same command goes on later")
     options = parser.parse_args()
-    table = TABLES[options.table]
     executor = None
     if options.workers > 1:
         executor = ProcessPoolExecutor(options.workers, mp_context=multiprocessing.get_context("spawn"))
@@ -53,19 +61,9 @@ def main() -> None:
         [],
         [f"# {options.table}: every recipe\n\nRegenerate with `python bench/tables.py {options.table}`.\n"],
     )
-    for source, target in table["pairs"]:
-        board = xl.compare(
-            None,
-            xl.load(source),
-            xl.load(target),
-            seeds=options.seeds or table["seeds"],
-            validators=None,
-            selector=SELECTOR,
-            store=HERE / "runs" / options.table,
-            executor=executor,
-            minutes=options.minutes,
-            **table["settings"],
-        )
+    for source, target in TABLES[options.table]["pairs"]:
+        seeds = options.seeds or TABLES[options.table]["seeds"]
+        board = compare(options.table, source, target, seeds=seeds, executor=executor, minutes=options.minutes)
         pages.append(board.to_markdown(command=f"python bench/tables.py {options.table}"))
         picture = f"{options.table}_{target.replace('/', '-')}_adversaries.png"
         draw_adversaries(board, HERE / "tables" / picture)
