@@ -202,7 +202,12 @@ def test_images_and_strange_tokens_are_refused(small):
 @pytest.mark.parametrize("name", xl.recipes)
 def test_every_recipe_runs_on_text(name, small, source, target):
     recipe, model = xl.recipes[name], small()
-    run = recipe.fit(model, source, target.unlabeled() if recipe.needs_target else None, **FAST)
+    fit = lambda: recipe.fit(model, source, target.unlabeled() if recipe.needs_target else None, **FAST)
+    if any(stage.augment for stage in recipe.stages):  # stains and lamps: words have none
+        with pytest.raises(DataError, match="leave token ids unaugmented"):
+            fit()
+        return
+    run = fit()
     assert {entry["stage"] for entry in run.history} == set(range(len(recipe.stages)))
     assert torch.isfinite(xl.predict(model, target)).all()
 
