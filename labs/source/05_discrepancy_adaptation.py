@@ -172,9 +172,11 @@ xl.checks.check("05.3", cost)
 steps = lab.scale(quick=5, lab=200, full=1500)
 mnist, optdigits = xl.load("digits/mnist"), xl.load("digits/optdigits")
 names = ["source_only_joint_bn", "coral", "mmd", "sliced_wasserstein", "deep_jdot"]
+# in the lab profile the slowest method is read from the file, to stay inside two minutes
+live = [name for name in names if lab.records or lab.profile != "lab" or name != "deep_jdot"]
 rows = []
 for draw in lab.draws(5):
-    for name in names:
+    for name in live:
         model = xl.Classifier(xl.encoder("lenet", seed=draw), mnist.classes, seed=draw)
         xl.recipes[name].fit(
             model,
@@ -194,7 +196,7 @@ for draw in lab.draws(5):
                 "distance left (MMD)": float(mmd(zs, zt)),
             }
         )
-rows = lab.pooled("digits", rows)
+rows = lab.pooled("digits", rows, by=("method", "draw"))
 digits = pd.DataFrame(rows)
 digits.groupby("method", sort=False)[["target", "distance left (MMD)"]].agg(["mean", "min", "max"]).round(3)
 
@@ -241,6 +243,8 @@ ladder = {
 steps_up = []
 for draw in lab.draws(5):
     for rung, (recipe, augment) in ladder.items():
+        if rung == "colour + MCC" and lab.profile == "lab" and not lab.records:
+            continue  # from the file too
         model = xl.Classifier(xl.encoder("efficientnet_lite0"), source.classes, seed=draw)
         xl.recipes[recipe].fit(
             model,
@@ -260,7 +264,7 @@ for draw in lab.draws(5):
                 "second laboratory": xl.evaluate(model, target.test).balanced_accuracy,
             }
         )
-steps_up = lab.pooled(f"ladder_{source.name}_{target.name}", steps_up)
+steps_up = lab.pooled(f"ladder_{source.name}_{target.name}", steps_up, by=("rung", "draw"))
 
 # %% tags=["results"]
 table = pd.DataFrame(steps_up)
