@@ -4,8 +4,8 @@
     python bench/text_table.py --workers 2 --minutes 10  # stops earlier: the same command goes on
 
 Everything trains on `icd10/descriptions` and is scored on balanced draws of both test sets. Writes `bench/tables/text.md`; each
-finished run is one file in `bench/runs/text/` and is never repeated. Rates and steps were chosen on the validation part of the
-descriptions; the inclusion terms' labels were used for nothing but these scores.
+finished run is one file in `bench/runs/text/` and is never repeated. The probe's rate and that of full fine-tuning were tried on the
+validation part of the descriptions, the other settings are customary ones, tuned on nothing; the inclusion terms' labels were used for nothing but these scores.
 """
 
 from __future__ import annotations
