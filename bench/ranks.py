@@ -15,7 +15,6 @@ import datetime
 import math
 
 import numpy as np
-import torch
 from scipy.stats import spearmanr
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
@@ -26,9 +25,6 @@ from tables import HERE, TABLES, compare, kept
 
 import xferlab as xl
 from xferlab import transferability as score
-from xferlab.encoders import recording
-from xferlab.evaluation import in_batches
-from xferlab.features import pool
 from xferlab.storage import write_atomically
 
 PAIRS = {
@@ -58,16 +54,7 @@ def encoders(source: xl.Splits, small: str, quick: bool) -> dict[str, xl.Encoder
 def layers(encoder: xl.Encoder, domain: xl.Domain) -> dict[str, np.ndarray]:
     """Features `(N, D)` of each layer that is a candidate, all from one pass."""
     names = LITE0 if "efficientnet" in encoder.name else [block.name for block in encoder.blocks]
-    with recording(encoder, names) as seen:
-
-        def compute(inputs):
-            encoder(inputs)
-            parts = [pool(seen[name].pop()) for name in names]
-            compute.widths = [part.shape[1] for part in parts]
-            return torch.cat(parts, dim=1)
-
-        table = in_batches(encoder, compute, domain, 64)
-    return {name: part.numpy() for name, part in zip(names, table.split(compute.widths, dim=1), strict=True)}
+    return {name: part.numpy() for name, part in xl.embed(encoder, domain, layer=names, cache=False).items()}
 
 
 def probe():

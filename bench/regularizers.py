@@ -28,7 +28,7 @@ import torch
 import xferlab as xl
 from xferlab import augment as a
 from xferlab import weights
-from xferlab.evaluation import paired, t_interval
+from xferlab.evaluation import format_interval, paired, t_interval
 from xferlab.storage import fingerprint, write_atomically
 
 HERE = Path(__file__).parent
@@ -196,11 +196,11 @@ def page(rows: Sequence[dict], home: str, abroad: str, command: str) -> str:
         own = [row for row in rows if row["method"] == name]
         if not own:
             continue
-        cells = [_interval(*t_interval([row[side] for row in own])) for side in ("home", "abroad")]
+        cells = [format_interval(*t_interval([row[side] for row in own])) for side in ("home", "abroad")]
         for side in ("home", "abroad"):
             gain = gains[side].get(name)
             star = " *" if gain and gain["verdict"] == "separated" else ""
-            cells.append(_interval(gain["gain"], gain["low"], gain["high"], sign="+") + star if gain else "")
+            cells.append(format_interval(gain["gain"], gain["low"], gain["high"], sign="+") + star if gain else "")
         seconds = sum(row["seconds"] for row in own) / len(own)
         lines.append(f"| {name} | {variant.about} | {len(own)} | {' | '.join(cells)} | {seconds:.0f} |")
     for side in ("home", "abroad"):
@@ -211,12 +211,6 @@ def page(rows: Sequence[dict], home: str, abroad: str, command: str) -> str:
         said = ". ".join(f"{word} than plain fine-tuning: {', '.join(names)}" for word, names in told.items() if names)
         lines.append(f"\n**{side.capitalize()}.** {said.replace('Not separated than', 'Not separated from')}.")
     return "\n".join(lines) + "\n"
-
-
-def _interval(mean: float, low: float, high: float, sign: str = "") -> str:
-    return f"{mean:{sign}.3f}" + (
-        f" [{low:{sign}.3f}, {high:{sign}.3f}]" if low == low else ""
-    )  # one draw has no interval
 
 
 def main() -> None:

@@ -57,12 +57,12 @@ def main() -> None:
     executor = None
     if options.workers > 1:
         executor = ProcessPoolExecutor(options.workers, mp_context=multiprocessing.get_context("spawn"))
+    seeds = options.seeds or TABLES[options.table]["seeds"]
     runs, pages = (
         [],
         [f"# {options.table}: every recipe\n\nRegenerate with `python bench/tables.py {options.table}`.\n"],
     )
     for source, target in TABLES[options.table]["pairs"]:
-        seeds = options.seeds or TABLES[options.table]["seeds"]
         board = compare(options.table, source, target, seeds=seeds, executor=executor, minutes=options.minutes)
         pages.append(board.to_markdown(command=f"python bench/tables.py {options.table}"))
         picture = f"{options.table}_{target.replace('/', '-')}_adversaries.png"

@@ -22,6 +22,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import xferlab as xl
+from xferlab.evaluation import format_interval
 from xferlab.lab import machine
 from xferlab.storage import fingerprint, write_atomically
 
@@ -155,14 +156,10 @@ def paired(rows: list[dict], methods, baseline: Callable[[str], str], counts) ->
             gains = []
             for where in ("descriptions", "terms"):
                 for g in xl.evaluation.paired(pair, where, baseline(method), unit="seed"):
-                    value = format_interval(g["gain"], g["low"], g["high"], "+.3f")
+                    value = format_interval(g["gain"], g["low"], g["high"], "+")
                     gains.append(f"{value} on {where} (n {g['n']}, {g['verdict']})")
             lines.append(f"- {method} - {baseline(method)} at {count} labels per class: {'; '.join(gains)}.")
     return lines
-
-
-def format_interval(mean: float, low: float, high: float, digits: str = ".3f") -> str:
-    return f"{mean:{digits}}" + ("" if low != low else f" [{low:{digits}}, {high:{digits}}]")
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from .domains import Domain
 from .errors import ArgumentError, DataError
 
 METRICS = ("accuracy", "balanced_accuracy", "auc", "ece")
+DRAWS = 5  # no difference is called separated below so many draws or seeds
 
 
 @contextlib.contextmanager
@@ -164,14 +165,27 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, flo
     return float(mean), float(mean - half), float(mean + half)
 
 
+def gain(differences: Sequence[float]) -> dict:
+    """Paired differences as one: their mean, 95 % t-interval, number and verdict: "separated" means that there are five or
+    more and the interval leaves out zero."""
+    mean, low, high = t_interval(differences)
+    n, apart = len(differences), low > 0 or high < 0
+    verdict = f"{n} only" if n < DRAWS else "separated" if apart else "not separated"
+    return {"gain": mean, "low": low, "high": high, "n": n, "verdict": verdict}
+
+
+def format_interval(mean: float, low: float, high: float, sign: str = "") -> str:
+    """`0.512 [0.433, 0.591]`, the mean alone where there is no interval; `sign="+"` writes a difference's sign."""
+    return f"{mean:{sign}.3f}" + ("" if np.isnan(low) else f" [{low:{sign}.3f}, {high:{sign}.3f}]")
+
+
 def paired(
     rows: Sequence[Mapping], value: str, baseline: str, *, by: str = "method", unit: str | Sequence[str] = "draw"
 ) -> list[dict]:
     """What each method gains over `baseline` within the same `unit` (a draw of labels, a seed), the luck of which both share.
 
     rows   dicts with the columns `by` (the method), `unit` and `value`
-    Returns a dict a method: the mean difference, its 95 % t-interval, and a verdict: "separated" means that there are five
-    units or more and the interval leaves out zero. Raises `ArgumentError` when no row is of the baseline.
+    Returns a dict a method, with its name and its `gain`. Raises `ArgumentError` when no row is of the baseline.
     """
     units = [unit] if isinstance(unit, str) else list(unit)
     values = {(row[by], *(row[u] for u in units)): row[value] for row in rows}
@@ -183,12 +197,8 @@ def paired(
     table = []
     for name in dict.fromkeys(row[by] for row in rows if row[by] != baseline):
         gains = [v - there[key[1:]] for key, v in values.items() if key[0] == name and key[1:] in there]
-        if not gains:
-            continue
-        gain, low, high = t_interval(gains)
-        apart = low > 0 or high < 0
-        verdict = f"{len(gains)} only" if len(gains) < 5 else "separated" if apart else "not separated"
-        table.append({by: name, "gain": gain, "low": low, "high": high, "n": len(gains), "verdict": verdict})
+        if gains:
+            table.append({by: name} | gain(gains))
     return table
 
 

@@ -16,12 +16,11 @@ import numpy as np
 
 from .encoders import Classifier
 from .errors import ArgumentError, DataError, MissingExtra
-from .evaluation import t_interval
+from .evaluation import DRAWS, format_interval, gain, t_interval
 from .plots import _pyplot
 from .storage import write_atomically
 
 BASELINES = ("source_only", "source_only_joint_bn")
-DRAWS = 5  # no difference is called separated below so many seeds
 
 
 @dataclass(frozen=True)
@@ -113,9 +112,13 @@ class Leaderboard:
     def _paired(self, name: str, base: str) -> dict:
         here, there = self._oracle(name), self._oracle(base)
         both = [seed for seed in here if seed in there] if name != base else []
-        mean, low, high = t_interval([here[seed] - there[seed] for seed in both]) if both else (math.nan,) * 3
-        separated = len(both) >= DRAWS and (low > 0 or high < 0)
-        return {f"vs_{base}": mean, f"vs_{base}_low": low, f"vs_{base}_high": high, f"vs_{base}_separated": separated}
+        found = (
+            gain([here[seed] - there[seed] for seed in both])
+            if both
+            else dict.fromkeys(("gain", "low", "high"), math.nan)
+        )
+        ends = {f"vs_{base}{end}": found[key] for end, key in (("", "gain"), ("_low", "low"), ("_high", "high"))}
+        return ends | {f"vs_{base}_separated": found.get("verdict") == "separated"}
 
     def best(self, validator: str | None = None) -> Choice:
         """The label-free choice: the recipe whose mean over seeds is best by `validator` (the selector if None).
@@ -467,7 +470,7 @@ def _number(value: float, digits: int = 3, sign: str = "") -> str:
 
 def _ranged(row, name: str, sign: str = "") -> str:
     mean, low, high = (row[name + end] for end in ("", "_low", "_high"))
-    return _number(mean, 3, sign) + ("" if math.isnan(low) else f" [{low:{sign}.3f}, {high:{sign}.3f}]")
+    return "" if math.isnan(mean) else format_interval(mean, low, high, sign)
 
 
 def _share(shift: dict, k: int, name: str = "estimate") -> str:
