@@ -9,10 +9,11 @@ import dis
 import html
 import importlib
 import json
+import math
 import os
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..errors import ArgumentError, DataError
@@ -41,6 +42,17 @@ class Mistake:
 
     name: str
     message: str
+
+
+def number(
+    answer: float, right: float, mistakes: Sequence[tuple[float, str, str]], otherwise: str, **tolerance: float
+) -> Mistake | str | None:
+    """For recognisers of one number: the `(value, name, message)` of a known mistake it is close to, None if it is right,
+    else `otherwise`. `tolerance` is `math.isclose`'s."""
+    for value, name, message in mistakes:
+        if math.isclose(answer, value, **tolerance):
+            return Mistake(name, message)
+    return None if math.isclose(answer, right, **tolerance) else otherwise
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ..strategies import Strategy
-from . import Mistake, recognises
+from . import Mistake, number, recognises
 
 
 @recognises("02.1", right="Only the head moves: for K classes, K x (1280 + 1) numbers.")
@@ -124,15 +124,17 @@ def _keeps_eval(accuracy, images, labels) -> bool:
 
 @recognises("02.5", right="Chosen on validation, reported on test: 0.79, although run C would have looked better.")
 def reported_number(reported):
-    if math.isclose(reported, 0.79, abs_tol=1e-6):
-        return None
-    if math.isclose(reported, 0.85, abs_tol=1e-6):
-        return Mistake(
-            "selected_on_test", "That is the best test score, so the test set did the choosing; it can no longer judge."
-        )
-    if math.isclose(reported, 0.86, abs_tol=1e-6):
-        return Mistake(
+    mistakes = (
+        (
+            0.85,
+            "selected_on_test",
+            "That is the best test score, so the test set did the choosing; it can no longer judge.",
+        ),
+        (
+            0.86,
             "reported_validation",
             "That is the validation score that won the choice, so it is flattered; report the same run's test score.",
-        )
-    return f"{reported} is not the test score of the run that validation would choose."
+        ),
+    )
+    otherwise = f"{reported} is not the test score of the run that validation would choose."
+    return number(reported, 0.79, mistakes, otherwise, abs_tol=1e-6)

@@ -6,25 +6,26 @@ import math
 
 import torch
 
-from . import Mistake, recognises
+from . import Mistake, number, recognises
 
 
 @recognises(
     "06.1", right="A quarter of a quarter comes through: 16. Halving the value would be half a dose more, not twice."
 )
 def reading_with_twice_the_dye(reads):
-    for value, name, about in (
+    mistakes = (
         (32, "halved_value", "Twice the dye does not halve the value: it doubles the optical density, a logarithm."),
         (128, "half_the_dye", "That is with half of the dye: the pixel became lighter."),
         (-2 * math.log10(0.25), "stopped_at_density", "That is the optical density; the camera reads a value."),
         (0, "subtracted", "Dye takes a share of the light that is left, so some always comes through."),
-    ):
-        if math.isclose(reads, value, rel_tol=1e-2, abs_tol=1e-3):
-            return Mistake(name, about)
-    return (
-        None
-        if math.isclose(reads, 16, rel_tol=1e-2)
-        else f"{reads} is not 256 times the share that two layers let through."
+    )
+    return number(
+        reads,
+        16,
+        mistakes,
+        f"{reads} is not 256 times the share that two layers let through.",
+        rel_tol=1e-2,
+        abs_tol=1e-3,
     )
 
 
@@ -65,17 +66,17 @@ def brightness_drawn_per_sample(brighten):
 
 @recognises("06.3", right="0.08 is erased; the other 0.37 of the drop was unfamiliar and can be trained back.")
 def what_was_erased(erased):
-    for value, name, about in (
+    mistakes = (
         (0.45, "whole_drop", "That is the whole drop; a part of it is only that the model never saw such pictures."),
         (0.37, "unfamiliar", "That is the part that training brings back: unfamiliar, not erased."),
         (-0.08, "sign", "The size is right; the exercise asks for a positive number."),
-    ):
-        if math.isclose(erased, value, abs_tol=1e-3):
-            return Mistake(name, about)
-    return (
-        None
-        if math.isclose(erased, 0.08, abs_tol=1e-3)
-        else f"{erased} compares other numbers than those of the two models tested as trained."
+    )
+    return number(
+        erased,
+        0.08,
+        mistakes,
+        f"{erased} compares other numbers than those of the two models tested as trained.",
+        abs_tol=1e-3,
     )
 
 

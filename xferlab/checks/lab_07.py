@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from . import Mistake, recognises
+from . import Mistake, number, recognises
 
 
 @recognises("07.1", right="alpha times the way from the start; a weight that stayed feels nothing.")
@@ -38,18 +38,12 @@ def gradient_of_the_spring(gradient):
 
 @recognises("07.2", right="Weight decay won three quarters of the way: set it to 0 beside L2-SP.")
 def where_two_springs_rest(rests_at):
-    for value, name, about in (
+    mistakes = (
         (2.0, "stays_at_start", "At 2, L2-SP does not pull at all, but weight decay does."),
         (0.0, "decays_to_zero", "At 0, weight decay does not pull at all, but L2-SP does."),
         (1.5, "shares_swapped", "The stronger spring is the one to zero, so it comes to rest nearer zero."),
-    ):
-        if math.isclose(rests_at, value, abs_tol=1e-3):
-            return Mistake(name, about)
-    return (
-        None
-        if math.isclose(rests_at, 0.5, abs_tol=1e-3)
-        else f"At {rests_at} the two pulls are not equal and opposite."
     )
+    return number(rests_at, 0.5, mistakes, f"At {rests_at} the two pulls are not equal and opposite.", abs_tol=1e-3)
 
 
 @recognises("07.3", right="A new dict, both ends exact, counters whole.")
@@ -79,7 +73,7 @@ def states_are_mixed(mix):
 
 @recognises("07.4", right="The gap shrinks by 0.9 a step: 0.35 of the start is still in the average.")
 def average_after_ten_steps(average):
-    for value, name, about in (
+    mistakes = (
         (
             0.9**10,
             "share_of_start",
@@ -87,10 +81,8 @@ def average_after_ten_steps(average):
         ),
         (1.0, "added_up", "A step adds a tenth of what is *missing*, which shrinks; ten steps do not make a whole."),
         (1 - 0.9**9, "nine_steps", "That is after nine steps."),
-    ):
-        if math.isclose(average, value, abs_tol=1e-3):
-            return Mistake(name, about)
-    return None if math.isclose(average, 1 - 0.9**10, abs_tol=1e-3) else f"{average} is not what ten steps leave."
+    )
+    return number(average, 1 - 0.9**10, mistakes, f"{average} is not what ten steps leave.", abs_tol=1e-3)
 
 
 @recognises("07.5", right="Smallest, squared, and the gradient reaches the features.")
