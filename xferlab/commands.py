@@ -8,11 +8,10 @@ import json
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from . import comparison, modelfile, selection
 from .domains import Domain, Splits, folders
@@ -172,7 +171,7 @@ def read(
         splits = load_domain(path if path.exists() else where, **options)
     said = [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
     if splits.train.labels is None and classes is not None:  # a target without labels: all of it is there to adapt to
-        splits = replace(splits.train, inputs=torch.cat([part.inputs for part in splits.parts().values()]), groups=None)
+        splits = splits.together()
     return splits, said
 
 
@@ -182,8 +181,7 @@ def _few(where: str, options: dict) -> tuple[Domain, list[str]]:
         splits, said = read(where, **options)
         if isinstance(splits, Domain):
             raise DataError(f"{where} has no labels; --labeled needs target images with them")
-        cat = lambda name: torch.cat([getattr(part, name) for part in splits.parts().values()])
-        return replace(splits.train, inputs=cat("inputs"), labels=cat("labels"), groups=None), said
+        return splits.together(), said
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         domain, _ = folders.read(where, broken="skip", **options)
@@ -367,11 +365,8 @@ def predict(
         omitted, names = sorted(set(there) - set(files)), [file.relative_to(path).as_posix() for file in files]
     elif path.suffix.lower() == ".npz" and path.is_file():
         splits, omitted = load_domain(path, classes=model.classes), []
-        parts = splits.parts()
-        domain = replace(
-            splits.train, inputs=torch.cat([part.inputs for part in parts.values()]), labels=None, groups=None
-        )
-        names = [f"{part}/{i}" for part, domain_ in parts.items() for i in range(len(domain_))]
+        domain = splits.together().unlabeled()
+        names = [f"{name}/{i}" for name, part in splits.parts().items() for i in range(len(part))]
     else:
         raise DataError(f"{where} is neither a folder of images nor a .npz file; check --input")
     p = probabilities(model, domain.unlabeled()).numpy()

@@ -229,7 +229,7 @@ print(
 # | colour + MCC | less confusion between classes on the target ([Jin et al., 2020](https://arxiv.org/abs/1912.03699)) |
 
 # %%
-case_steps = lab.scale(quick=2, lab=40, full=400)
+case_steps = lab.scale(quick=2, lab=60, full=400)
 labelled = source.train.take(per_class=lab.scale(quick=4, lab=100, full=10_000), seed=0)
 colour = xl.augment.smear()
 ladder = {
@@ -251,7 +251,7 @@ for draw in lab.draws(5):
             labelled,
             target.train.unlabeled(),
             steps=case_steps,
-            batch_size=32,
+            batch_size=16,
             augment=augment,
             seed=draw,
             progress_bar=lab.shows_progress,

@@ -122,8 +122,8 @@ ladder = ["linear_probe", "source_only", "colour", "colour_adabn", colour_coral]
 settings = dict(
     encoder="efficientnet_lite0",
     metric="balanced_accuracy",
-    steps=lab.scale(quick=1, lab=40, full=300),
-    batch_size=lab.scale(quick=8, lab=32, full=64),
+    steps=lab.scale(quick=1, lab=60, full=300),
+    batch_size=lab.scale(quick=8, lab=16, full=64),
     per_class=lab.scale(quick=4, lab=60, full=None),
 )
 adapt = xl.Splits(target.train.take(n=lab.scale(quick=40, lab=600, full=10**6)), target.val, target.test)

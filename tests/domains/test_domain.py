@@ -168,3 +168,13 @@ def test_splits_refuse_a_group_in_two_parts_and_other_classes():
         Splits(one, domain(groups=torch.full((12,), 8)), one)
     with pytest.raises(DataError, match=r"disagree on classes"):
         Splits(domain(), domain(), domain(classes=("a", "b", "z")))
+
+
+def test_splits_together_are_all_examples_part_after_part():
+    whole = domain(groups=torch.arange(12))
+    parts = Splits(whole[[4, 0]], whole[[7]], whole[[2, 9]])
+    together = parts.together()
+    assert rows(together) == together.groups.tolist() == [4, 0, 7, 2, 9]
+    assert together.labels.tolist() == [1, 0, 1, 2, 0] and together.classes == whole.classes
+    half = Splits(parts.train, parts.val.unlabeled(), parts.test)
+    assert half.together().labels is None and rows(half.together()) == [4, 0, 7, 2, 9]

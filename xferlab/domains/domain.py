@@ -227,6 +227,16 @@ class Splits:
     def name(self) -> str:
         return self.train.name
 
+    def together(self) -> Domain:
+        """All examples as one Domain, train's first, then val's and test's. Labels and groups stay where all parts have them."""
+        parts = self.parts().values()
+
+        def joined(name: str) -> Tensor | None:
+            values = [getattr(part, name) for part in parts]
+            return None if any(value is None for value in values) else torch.cat(values)
+
+        return replace(self.train, **{name: joined(name) for name in ("inputs", "labels", "groups")})
+
     def to(self, device: str | torch.device) -> Splits:
         return Splits(*(part.to(device) for part in self.parts().values()))
 
