@@ -250,3 +250,11 @@ def test_html_page_shows_the_alt_text():
     assert 'alt="a &lt;small&gt; dot"' in page
     assert "No description has been provided" not in page
     assert "text/html" not in output.data
+
+
+def test_say_breaks_lines_between_words_and_loses_none(capsys):
+    text = "a sentence of the report " * 12
+    lab.say(text, "and another")
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 100 and lines[-1] == "and another"
+    assert " ".join(lines).split() == text.split() + ["and", "another"]

@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import re
+import textwrap
 import tomllib
 import warnings
 from collections.abc import Callable
@@ -200,6 +201,12 @@ def start(number: str) -> Lab:
     )
     print(f"Lab {number}, profile {profile}, {accelerator}.")
     return this
+
+
+def say(*texts: str) -> None:
+    """Prints each text in lines of at most 100 characters: a notebook's page breaks longer ones in the middle of a word."""
+    for text in texts:
+        print(textwrap.fill(text, 100))
 
 
 def show(fig, alt: str, width: int | None = None) -> None:

@@ -206,6 +206,7 @@ xl.checks.check("08.1", score)
 # | `source_val` | what is right at home is right abroad | it cannot see the shift at all |
 # | `entropy` | a good model is sure of its answers | a model that is sure and wrong |
 # | `information_maximization` | sure of each, and using all classes evenly | classes that are swapped, or truly rare |
+# | `bnm` ([Cui et al., 2020](https://arxiv.org/abs/2003.12237)) | the nuclear norm of the predictions: sure and varied at once | as above |
 # | `snd` ([Saito et al., 2021](https://arxiv.org/abs/2108.10860)) | target predictions form dense clusters | one cluster |
 # | `dev` ([You et al., 2019](https://proceedings.mlr.press/v97/you19a.html)) | source errors, weighted to look like the target | domains that do not overlap |
 # | `reverse_validation` | the target's guessed labels, learnt, must be right on the source | labels that are wrong in a consistent way |
@@ -242,8 +243,7 @@ board = xl.compare(
     keep_weights=True,
     progress_bar=lab.shows_progress,
 )
-print(board.verdict)
-print(*board.warnings, sep="\n")
+xl.lab.say(board.verdict, *board.warnings)
 board.table[["source_accuracy", "target_accuracy", *board.validators]].T.round(3)
 
 # %%
@@ -278,7 +278,7 @@ print(quality.round(3).to_string())
 nearest = list(validators.index[validators.regret == validators.regret.min()])  # several may choose the same
 xl.checks.reveal("08.p2", guess if guess in nearest else nearest[0])
 spread = truth.max() - truth.median()
-print(
+xl.lab.say(
     f"A recipe drawn from the middle of the list loses {spread:.3f} to the best; a validator is of use where its regret is below that: "
     + (", ".join(validators.index[validators.regret < spread]) or "none")
     + "."
@@ -392,7 +392,7 @@ xl.lab.show(
 # %%
 sure = board.best("entropy")
 order = board.table["target_accuracy"].sort_values()
-print(
+xl.lab.say(
     f"Of the {len(order)} recipes that trained here entropy chooses {sure.recipe}, at {sure.value:.4f} nats. Its target accuracy is "
     f"{order[sure.recipe]:.3f}: place {list(order.index[::-1]).index(sure.recipe) + 1} of {len(order)}."
 )
@@ -490,9 +490,8 @@ xl.lab.show(
     xl.plots.bars({"": chosen}, xlabel="how the model was chosen", ylabel="accuracy lost to the oracle"),
     alt="Accuracy lost to the oracle's choice: by each validator without labels, and by a few labels a class, mean over draws",
 )
-print(
-    "Among the recipes that trained here, one seed:", ", ".join(f"{key} {value:.3f}" for key, value in chosen.items())
-)
+print("Among the recipes that trained here, one seed:")
+print(pd.Series(chosen).round(3).to_string())
 
 # %% [markdown]
 # Compare the bars on the right with those on the left. An afternoon of labelling is often within reach where a perfect validator

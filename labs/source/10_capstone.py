@@ -138,8 +138,7 @@ board = xl.compare(
     progress_bar=lab.shows_progress,
     **settings,
 )
-print(board.verdict)
-print(*board.warnings, sep="\n")
+xl.lab.say(board.verdict, *board.warnings)
 
 # %%
 xl.lab.show(board.plot(), alt="Target score of each rung, the label-free choice and the oracle's choice marked")
