@@ -56,7 +56,9 @@ class Variant:
 
 REGULARIZERS = {
     "linear probe": Variant("only a new head; a baseline", how="probe"),
-    "LP-FT": Variant("the probe, then everything at 0.3 of the rate; a baseline", how="lp_ft"),
+    "LP-FT": Variant(
+        "the probe, then everything at 0.3 of the rate, batch-norm statistics kept; a baseline", how="lp_ft"
+    ),
     "L2-SP": Variant("weights stay near their start, 0.01", (partial(xl.L2SP, 0.01),), weight_decay=0.0),
     "DELTA": Variant("activations of the last three blocks stay", (partial(xl.DELTA, 1.0),)),
     "BSS": Variant("the smallest singular value shrinks, 0.001", (partial(xl.BSS, 1e-3),)),
@@ -67,7 +69,7 @@ REGULARIZERS = {
     "label smoothing": Variant("0.1", smoothing=0.1),
     "EMA": Variant("mean of weights with decay 0.9", (partial(xl.EMA, 0.9),)),
     "SWA": Variant("plain mean of the last quarter's weights, batch norm refreshed", (xl.SWA,), how="refresh"),
-    "WiSE-FT": Variant("half-way from the linear probe to LP-FT", how="wise"),
+    "WiSE-FT": Variant("half-way from the linear probe to that LP-FT", how="wise"),
     "LoRA": Variant("rank 4 updates and the head", how="lora"),
 }
 AUGMENTATIONS = {
@@ -112,7 +114,9 @@ def train(variant: Variant, labelled: xl.Domain, style: torch.Tensor, draw: int)
         teacher = copy.deepcopy(model)
         xl.recipes["linear_probe"].fit(teacher, labelled, **settings)
         objectives.append(xl.Distillation(teacher=teacher))
-    strategy = xl.strategies.lora(4) if variant.how == "lora" else xl.strategies.full()
+    strategy = (
+        xl.strategies.lora(4) if variant.how == "lora" else xl.strategies.full(freeze_statistics=start is not None)
+    )
     xl.fit(model, labelled, objectives=objectives, strategy=strategy, augment=pipeline, **settings)
     if variant.how == "lora":
         weights.merge_lora(model)

@@ -61,6 +61,8 @@ def test_lp_ft_moves_the_head_alone_first(own, source):
     assert all(torch.equal(before[name], tensor) for name, tensor in probe.encoder.state_dict().items())
     xl.recipes["lp_ft"].fit(model, source, **FAST)
     assert not torch.equal(model.encoder.body.stem.weight, probe.encoder.body.stem.weight)
+    kept = [name for name in before if "running" in name]
+    assert kept and all(torch.equal(before[name], model.encoder.state_dict()[name]) for name in kept)
 
 
 def test_a_recipe_resumes_stage_by_stage(own, source, tmp_path):

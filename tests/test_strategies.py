@@ -52,6 +52,7 @@ def test_groups_cover_what_moves_once_and_change_nothing(strategy, own):
     ("strategy", "moves", "statistics"),
     [
         (strategies.full(), {"stem", "norm", "deep", "deep_norm", "project", "head"}, {"norm", "deep_norm"}),
+        (strategies.full(freeze_statistics=True), {"stem", "norm", "deep", "deep_norm", "project", "head"}, set()),
         (strategies.head_only(), {"head"}, set()),
         (strategies.norm_only(), {"norm", "deep_norm", "head"}, {"norm", "deep_norm"}),
         (strategies.top(1), {"project", "head"}, set()),

@@ -29,6 +29,8 @@ class Strategy:
     within  which parameters of a moving block move (all, the norms' only, LoRA's only)
     head    the head's multiplier
     add     adds parts to the model before training (LoRA)
+    freeze_statistics  batch norms of moving blocks keep the statistics they came with: a head that was trained on
+        features made with them would no longer fit
     """
 
     name: str
@@ -36,6 +38,7 @@ class Strategy:
     within: Callable[[Block], list[nn.Parameter]] = Block.parameters
     head: float = 1.0
     add: Callable[[Classifier], None] | None = None
+    freeze_statistics: bool = False
 
     def prepare(self, model: Classifier) -> None:
         if self.add:
@@ -74,6 +77,9 @@ class Strategy:
                 module.train(rate > 0)
             for parameter in self.within(block) if rate > 0 else []:
                 parameter.requires_grad_(True)
+        for norm in model.encoder.modules() if self.freeze_statistics else ():
+            if isinstance(norm, NORMS):
+                norm.eval()
 
     def freezes_encoder(self, model: Classifier) -> bool:
         """True when no block ever moves, so that features can be computed once."""
@@ -81,9 +87,10 @@ class Strategy:
         return not self.add and all(self.rate(i, n, p / 10) == 0 for i in range(n) for p in range(11))
 
 
-def full() -> Strategy:
-    """Everything moves at the same rate."""
-    return Strategy("full", lambda i, n, progress: 1.0)
+def full(freeze_statistics: bool = False) -> Strategy:
+    """Everything moves at the same rate; with `freeze_statistics`, all but the batch norms' running means and variances."""
+    name = "full(freeze_statistics=True)" if freeze_statistics else "full"
+    return Strategy(name, lambda i, n, progress: 1.0, freeze_statistics=freeze_statistics)
 
 
 def head_only() -> Strategy:
@@ -119,13 +126,13 @@ def gradual_unfreeze(until: float = 0.5) -> Strategy:
 
 
 def lp_ft(probe: float = 0.4) -> Strategy:
-    """Linear probing up to progress `probe`, then everything (Kumar et al., 2022, arXiv:2202.10054).
+    """Linear probing up to progress `probe`, then everything but batch-norm statistics (Kumar et al., 2022, arXiv:2202.10054).
 
     The one-call form. The recipe `lp_ft` does the same in two stages and embeds the data once for the first.
     """
     if not 0 < probe < 1:
         raise ArgumentError(f"lp_ft probe is {probe}, expected between 0 and 1")
-    return Strategy(f"lp_ft({probe})", lambda i, n, progress: float(progress >= probe))
+    return Strategy(f"lp_ft({probe})", lambda i, n, progress: float(progress >= probe), freeze_statistics=True)
 
 
 def lora(rank: int = 4, alpha: float | None = None) -> Strategy:

@@ -181,7 +181,8 @@ for draw in lab.draws(5):
     model = fresh()
     xl.recipes["linear_probe"].fit(model, labelled, **settings)
     start = copy.deepcopy(model.state_dict())
-    xl.fit(model, labelled, **(settings | {"lr": 3e-4}))  # from a trained head, so gently: LP-FT
+    # LP-FT: gently, and with the batch-norm statistics that the head was trained with
+    xl.fit(model, labelled, strategy=xl.strategies.full(freeze_statistics=True), **(settings | {"lr": 3e-4}))
     end = copy.deepcopy(model.state_dict())
     for alpha in alphas:
         model.load_state_dict(interpolate(start, end, alpha))
