@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lab build clean
+.PHONY: run test bench lab build clean
 
 run: .venv/labs      ## lab 02, headless: a results table and the executed notebook as HTML
 	$(BIN)/xferlab labs run 02
@@ -13,6 +13,10 @@ test: .venv/dev      ## everything that CI runs
 	$(BIN)/python labs/build.py --check
 	$(BIN)/python -m pytest
 	XFERLAB_PROFILE=quick $(BIN)/python -m pytest --nbval-lax labs/solutions
+
+bench: .venv/bench   ## how fast, beside what people would otherwise write: bench/results.json, bench/scale.json
+	$(BIN)/python bench/run.py
+	$(BIN)/python bench/scale.py
 
 lab: .venv/labs      ## JupyterLab on the first lab
 	$(BIN)/jupyter lab labs/00_start_here.ipynb
@@ -29,6 +33,10 @@ build: .venv/dev     ## labs/source -> student notebooks, executed solutions, te
 
 .venv/dev: .venv/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+.venv/bench: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	touch $@
 
 clean:

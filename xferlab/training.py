@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .augment import Sides, apply, strong, weak
+from .distributed import World
 from .domains import Domain
 from .encoders import Classifier, recording
 from .errors import ArgumentError, CheckpointError, DataError, DivergenceError, TargetLabelsError
@@ -77,20 +80,26 @@ def fit(
     checkpoint      a file the run is saved to every `checkpoint_every` steps; the same call finds it and goes on, to
                     the same weights as a run that was never stopped (to the bit, on one CPU)
     precision       "auto" is bf16 autocast on a GPU and float32 elsewhere; or "fp32", "bf16"
-    seed            batches, augmentation and dropout of step t depend on (seed, t) alone
+    seed            batches, augmentation and dropout of step t depend on (seed, t) alone. The same seed on the same machine
+                    gives the same bits, in any process; another number of threads sums in another order, and does not
+
+    Started by torchrun, `accelerate launch` or `notebook_launcher`, the processes share each batch and average gradients; the
+    first one writes the checkpoint (see `distributed`). `batch_size` is all processes' together and must divide among them.
 
     Raises `ArgumentError`, `DataError`, `TargetLabelsError`, `CheckpointError`, or `DivergenceError` when a loss stops
     being finite.
     """
     objectives = [CrossEntropy()] if objectives is None else list(objectives)
     strategy = strategy or full()
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    _check(model, source, target, objectives, target_labels, steps, batch_size, lr, precision)
+    _check(model, source, target, objectives, target_labels, precision)
+    _check_numbers(steps, batch_size, lr, weight_decay, warmup, val_every, checkpoint_every, seed)
     domains = {
         name: domain.align(model.classes)
         for name, domain in (("source", source), ("target", target))
         if domain is not None
     }
+    world = World(device, checkpoint)
+    device = world.device
     bf16 = precision == "bf16" or (precision == "auto" and device.type == "cuda")
     val_every = val_every or max(1, steps // 10)
     # what the run is, taken before setup changes the objectives: a checkpoint of another run must not be taken up
@@ -107,7 +116,7 @@ def fit(
         repr(augment),
         repr(views),
     )
-    identity = fingerprint(
+    identity = checkpoint and fingerprint(
         settings, [o.hyperparameters() for o in objectives], *[(d.inputs, d.labels) for d in domains.values()]
     )
 
@@ -115,14 +124,16 @@ def fit(
         torch.manual_seed(seed)
         strategy.prepare(model)
         model.to(device, memory_format=torch.channels_last)
+        world.copy_from_first(model.state_dict().values())
         domains = {name: domain.to(device) for name, domain in domains.items()}
         for objective in objectives:
             objective.setup(model, domains.get("source"), domains.get("target"))
             objective.to(device).train()
-        optimizer = torch.optim.AdamW(_groups(model, strategy, objectives, weight_decay), lr=lr, fused=True)
+        optimizer = torch.optim.AdamW(_groups(model, strategy, objectives, weight_decay, steps), lr=lr, fused=True)
         run = Run(model, objectives=objectives)
         keeper = _Keeper(checkpoint, identity, run, optimizer)
         run.resumed_from = keeper.restore(device)
+        world.agree(run.resumed_from)
 
         lengths = {
             name: None if domain.is_image else (domain.inputs != 0).sum(1).cpu() for name, domain in domains.items()
@@ -135,15 +146,23 @@ def fit(
         taps = {name for objective in objectives for name in objective.taps}
         once = strategy.freezes_encoder(model) and not augment and not taps
         features = {name: embed(model, domain).to(device) for name, domain in domains.items()} if once else {}
-        log = _Log(run, steps, sum(stream.size for stream in streams.values()), progress_bar)
+        log = _Log(run, steps, sum(stream.size for stream in streams.values()), progress_bar, world)
+        buffers = [buffer for module in (model, *objectives) for buffer in module.buffers()]
         generator, moving = torch.Generator(), None
+        # without a GPU torch.manual_seed would format the call stack at each step, for a GPU that may come
+        reseed = torch.default_generator.manual_seed if device.type == "cpu" else torch.manual_seed
+        mixed = functools.partial(torch.autocast, device.type, torch.bfloat16, enabled=bf16)
+
+        def head(z: Tensor) -> Tensor:
+            with torch.enable_grad(), mixed():  # whoever asks first may be without either, and the others must not be
+                return model.head(z)
 
         statistics = contextlib.nullcontext() if objectives else _mean_statistics(model, anew=run.resumed_from == 0)
         with log, recording(model.encoder, taps) as activations, statistics:
             for t in range(run.resumed_from, steps):
                 progress = t / max(1, steps - 1)
-                torch.manual_seed(_mixed(seed, t))
-                generator.manual_seed(_mixed(seed, t))
+                reseed(_mixed(seed, t))
+                generator.manual_seed(_mixed(seed, t) + world.rank)
                 rates = strategy.rates(model, progress)
                 if moving != (moving := [rate > 0 for rate in rates.values()]):
                     strategy.apply(model, progress)
@@ -153,20 +172,25 @@ def fit(
                         raise ArgumentError(
                             f"strategy {strategy.name!r} moves nothing in encoder {model.encoder.name!r}; choose another"
                         )
+                now = lr * schedule(t / steps, warmup)
                 for group in optimizer.param_groups:
-                    group["lr"] = lr * rates.get(group["block"], 1.0) * schedule(t / steps, warmup)
+                    group["lr"] = now * rates.get(group["block"], 1.0)
 
-                rows = {name: stream(t).to(device) for name, stream in streams.items()}
-                # by tensor, not by Domain, whose checks would make a GPU wait
-                raw = inputs = {name: domain.inputs[rows[name]] for name, domain in domains.items()}
+                rows = {name: world.shard(stream(t), name).to(device) for name, stream in streams.items()}
+                raw = inputs = _Inputs(domains, rows)
                 labels = {name: d.labels[rows[name]] for name, d in domains.items() if d.labels is not None}
                 if augment:
-                    sides = Sides(inputs.get("source"), labels.get("source"), inputs.get("target"), len(model.classes))
+                    source_inputs, target_inputs = (
+                        raw[side] if side in rows else None for side in ("source", "target")
+                    )
+                    sides = Sides(source_inputs, labels.get("source"), target_inputs, len(model.classes))
                     sides = apply(augment, sides, generator)
-                    inputs = {name: getattr(sides, f"{name}_inputs") for name in inputs}
+                    inputs = {name: getattr(sides, f"{name}_inputs") for name in rows}
                     labels = labels | {"source": sides.source_labels}
 
                 def view(name: str, side: str, raw=raw, labels=labels) -> Batch:
+                    if name not in {"weak", "strong", *(views or ())}:
+                        raise ArgumentError(f"no view is called {name!r}; use 'weak' or 'strong', or give it in views=")
                     pipeline = (views or {}).get(name)
                     if pipeline is None and not domains[side].is_image:
                         pipeline = {"weak": [], "strong": [DropTokens()]}[name]
@@ -175,33 +199,56 @@ def fit(
                     z = model.features(x)
                     return Batch(x, labels.get(side), z, model.head(z))
 
-                with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                    z = {name: table[rows[name]] for name, table in features.items()} or _encode(model, inputs)
+                @functools.cache
+                def encoded(rows=rows, inputs=inputs) -> dict[str, Tensor]:
+                    with torch.enable_grad(), mixed():
+                        if once:
+                            return {name: table[rows[name]] for name, table in features.items()}
+                        return _encode(model, {name: inputs[name] for name in rows})
+
+                with mixed():
+                    if taps or not objectives:
+                        encoded()
                     recorded = {name: torch.cat(parts) for name, parts in activations.items()}
-                    batches = {
-                        name: Batch(inputs[name], labels.get(name), z[name], model.head(z[name])) for name in inputs
-                    }
+                    batches = {name: _Late(name, inputs, labels.get(name), encoded, head) for name in rows}
                     step = Step(model, batches.get("source"), batches.get("target"), progress, view, recorded)
                     losses = [objective(step) for objective in objectives]
                 for parts in activations.values():
                     parts.clear()
                 if losses:
                     optimizer.zero_grad(set_to_none=True)
-                    sum(objective.weight * loss for objective, loss in zip(objectives, losses, strict=True)).backward()
+                    loss = sum(objective.weight * loss for objective, loss in zip(objectives, losses, strict=True))
+                    if not loss.requires_grad:
+                        raise ArgumentError(
+                            f"{', '.join(type(o).__name__ for o in objectives)} alone teaches nothing; add CrossEntropy() "
+                            "or another loss"
+                        )
+                    loss.backward()
+                    world.average(p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None)
                     optimizer.step()
                     with torch.no_grad():
                         for objective in objectives:
                             objective.after_step(step)
 
-                log.step(t, objectives, losses, lr * schedule(t / steps, warmup))
-                if val is not None and ((t + 1) % val_every == 0 or t + 1 == steps):
+                log.step(t, objectives, losses, now)
+                look = val is not None and ((t + 1) % val_every == 0 or t + 1 == steps)
+                save = checkpoint and ((t + 1) % checkpoint_every == 0 or t + 1 == steps)
+                if look or save or t + 1 == steps:
+                    world.average(buffers)  # batch-norm statistics are each process's own until someone needs them
+                if look:
                     keeper.keep_best(log, evaluate(model, val).balanced_accuracy)
-                if checkpoint and ((t + 1) % checkpoint_every == 0 or t + 1 == steps):
+                if save:
                     log.flush()
-                    keeper.save(t + 1)
+                    if world.rank == 0:
+                        keeper.save(t + 1)
+                    world.wait()
         optimizer.zero_grad(set_to_none=True)  # gradients are as large as the model, and no one needs them now
         if keeper.best:
             model.load_state_dict(keeper.best)
+        # a sum reads each weight once and shows what is not finite; only then are all looked at, which costs several times as much
+        suspects = [(name, tensor) for name, tensor in model.state_dict().items() if not torch.isfinite(tensor.sum())]
+        if broken := [name for name, tensor in suspects if not torch.isfinite(tensor).all()]:
+            raise DivergenceError(f"{broken[0]} is not finite after the last step; lower lr or the objectives' weights")
         for objective in objectives:
             objective.finish(model)
     model.requires_grad_(True).eval()
@@ -215,12 +262,48 @@ def schedule(progress: float, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / max(1e-9, 1 - warmup)))
 
 
+class _Inputs(dict):
+    """Each side's inputs in a step, taken from its Domain when first asked for: with cached features nobody may."""
+
+    def __init__(self, domains: dict[str, Domain], rows: dict[str, Tensor]):
+        super().__init__()
+        self.domains, self.rows = domains, rows
+
+    def __missing__(self, side: str) -> Tensor:
+        # by tensor, not by Domain, whose checks would make a GPU wait
+        self[side] = self.domains[side].inputs[self.rows[side]]
+        return self[side]
+
+
+class _Late(Batch):
+    """A Batch whose features and logits are computed when first asked for: an objective that masks its own inputs never does."""
+
+    def __init__(self, side: str, inputs: dict, labels: Tensor | None, encoded: Callable[[], dict], head: Callable):
+        self._side, self._inputs, self.labels, self._encoded, self._head = side, inputs, labels, encoded, head
+
+    @functools.cached_property
+    def inputs(self) -> Tensor:
+        return self._inputs[self._side]
+
+    @functools.cached_property
+    def features(self) -> Tensor:
+        return self._encoded()[self._side]
+
+    @functools.cached_property
+    def logits(self) -> Tensor:
+        return self._head(self.features)
+
+
 def _encode(model: Classifier, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Features of each side, from one forward pass: batch norm sees them together. Texts, whose lengths differ, pass alone."""
-    prepared = [model.encoder.prepare(x) for x in inputs.values()]
-    if prepared[0].ndim == 2:
-        return {name: model.encoder.body(x) for name, x in zip(inputs, prepared, strict=True)}
-    return dict(zip(inputs, model.encoder.body(torch.cat(prepared)).split([len(x) for x in prepared]), strict=True))
+    sides = list(inputs.values())
+    if len(sides) == 1 or sides[0].ndim == 2:
+        return {name: model.encoder(x) for name, x in inputs.items()}
+    if all(x.shape[1:] == sides[0].shape[1:] and x.dtype == sides[0].dtype for x in sides):
+        prepared = model.encoder.prepare(torch.cat(sides))  # uint8 is joined at a quarter of the cost
+    else:
+        prepared = torch.cat([model.encoder.prepare(x) for x in sides])
+    return dict(zip(inputs, model.encoder.body(prepared).split([len(x) for x in sides]), strict=True))
 
 
 def _mixed(seed: int, t: int) -> int:
@@ -264,11 +347,24 @@ class _Stream:
         return torch.cat([order[:begun], shuffled, order[begun + whole :]])
 
 
-def _groups(model: Classifier, strategy: Strategy, objectives: Sequence[Objective], weight_decay: float) -> list[dict]:
+def _groups(
+    model: Classifier, strategy: Strategy, objectives: Sequence[Objective], weight_decay: float, steps: int
+) -> list[dict]:
+    """Parameter groups of a run, of what moves at all. Blocks that move alike all along share theirs: an optimizer pays for each."""
     groups = strategy.groups(model)
     own = [p for objective in objectives for p in objective.parameters() if p.requires_grad]
     groups += [{"params": own, "block": "objectives", "decay": True}] if own else []
-    return [group | {"weight_decay": weight_decay * group["decay"]} for group in groups]
+    tracks: dict[str, list[tuple[int, float]]] = defaultdict(list)  # when a block's rate changes, and to what
+    for t in range(steps):
+        for name, rate in strategy.rates(model, t / max(1, steps - 1)).items():
+            if not tracks[name] or tracks[name][-1][1] != rate:
+                tracks[name].append((t, rate))
+    merged: dict[tuple, dict] = {}
+    for group in groups:
+        key = (group["decay"], *tracks.get(group["block"], [(0, 1.0)]))
+        first = merged.setdefault(key, group | {"params": [], "weight_decay": weight_decay * group["decay"]})
+        first["params"] += group["params"]
+    return [group for key, group in merged.items() if any(rate for _, rate in key[1:])] or list(merged.values())
 
 
 @contextlib.contextmanager
@@ -290,7 +386,8 @@ def _mean_statistics(model: Classifier, anew: bool) -> Iterator[None]:
 class _Log:
     """Losses stay tensors until the bar's next refresh, so that a GPU is not made to wait; a refresh checks them too."""
 
-    def __init__(self, run: Run, steps: int, per_step: int, show: bool):
+    def __init__(self, run: Run, steps: int, per_step: int, show: bool, world: World):
+        self.world, show = world, show and world.rank == 0
         self.run, self.steps, self.per_step, self.every = run, steps, per_step, max(1, steps // 100)
         self.pending: list[tuple[dict, list[str], Tensor]] = []
         self.bar = tqdm(total=steps, initial=run.resumed_from, disable=not show, unit="step", leave=False)
@@ -308,6 +405,7 @@ class _Log:
             name += f"_{sum(key.startswith(name) for key in values) + 1}" if name in values else ""
             values |= {name: loss.detach()} | {f"{name}.{key}": value for key, value in objective.log().items()}
         stacked = torch.stack([value.float().reshape(()) for value in values.values()]) if values else torch.zeros(0)
+        self.world.average([stacked])
         self.pending.append(({"step": float(t), "lr": lr}, list(values), stacked))
         if time.perf_counter() - self.refreshed > 0.5:
             self.flush()
@@ -390,7 +488,22 @@ class _Keeper:
             self.best = {key: value.detach().clone() for key, value in self.run.model.state_dict().items()}
 
 
-def _check(model, source, target, objectives, target_labels, steps, batch_size, lr, precision):
+def _check_numbers(steps, batch_size, lr, weight_decay, warmup, val_every, checkpoint_every, seed):
+    for name, value, ok, expected in (
+        ("steps", steps, steps >= 1, "1 or more"),
+        ("batch_size", batch_size, batch_size >= 2, "2 or more"),
+        ("lr", lr, 0 < lr < math.inf, "a finite number above 0"),
+        ("weight_decay", weight_decay, 0 <= weight_decay < math.inf, "a finite number, 0 or more"),
+        ("warmup", warmup, 0 <= warmup <= 1, "a share of the steps, 0 to 1"),
+        ("val_every", val_every, val_every is None or val_every >= 1, "1 or more, or None"),
+        ("checkpoint_every", checkpoint_every, checkpoint_every >= 1, "1 or more"),
+        ("seed", seed, -(2**63) <= seed < 2**63, "a whole number of 64 bits"),
+    ):
+        if not ok:
+            raise ArgumentError(f"{name} is {value}, expected {expected}")
+
+
+def _check(model, source, target, objectives, target_labels, precision):
     if not isinstance(model, Classifier):
         raise ArgumentError(f"fit got a {type(model).__name__}, expected xl.Classifier(xl.encoder(...), classes=...)")
     for side, domain in (("source", source), ("target", target)):
@@ -400,15 +513,6 @@ def _check(model, source, target, objectives, target_labels, steps, batch_size, 
             raise DataError(f"{side} {domain.name!r} has 1 example, expected at least 2: batch norm needs a batch")
     if source is None and target is None:
         raise ArgumentError("fit got neither a source nor a target; pass at least one Domain")
-    for name, value, ok in (
-        ("steps", steps, steps >= 1),
-        ("batch_size", batch_size, batch_size >= 2),
-        ("lr", lr, lr > 0),
-    ):
-        if not ok:
-            raise ArgumentError(
-                f"{name} is {value}, expected {'above 0' if name == 'lr' else '2 or more' if name == 'batch_size' else '1 or more'}"
-            )
     if precision not in ("auto", "fp32", "bf16"):
         raise ArgumentError(f"precision is {precision!r}, expected 'auto', 'fp32' or 'bf16'")
     if target is not None and target.labels is not None and not target_labels:

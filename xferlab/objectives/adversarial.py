@@ -55,13 +55,13 @@ def domain_loss(
 
     source `(Ns,)` or `(Ns, 1)`, target alike, weights `(Ns,)` and `(Nt,)`; sides count alike at any batch sizes.
     """
-    sides = []
-    for logits, truth, weights in ((source, 1.0, source_weights), (target, 0.0, target_weights)):
-        logits = logits.flatten()
-        weights = torch.ones_like(logits) if weights is None else weights
-        wrong = F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, truth), reduction="none")
-        sides.append((weights * wrong).sum() / weights.sum())
-    return (sides[0] + sides[1]) / 2
+
+    def mean(wrong: Tensor, weights: Tensor | None) -> Tensor:
+        return wrong.mean() if weights is None else (weights * wrong).sum() / weights.sum()
+
+    return (
+        mean(F.softplus(-source.flatten()), source_weights) + mean(F.softplus(target.flatten()), target_weights)
+    ) / 2
 
 
 class Adversarial(Objective):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from ..domains import Domain
@@ -114,4 +114,4 @@ class Objective(nn.Module):
 
 def warm_up(progress: float, gamma: float = 10.0) -> float:
     """2 / (1 + exp(-gamma p)) - 1: from 0 to 1, the adaptation schedule of Ganin et al. (2016, arXiv:1505.07818)."""
-    return 2.0 / (1.0 + float(torch.exp(torch.tensor(-gamma * progress)))) - 1.0
+    return 2.0 / (1.0 + math.exp(-gamma * progress)) - 1.0

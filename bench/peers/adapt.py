@@ -1,0 +1,33 @@
+"""DANN by pytorch-adapt's hook, as its documentation shows it. Needs `pip install pytorch-adapt 'setuptools<81'`."""
+
+from __future__ import annotations
+
+import torch
+
+
+def dann(net, head, judge, source, labels, target, rows, *, mean, std, lr, schedule, strength) -> list[float]:
+    """Losses, of labels and domains together, by step. Its mean of three losses is weighted to be our sum."""
+    from pytorch_adapt.hooks import DANNHook, FeaturesForDomainLossHook, GradientReversalHook
+    from pytorch_adapt.weighters import MeanWeighter
+
+    models = {"G": net.train(), "C": head.train(), "D": torch.nn.Sequential(judge, torch.nn.Flatten(0)).train()}
+    optimizers = [torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.0) for model in models.values()]
+    schedulers = [torch.optim.lr_scheduler.LambdaLR(o, lambda t: schedule(t / len(rows))) for o in optimizers]
+    weighter = MeanWeighter(weights={"src_domain_loss": 0.5, "target_domain_loss": 0.5}, scale=3)
+    reversal = GradientReversalHook(weight=1.0, apply_to=FeaturesForDomainLossHook().out_keys)
+    hook = DANNHook(optimizers, weighter=weighter, gradient_reversal=reversal)
+    losses = []
+    for t, (here, there) in enumerate(rows):
+        reversal.fn.update_weight(strength(t / (len(rows) - 1)))
+        data = {
+            "src_imgs": (source[here].float() - mean) / std,
+            "target_imgs": (target[there].float() - mean) / std,
+            "src_labels": labels[here],
+            "src_domain": torch.ones(len(here)),
+            "target_domain": torch.zeros(len(there)),
+        }
+        _, components = hook({**models, **data})
+        for scheduler in schedulers:
+            scheduler.step()
+        losses.append(components["total_loss"]["total"])
+    return losses

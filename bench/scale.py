@@ -1,0 +1,98 @@
+"""How cost grows: time an image and memory from 1,000 to 64,000 images, each size in a process of its own.
+
+    python bench/scale.py                # about two minutes on two idle cores
+    python bench/scale.py --quick        # 200 and 400 images, to see that it runs; writes nothing
+
+A lenet is trained on 64 px pictures for one pass, 16,000 images at least, then predicts all of them. Time an image counts everything
+that `fit` does, what it does before the first step too. Bytes an input byte are the growth of the process's peak memory from the
+smallest size over the growth of its input: 1.0 is the pictures themselves. Writes `bench/scale.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+SIZES = (1000, 4000, 16_000, 64_000)
+SEEN = 16_000  # images a training run sees at least, so that no size is measured on its start alone
+
+
+def child(n: int, seen: int, threads: int) -> dict:
+    import torch
+
+    import xferlab as xl
+    from xferlab.storage import fingerprint
+
+    torch.set_num_threads(threads)
+    inputs = torch.randint(0, 256, (n, 3, 64, 64), dtype=torch.uint8)
+    domain = xl.Domain(inputs, torch.arange(n) % 8, tuple("abcdefgh"), name="noise", synthetic=True)
+    model = xl.Classifier(xl.encoder("lenet"), domain.classes)
+    xl.fit(model, domain, steps=5, progress_bar=False)  # what only a first step costs
+    steps = max(seen, n) // 64
+    began = time.perf_counter()
+    xl.fit(model, domain, steps=steps, progress_bar=False)
+    trained = time.perf_counter()
+    for _ in range(max(1, seen // n)):
+        xl.evaluate(model, domain)
+    evaluated = time.perf_counter()
+    fingerprint(domain.inputs)  # as a checkpoint or `compare` takes of the data
+    named = time.perf_counter()
+    return {
+        "images": n,
+        "fit_us": round(1e6 * (trained - began) / (steps * 64), 1),
+        "evaluate_us": round(1e6 * (evaluated - trained) / (max(1, seen // n) * n), 1),
+        "fingerprint_us": round(1e6 * (named - evaluated) / n, 1),
+        "input_mb": round(inputs.numel() / 1e6, 1),
+        "peak_mb": round(peak() / 1e6, 1),
+    }
+
+
+def peak() -> int:
+    """Bytes this process held at most. Linux's own figure where there is one: `ru_maxrss` starts from the parent's."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        return next(1024 * int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--quick", action="store_true", help="small sizes; writes nothing")
+    parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    sizes, seen = ((200, 400), 400) if options.quick else (SIZES, SEEN)
+    if options.child:
+        print(json.dumps(child(options.child, seen, options.threads)))
+        return
+    rows: list[dict] = []
+    print(
+        f"{'images':>7} {'fit':>9} {'evaluate':>9} {'fingerprint':>11}  {'input':>9} {'peak':>9}  bytes an input byte"
+    )
+    for n in sizes:
+        command = [sys.executable, __file__, "--child", str(n), "--threads", str(options.threads)]
+        done = subprocess.run(command + ["--quick"] * options.quick, stdout=subprocess.PIPE, text=True, check=True)
+        rows.append(row := json.loads(done.stdout.splitlines()[-1]))
+        grown = row["input_mb"] - rows[0]["input_mb"]
+        row["bytes_per_input_byte"] = round((row["peak_mb"] - rows[0]["peak_mb"]) / grown, 2) if grown else None
+        print(
+            f"{n:7} {row['fit_us']:6.1f} us {row['evaluate_us']:6.1f} us {row['fingerprint_us']:8.1f} us {row['input_mb']:6.0f} MB "
+            f"{row['peak_mb']:6.0f} MB  {row['bytes_per_input_byte'] or '-'}",
+            flush=True,
+        )
+    for key in ("fit_us", "evaluate_us"):
+        print(
+            f"{key}: {max(row[key] for row in rows) / min(row[key] for row in rows) - 1:.0%} between the fastest and the slowest size"
+        )
+    if not options.quick:
+        Path(__file__).with_name("scale.json").write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
