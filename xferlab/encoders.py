@@ -317,11 +317,11 @@ def _timm(name: str, pretrained: bool, weights: str | Path | None, settings: dic
 
 def _read_state(path: Path) -> dict[str, Tensor]:
     """Weights without unpickling anything but tensors."""
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
     try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
         return torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:
         raise DataError(

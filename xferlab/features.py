@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -47,7 +49,7 @@ def embed(
         content = fingerprint(settings, encoder.state_dict(), domain.inputs)
         folder = cache_folder("features") if cache is True else Path(cache)
         paths = {name: folder / f"{content}_{name or 'output'}.safetensors" for name in layers}
-        found = {name: load_file(path)["features"] for name, path in paths.items() if path.is_file()}
+        found = {name: kept for name, path in paths.items() if (kept := _kept(path)) is not None}
     missing = [name for name in layers if name not in found]
     if missing:
         widths: list[int] = []
@@ -62,9 +64,17 @@ def embed(
             features = in_batches(encoder, side_by_side, domain, batch_size)
         found |= {name: part.clone() for name, part in zip(missing, features.split(widths, 1), strict=True)}
     for name in missing if cache else ():
-        with write_atomically(paths[name]) as temporary:
+        # a read-only or full cache costs the pass again, nothing else
+        with contextlib.suppress(DataError), write_atomically(paths[name]) as temporary:
             save_file({"features": found[name]}, temporary)
     return found[layer] if layer is None or isinstance(layer, str) else {name: found[name] for name in layers}
+
+
+def _kept(path: Path) -> Tensor | None:
+    """Features of a cache file, or None where it is absent or damaged."""
+    with contextlib.suppress(OSError, SafetensorError, KeyError):
+        return load_file(path)["features"]
+    return None
 
 
 def pool(activation: Tensor) -> Tensor:

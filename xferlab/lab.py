@@ -57,10 +57,9 @@ def course(labs: Path) -> dict:
 
 def packaged(number: str) -> dict:
     """Hints, quiz, solutions and results of lab `number` as packaged with xferlab; raises `ArgumentError` if unknown."""
-    file = resources.files("xferlab.checks").joinpath(f"{number}.json")
-    if not file.is_file():
+    if number not in built():  # a number that is a path is none of them
         raise ArgumentError(f"no lab {number!r} in this version of xferlab; `xferlab labs list` shows which there are")
-    return json.loads(file.read_text("utf-8"))
+    return json.loads(resources.files("xferlab.checks").joinpath(f"{number}.json").read_text("utf-8"))
 
 
 def built() -> list[str]:

@@ -43,6 +43,10 @@ def load(path: str | Path, factory: str | None = None) -> tuple[Classifier, dict
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["xferlab"])
         name, size, classes, recipe = (about[key] for key in ("encoder", "size", "classes", "recipe"))
+        if not (isinstance(classes, list) and isinstance(name, str | None) and isinstance(size, int | None)):
+            raise ValueError("not what save writes")
+        if size is not None and not 1 <= size <= 4096:
+            raise ValueError(f"pictures of {size} px")
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path} is no model file of xferlab, or a damaged one ({type(error).__name__}); give the .safetensors file that "

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from .errors import ChecksumError, DataError
 
@@ -25,12 +28,13 @@ def cache_folder(*parts: str) -> Path:
 def write_atomically(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success it is flushed to disk and renamed onto it, on error removed.
 
-    A reader sees the old file or the new one, never half of one, whatever kills the writer.
-    Raises `DataError` when the folder cannot be written.
+    A reader sees the old file or the new one, never half of one, whatever kills the writer. What writers that were killed
+    left of this file goes after a day. Raises `DataError` when the folder cannot be written.
     """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
         # not mkstemp, whose files only their owner may read
         temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}{path.suffix}")
         open(temporary, "xb").close()
@@ -43,12 +47,18 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
         with open(temporary, "rb+") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)
-    except OSError as error:
-        raise DataError(
-            f"cannot write {path} ({error.strerror or error}); the earlier file, if any, is intact"
-        ) from error
+    except (OSError, RuntimeError, SafetensorError) as error:  # the last two: torch's and safetensors' full disk
+        reason = getattr(error, "strerror", None) or f"is the disk full? {str(error).splitlines()[0]}"
+        raise DataError(f"cannot write {path} ({reason}); the earlier file, if any, is intact") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.????????{path.suffix}"):
+        with contextlib.suppress(OSError):  # another process may be sweeping too
+            if time.time() - left.stat().st_mtime > 86_400:
+                left.unlink()
 
 
 def digest(path: str | Path, algorithm: str = "sha256") -> str:

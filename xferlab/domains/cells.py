@@ -9,6 +9,7 @@ Synthetic: not for clinical use.
 
 from __future__ import annotations
 
+import contextlib
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from numbers import Integral, Real
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from torchvision.io import decode_jpeg, encode_jpeg
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, DataError
 from ..storage import cache_folder, write_atomically
 from .domain import Domain, Splits
 
@@ -387,11 +388,10 @@ def load(
     labels = {split: np.arange(n * len(CLASSES)) % len(CLASSES) for split, n in zip(SLIDES, per_class, strict=True)}
     name = f"v{VERSION}_{site}_shift{shift}_{size}px_{'-'.join(map(str, per_class))}_seed{seed}.npz"
     path = cache_folder("cells", name)
-    images = _cached(path, {split: (len(y), 3, size, size) for split, y in labels.items()})
-    if images is None:
+    if (images := _cached(path, {split: (len(y), 3, size, size) for split, y in labels.items()})) is None:
         images = {split: render(y, site, shift, size, seed, split).numpy() for split, y in labels.items()}
-        with write_atomically(path) as temporary:
-            np.savez(temporary, **images)
+        with contextlib.suppress(DataError), write_atomically(path) as file:  # a full cache costs time alone
+            np.savez(file, **images)
     parts, first = [], 100 * SITES.index(site)
     for split, y in labels.items():
         inputs, y, groups = map(torch.from_numpy, (images[split], y, first + _slide(len(y), split)))

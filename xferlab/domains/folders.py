@@ -314,9 +314,14 @@ def _dicom(file: Path, window) -> Image.Image:
     """A single-frame DICOM as an 8-bit grey or RGB image: rescaled, windowed, MONOCHROME1 inverted (DICOM PS3.3 C.11.2)."""
     try:
         import pydicom
+        from pydicom.filereader import read_file_meta_info
         from pydicom.pixels import apply_color_lut, pixel_array
     except ImportError as error:
         raise MissingExtra("pydicom", extra="labs") from error
+    if read_file_meta_info(file).get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
+        raise DataError(
+            "it is deflated as a whole, which pydicom unpacks without limit; save it in another transfer syntax"
+        )
     record = pydicom.dcmread(file)
     if int(record.get("NumberOfFrames") or 1) > 1:
         raise DataError(f"it holds {record.NumberOfFrames} frames, expected one; save each frame as a file")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
 import re
 import sys
 from pathlib import Path
@@ -83,7 +84,8 @@ def classes(name: str) -> tuple[str, ...]:
 
 def held(name: str, size: int) -> Path | None:
     """Where the file of a set is on this machine, or None."""
-    return next((path for path in _places(name, size) if path.is_file()), None)
+    # not Path.is_file, which raises on a home that may not be looked into
+    return next((path for path in _places(name, size) if os.path.isfile(path)), None)
 
 
 def _places(name: str, size: int) -> list[Path]:

@@ -88,7 +88,7 @@ def _json_lines(path: Path) -> list[tuple[int, dict]]:
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
             row = json.loads(line) if line.strip() else None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{path}, line {number} is no JSON ({error}); write one object a line") from error
         if row is not None and not isinstance(row, dict):
             raise DataError(

@@ -38,8 +38,8 @@ class SimCLR(Objective):
         self, weight: float = 1.0, *, temperature: float = 0.5, dim: int = 128, view: str = "strong", on: str = "source"
     ):
         super().__init__(weight)
-        if not temperature > 0:
-            raise ArgumentError(f"SimCLR got temperature {temperature}, expected more than 0")
+        if not temperature > 0 or dim < 1:
+            raise ArgumentError(f"SimCLR got temperature {temperature} and dim {dim}, expected above 0, and 1 or more")
         self.temperature, self.dim, self.view, self.on = temperature, dim, view, on
         self.needs = one_side(self, on)
 
@@ -132,9 +132,9 @@ class MaskedAutoencoder(Objective):
         on: str = "source",
     ):
         super().__init__(weight)
-        if not 0 < ratio < 1 or patch < 1:
+        if not 0 < ratio < 1 or min(patch, width) < 1:
             raise ArgumentError(
-                f"MaskedAutoencoder got ratio {ratio} and patch {patch}, expected 0 < ratio < 1 and patch 1 or more"
+                f"MaskedAutoencoder got ratio {ratio}, patch {patch} and width {width}, expected 0 < ratio < 1 and 1 or more"
             )
         self.ratio, self.patch, self.block, self.width, self.on = ratio, patch, block, width, on
         self.needs = one_side(self, on)
