@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test bench lab build clean
+.PHONY: run test bench lab build site clean
 
 run: .venv/labs      ## lab 02, headless: a results table and the executed notebook as HTML
 	$(BIN)/xferlab labs run 02
@@ -23,6 +23,9 @@ lab: .venv/labs      ## JupyterLab on the first lab
 
 build: .venv/dev     ## labs/source -> student notebooks, executed solutions, teacher pages, README table
 	$(BIN)/python labs/build.py --execute
+
+site: .venv/labs     ## a page for each lab in runs/site; SOLUTIONS=1 shows the answers
+	$(BIN)/python labs/pages.py runs/site $(if $(SOLUTIONS),--solutions)
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -1,4 +1,4 @@
-"""Builds the course from `labs/source/NN_slug.py`: student and worked notebooks, packaged hints, answer keys, README table.
+"""Builds the course from `labs/source/NN_slug.py`: student and worked notebooks, packaged hints, README table, teacher pack.
 
     python labs/build.py [NN ...] [--execute] [--check]
 
@@ -16,6 +16,7 @@ import json
 import os
 import re
 import sys
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -202,17 +203,23 @@ def header(source: Source, manifest: dict, strict: bool = False) -> list[tuple[s
     """Title, badges, minutes, objectives, what it needs, and the cell that installs on Colab: all from `course.toml`."""
     entry = source.entry
     objectives = "\n".join(f"- {objective}" for objective in entry["objectives"])
+    up = "../" if strict else ""  # worked notebooks lie one folder down
+    also = f"**Words:** [glossary]({up}glossary.md)."
+    if source.number == "00":
+        also += f" **Ready for the course?** [Five questions]({up}self_test.md)."
     title = f"""# Lab {entry["number"]}: {entry["title"]}
 
 {badges(entry, manifest)}
 
 **Time:** {entry["minutes"]} minutes. **Runs on:** {entry["accelerator"]}. **Data:** {entry["data"]}.
+{also}
 
 **After this lab you can**
 
 {objectives}"""
     install = INSTALL if ADDRESS.match(manifest["repository"]) else NO_ADDRESS
-    install = install.format(repository=manifest["repository"], branch=manifest["branch"])
+    extras = "labs,nlp" if any("icd10/" in cell.source for cell in source.cells) else "labs"
+    install = install.format(repository=manifest["repository"], branch=manifest["branch"], extras=extras)
     cells = [("markdown", title, {}), ("code", install.strip(), {"tags": ["install"]})]
     if strict:
         cells[-1] = ("code", f"{install.strip()}\n{STRICT.strip()}", {"tags": ["install"]})
@@ -231,7 +238,7 @@ if importlib.util.find_spec("xferlab") is None:
     with open("keep.txt", "w") as file:
         for name in ("torch", "torchvision", "numpy"):
             file.write(f"{{name}}=={{importlib.metadata.version(name)}}\\n")
-    package = "xferlab[labs] @ git+https://github.com/{repository}@{branch}"
+    package = "xferlab[{extras}] @ git+https://github.com/{repository}@{branch}"
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-c", "keep.txt", package], check=True)
 """
 NO_ADDRESS = """
@@ -278,8 +285,33 @@ def package_data(source: Source, labs: Path) -> dict:
         name: {"hints": e["hints"], "solution": e["solution"], "starter": e["starter"]}
         for name, e in source.exercises.items()
     }
-    title = source.entry["title"]
-    return {"title": title, "exercises": exercises, "quiz": source.quiz, "results": results}
+    return {
+        "title": source.entry["title"],
+        "exercises": exercises,
+        "quiz": source.quiz,
+        "results": results,
+        "sections": sections(source),
+    }
+
+
+def sections(source: Source) -> list[dict]:
+    """The lab's own code under each `##` heading, for `xl.lab.resume`: no exercises, on which nothing later may depend,
+    but predictions as they start out, blank: the options they name are used later."""
+    found: list[dict] = []
+    early: list[str] = []
+    for cell in source.cells:
+        if cell.cell_type == "markdown" and tag(cell) == "":
+            prose = re.sub(r"```.*?```", "", cell.source, flags=re.DOTALL)
+            found += [{"title": t, "code": []} for t in re.findall(r"^## (.*)$", prose, flags=re.MULTILINE)]
+        elif (
+            cell.cell_type == "code"
+            and cell.source
+            and (tag(cell) == "" or (tag(cell) == "exercise" and ".p" in cell.metadata["exercise"]))
+        ):
+            (found[-1]["code"] if found else early).append(cell.source)
+    if found:
+        found[0]["code"][:0] = early
+    return found
 
 
 def teaching(source: Source) -> str:
@@ -306,6 +338,99 @@ def teaching(source: Source) -> str:
 
 def _fenced(code: str) -> str:
     return f"```python\n{code}\n```"
+
+
+# ------------------------------------------------------------------ the teacher pack
+
+
+def pack(labs: Path, sources: list[Source], manifest: dict) -> dict[Path, str]:
+    """The generated pages of the teacher pack beside the answer keys, by path."""
+    folder = labs / "teaching"
+    costs = json.loads((labs / "budgets.json").read_text("utf-8")) if (labs / "budgets.json").is_file() else []
+    runs = {
+        row["lab"]: f"; runs in {row['seconds']:.0f} s and {row['peak_mb'] / 1000:.1f} GB"
+        for row in costs
+        if row["profile"] == "lab"
+    }
+    keys = "\n".join(
+        f"- [{s.number} {s.entry['title']}]({s.number}.md), {s.entry['minutes']} minutes{runs.get(s.number, '')}"
+        for s in sources
+    )
+    pages = {"misconceptions.md": misconceptions(sources), "figures.md": figures(labs, sources)}
+    if (folder / "schedule.toml").is_file():
+        pages["schedules.md"] = schedules(tomllib.loads((folder / "schedule.toml").read_text("utf-8")), manifest)
+    others = "\n".join(f"- [{page.stem}]({page.name})" for page in sorted(folder.glob("*.md")) if page.name in FIXED)
+    made = "\n".join(f"- [{name.removesuffix('.md')}]({name})" for name in sorted(pages))
+    pages["README.md"] = f"# Teacher pack\n\n{made}\n{others}\n\n## Answer keys\n\n{keys}\n"
+    return {folder / name: text for name, text in pages.items()}
+
+
+FIXED = ("checklist.md", "rubric.md")  # written by hand
+
+
+def schedules(plans: dict, manifest: dict) -> str:
+    """Timetables: a lab takes its minutes from `course.toml`, anything else says its own."""
+    by_number = {entry["number"]: entry for entry in manifest["labs"]}
+    lines = ["# Schedules", "", "Minutes of labs are those of `course.toml`; the rest is in `schedule.toml`.", ""]
+    for schedule in plans["schedule"]:
+        hour, minute = map(int, schedule["start"].split(":"))
+        now = begin = 60 * hour + minute
+        rows, learning = ["| From | To | Minutes | What |", "|---|---|---|---|"], 0
+        for item in schedule["plan"]:
+            if isinstance(item, str):
+                entry = by_number[item]
+                what, minutes = (
+                    f"Lab {item}: {entry['title']}{'' if entry['built'] else ' (planned)'}",
+                    entry["minutes"],
+                )
+                learning += minutes
+            else:
+                what, minutes = item
+            rows.append(f"| {_clock(now)} | {_clock(now + minutes)} | {minutes} | {what} |")
+            now += minutes
+        spent = f"{schedule['start']} to {_clock(now)}: {now - begin} minutes, {learning} of them in labs."
+        lines += [f"## {schedule['title']}", "", spent, "", *rows, ""]
+    return "\n".join(lines)
+
+
+def _clock(minutes: int) -> str:
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"
+
+
+def misconceptions(sources: list[Source]) -> str:
+    """Every expected wrong answer of the course, an exercise a row."""
+    lines = ["# Common misconceptions", "", "Each is recognised by the exercise's check, which says what is wrong.", ""]
+    for source in sources:
+        lines += [f"## Lab {source.number}: [{source.entry['title']}]({source.number}.md)", ""]
+        lines += ["| Exercise | Mistake | For example |", "|---|---|---|"]
+        for name, exercise in source.exercises.items():
+            for mistake, code in exercise["wrong"]:
+                telling = next((c for c in reversed(code.splitlines()) if c.strip()), "").strip().replace("|", "\\|")
+                lines.append(f"| {name} | {mistake.replace('_', ' ')} | `{telling}` |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def figures(labs: Path, sources: list[Source]) -> str:
+    """The pictures of the executed notebooks with their words, for slides."""
+    lines = ["# Figures for slides", "", "From the worked notebooks, as they were last executed.", ""]
+    for source in sources:
+        shown = _pictures(labs / "solutions" / f"{source.entry['name']}.ipynb")
+        if shown:
+            lines += [f"## Lab {source.number}: {source.entry['title']}", ""]
+        for k, output in enumerate(shown, 1):
+            words = output.get("metadata", {}).get("image/png", {}).get("alt", "")
+            lines += [f"![{html.escape(words)}](figures/{source.number}_{k}.png)", "", words, ""]
+    return "\n".join(lines)
+
+
+def _pictures(path: Path) -> list:
+    """The PNG outputs of an executed notebook, in order."""
+    cells = nbformat.read(path, as_version=4).cells if path.is_file() else []
+    return [o for cell in cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
+
+
+# ------------------------------------------------------------------ README, files
 
 
 def table(manifest: dict) -> str:
@@ -338,6 +463,16 @@ def without_outputs(text: str) -> str:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     return write_notebook(built)
+
+
+def carried(there: str, text: str) -> str:
+    """The worked notebook `text` with the outputs of the one on disk, where both have the same code: prose may change."""
+    notebooks = [nbformat.reads(which, as_version=4) for which in (there, text)]
+    old, new = ([cell for cell in notebook.cells if cell.cell_type == "code"] for notebook in notebooks)
+    if [cell.source for cell in old] == [cell.source for cell in new]:
+        for before, cell in zip(old, new, strict=True):
+            cell.outputs, cell.execution_count = before.outputs, before.execution_count
+    return write_notebook(notebooks[1])
 
 
 def clean(built, root: Path) -> None:
@@ -403,17 +538,9 @@ def run_worked(path: Path, root: Path) -> None:
     clean(built, root)
     with write_atomically(path) as temporary:
         temporary.write_text(write_notebook(built), "utf-8")
-    save_figures(built, path.parents[1] / "teaching" / "figures", path.name[:2])
-
-
-def save_figures(built, folder: Path, number: str) -> None:
-    """The pictures of an executed notebook as `NN_1.png`, `NN_2.png`, ...: for slides, and for the README."""
-    pictures = [
-        o.data["image/png"] for c in built.cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})
-    ]
-    for k, png in enumerate(pictures, 1):
-        with write_atomically(folder / f"{number}_{k}.png") as temporary:
-            temporary.write_bytes(base64.b64decode(png))
+    for k, output in enumerate(_pictures(path), 1):  # for slides, and for the README
+        with write_atomically(path.parents[1] / "teaching" / "figures" / f"{path.name[:2]}_{k}.png") as temporary:
+            temporary.write_bytes(base64.b64decode(output.data["image/png"]))
 
 
 def main(arguments: list[str] | None = None, labs: Path = Path(__file__).parent) -> int:
@@ -423,11 +550,14 @@ def main(arguments: list[str] | None = None, labs: Path = Path(__file__).parent)
     parser.add_argument("--execute", action="store_true", help="run the worked notebooks in the profile `lab`")
     options = parser.parse_args(arguments)
     numbers = options.numbers or [e["number"] for e in labs_api.course(labs)["labs"] if e["built"]]
-    files, executed = {}, []
+    files, executed, sources = {}, [], []
     for number in numbers:
         source, manifest = load(labs, number)
         files |= generated(source, manifest, labs)
         executed.append(labs / "solutions" / f"{source.entry['name']}.ipynb")
+        sources.append(source)
+    if not options.numbers and sources:
+        files |= pack(labs, sources, manifest)
     page = labs.parent / "README.md"
     if page.is_file():
         files[page] = readme(page.read_text("utf-8"), labs_api.course(labs))
@@ -436,11 +566,17 @@ def main(arguments: list[str] | None = None, labs: Path = Path(__file__).parent)
         shown = path.relative_to(labs.parent)
         print(f"out of step: {shown}" if options.check else f"writing {shown}")
         if not options.check:
+            text = files[path]
+            if path.parent.name == "solutions" and path.is_file():
+                text = carried(path.read_text("utf-8"), text)
             with write_atomically(path) as temporary:
-                temporary.write_text(files[path], "utf-8")
+                temporary.write_text(text, "utf-8")
     for path in executed if options.execute and not options.check else []:
         print(f"running {path.relative_to(labs.parent)}", flush=True)
         run_worked(path, labs.parent)
+    if options.execute and not options.check and not options.numbers:
+        with write_atomically(labs / "teaching" / "figures.md") as temporary:
+            temporary.write_text(figures(labs, sources), "utf-8")
     if options.check and stale:
         print("run: python labs/build.py")
     return int(bool(options.check and stale))

@@ -24,6 +24,7 @@ from . import (
     text,
     transferability,
     weights,
+    widgets,
 )
 from .comparison import compare
 from .domains import Domain, Splits, catalog, load
@@ -72,5 +73,6 @@ __all__ = [
     "text",
     "transferability",
     "weights",
+    "widgets",
     *_objectives,
 ]

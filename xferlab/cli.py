@@ -1,4 +1,5 @@
-"""The command line: `xferlab doctor`, `xferlab labs list`, `xferlab labs run NN`, `xferlab compare`, `xferlab predict`."""
+"""The command line: `xferlab doctor`, `xferlab labs list`, `xferlab labs run NN`, `xferlab labs bundle`,
+`xferlab compare`, `xferlab predict`."""
 
 from __future__ import annotations
 
@@ -141,6 +142,26 @@ def run_lab(
         raise typer.Exit(1)
     typer.echo(_results(notebook))
     typer.echo(f"Executed notebook: {page.resolve()}")
+
+
+@labs.command("bundle")
+def bundle_labs(
+    out: Annotated[Path, typer.Option(help="the archive to write, a .zip")] = Path("xferlab-course.zip"),
+    extras: Annotated[str, typer.Option(help="of the package, with commas between")] = "labs,nlp",
+    without: Annotated[
+        str, typer.Option(help="packages the classroom has already, e.g. torch,torchvision (gigabytes)")
+    ] = "",
+    wheels: Annotated[Path | None, typer.Option(help="a folder of wheels that need not be fetched")] = None,
+    data: Annotated[bool, typer.Option(help="make the labs' data now, so that no learner waits for it")] = True,
+) -> None:
+    """Write one archive with wheels, weights, data, notebooks and install.py, for a classroom without internet.
+
+    Needs a network once, where it is made. It is for this kind of machine and this Python.
+    """
+    from .bundle import write
+
+    names = [[name.strip() for name in text.split(",") if name.strip()] for text in (extras, without)]
+    write(out, _labs_folder(), extras=names[0], without=names[1], wheels=wheels, data=data, say=typer.echo)
 
 
 def _said(notebook, failure: Exception) -> str:

@@ -21,6 +21,7 @@ from importlib import resources
 from pathlib import Path
 
 from .errors import ArgumentError, DataError, MissingExtra
+from .rejoin import resume  # noqa: F401
 from .storage import write_atomically
 
 PROFILES = ("quick", "lab", "full")

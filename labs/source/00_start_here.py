@@ -138,6 +138,12 @@ xl.lab.show(
 )
 
 # %% [markdown]
+# Move the second place away from the first and watch what a classifier of the first says there. A toy in the plane, made up to be seen.
+
+# %%
+xl.widgets.gap(lambdas=[0])
+
+# %% [markdown]
 # The number in brackets is an interval: with another few hundred test digits the score would fall somewhere in it.
 # What it does *not* hold is the luck of this one training run. Later labs train several.
 #

@@ -159,6 +159,12 @@ print(
 )
 
 # %% [markdown]
+# The same curves, and at the number of labels you choose what each method gains over the baseline you choose:
+
+# %%
+xl.widgets.labels(rows)
+
+# %% [markdown]
 # ### What does it cost?
 # Accuracy alone hides the bill. Each point is one training run: the clock includes everything from the first
 # step to the last, and for the probe the one pass that computes its features.

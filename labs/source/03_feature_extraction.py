@@ -357,6 +357,20 @@ print(
 )
 
 # %% [markdown]
+# One layer at a time: where the two laboratories lie in it, and how it stands among the others.
+
+# %%
+xl.widgets.layers(
+    {name: (features["labelled"][name], features["unlabelled"][name]) for name in layers},
+    {
+        "accuracy at home": by_layer["home"],
+        "accuracy away": by_layer["away"],
+        "CKA": by_layer["CKA"],
+        "1 - A/2": 1 - by_layer["A-distance"] / 2,
+    },
+)
+
+# %% [markdown]
 # ## Can you choose without target labels?
 # That the best layer away is known is hindsight: it took the target's test labels. Here are rules that need none. Each chooses a layer, draw by
 # draw, and is compared with plainly taking the last one. "Bound" follows the theory of

@@ -34,6 +34,13 @@ def classifier(seed=0):
 
 
 # %% [markdown]
+# First the idea, in the plane. Two classes in two places, `gap` apart; `lambda` says how hard features of the two places are pressed
+# together. This is a toy with a closed form and not DANN, but it shows the bargain: what makes places alike may cost the classes.
+
+# %%
+xl.widgets.gap()
+
+# %% [markdown]
 # ### Predict
 # After adversarial training, will the adversary be right about **half** of the time, **more**, or **less**?
 

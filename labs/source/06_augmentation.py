@@ -290,6 +290,12 @@ print(f"{undecided} of {len(gains)} differences are not separated from zero: of 
 print(f"At home minus abroad, without augmentation: {mean[home.name]['nothing'] - away['nothing']:+.3f}.")
 
 # %% [markdown]
+# Stain one cell with less or more of each dye, and see what the network that trained without augmentation makes of it.
+
+# %%
+xl.widgets.stain(models["nothing"], home.test.inputs[0])
+
+# %% [markdown]
 # ## Which augmentations destroy the label?
 # A model that fails on blurred cells may fail for two reasons. Blurred cells are **unfamiliar**: it has not seen any. Or the blur
 # has **erased** what the class depends on, and then no model can succeed. The second is measured by training *and* testing with the

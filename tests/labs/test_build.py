@@ -1,5 +1,7 @@
 """The pipeline from source to student and worked notebooks, on a course made up for the test."""
 
+import ast
+import builtins
 import importlib.util
 import json
 from pathlib import Path
@@ -172,6 +174,10 @@ def test_package_data_and_answer_key(build, labs):
         "why": "Because of the order of the integers.",
     }
     assert data["results"] == {"speed": {"rows": [{"x": 1}]}}
+    (section,) = data["sections"]
+    assert section["title"] == "Adding"
+    assert "from xferlab import checks" in section["code"][0]
+    assert section["code"][1:] == ['guess = ...\nxl.checks.predict("77.p1", guess)', 'print("score 0.5")']
     key = (labs / "teaching" / "77.md").read_text()
     assert "secret difference" in key
     assert "secret sum" in key
@@ -236,6 +242,73 @@ def test_executed_outputs_survive_a_rebuild_but_not_a_changed_source(build, labs
     assert build.main(["--check"], labs) == 1
     build.main([], labs)
     assert "kept" not in path.read_text()
+
+
+def test_executed_outputs_survive_a_change_of_prose_alone(build, labs):
+    build.main([], labs)
+    path = labs / "solutions" / "77_tiny.ipynb"
+    notebook = nbformat.read(path, 4)
+    code = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    code.outputs, code.execution_count = [nbformat.v4.new_output("stream", text="kept\n")], 1
+    path.write_text(build.write_notebook(notebook))
+    source = labs / "source" / "77_tiny.py"
+    source.write_text(source.read_text().replace("# ## Adding", "# ## Adding, told better"))
+    build.main([], labs)
+    assert "told better" in path.read_text()
+    assert "kept" in path.read_text()
+
+
+SCHEDULE = """
+[[schedule]]
+title = "A morning"
+start = "09:50"
+plan = [["Welcome", 15], "77", ["Break", 10], "78"]
+"""
+
+
+def test_teacher_pack_has_a_timetable_misconceptions_and_figures_with_words(build, labs):
+    folder = labs / "teaching"
+    folder.mkdir()
+    (folder / "schedule.toml").write_text(SCHEDULE)
+    (folder / "rubric.md").write_text("# Rubric")
+    cost = {"lab": "77", "profile": "lab", "seconds": 61.4, "peak_mb": 1230}
+    (labs / "budgets.json").write_text(json.dumps([cost, cost | {"profile": "quick", "seconds": 9}]))
+    build.main([], labs)
+    rows = [line for line in (folder / "schedules.md").read_text().splitlines() if line.startswith("| 1")]
+    assert rows == [
+        "| 10:05 | 10:10 | 5 | Lab 77: A tiny lab |",
+        "| 10:10 | 10:20 | 10 | Break |",
+        "| 10:20 | 10:25 | 5 | Lab 78: Later (planned) |",
+    ]
+    assert "09:50 to 10:25: 35 minutes, 10 of them in labs." in (folder / "schedules.md").read_text()
+    wrong = (folder / "misconceptions.md").read_text()
+    assert "| 77.1 | minus | `return a - b  # the secret difference` |" in wrong
+    assert "| 77.1 | product |" in wrong
+    index = (folder / "README.md").read_text()
+    assert all(f"({name})" in index for name in ("77.md", "schedules.md", "misconceptions.md", "rubric.md"))
+    assert "5 minutes; runs in 61 s and 1.2 GB" in index
+    path = labs / "solutions" / "77_tiny.ipynb"
+    notebook = nbformat.read(path, 4)
+    picture = nbformat.v4.new_output(
+        "display_data", data={"image/png": "aGk="}, metadata={"image/png": {"alt": "a <rising> line"}}
+    )
+    next(cell for cell in notebook.cells if cell.cell_type == "code").outputs = [picture]
+    path.write_text(build.write_notebook(notebook))
+    assert build.main(["--check"], labs) == 1
+    build.main([], labs)
+    assert "![a &lt;rising&gt; line](figures/77_1.png)" in (folder / "figures.md").read_text()
+    assert build.main(["--check"], labs) == 0
+
+
+def test_one_lab_alone_leaves_the_pack_as_it_is(build, labs):
+    build.main(["77"], labs)
+    assert not (labs / "teaching" / "misconceptions.md").exists()
+
+
+def test_both_notebooks_link_to_the_glossary(build, labs):
+    build.main([], labs)
+    assert "](glossary.md)" in (labs / "77_tiny.ipynb").read_text()
+    assert "](../glossary.md)" in (labs / "solutions" / "77_tiny.ipynb").read_text()
 
 
 def test_clean_drops_stderr_paths_and_duplicate_pictures(build, labs):
@@ -364,3 +437,25 @@ def test_the_real_notebooks_are_in_step_and_small(build, number, capsys):
     source, _ = build.load(BUILD.parent, number)
     worked = BUILD.parent / "solutions" / f"{source.entry['name']}.ipynb"
     assert worked.stat().st_size < 1_000_000
+
+
+@pytest.mark.parametrize("number", BUILT)
+def test_no_cell_of_a_lab_needs_what_only_an_exercise_makes(build, number):
+    """Else a blank exercise stops the lab, and `xl.lab.resume` with it."""
+    source, _ = build.load(BUILD.parent, number)
+    made, needed = set(dir(builtins)), {}
+    for code in (code for section in build.sections(source) for code in section["code"]):
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+                needed.setdefault(node.id, code.splitlines()[0])
+            elif isinstance(node, ast.Name):
+                made.add(node.id)
+            elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                made.add(node.name)
+            elif isinstance(node, ast.arg):
+                made.add(node.arg)
+            elif isinstance(node, ast.alias):
+                made.add((node.asname or node.name).split(".")[0])
+            elif isinstance(node, ast.ExceptHandler) and node.name:
+                made.add(node.name)
+    assert {name: cell for name, cell in needed.items() if name not in made} == {}
