@@ -70,7 +70,7 @@ REGULARIZERS = {
     "EMA": Variant("mean of weights with decay 0.9", (partial(xl.EMA, 0.9),)),
     "SWA": Variant("plain mean of the last quarter's weights, batch norm refreshed", (xl.SWA,), how="refresh"),
     "WiSE-FT": Variant("half-way from the linear probe to that LP-FT", how="wise"),
-    "LoRA": Variant("rank 4 updates and the head", how="lora"),
+    "LoRA": Variant("rank 4 updates and the head; batch-norm statistics kept", how="lora"),
 }
 AUGMENTATIONS = {
     "crop": Variant("shifts of up to 8 pixels", augment=(a.Crop(8),)),

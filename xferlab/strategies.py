@@ -136,13 +136,14 @@ def lp_ft(probe: float = 0.4) -> Strategy:
 
 
 def lora(rank: int = 4, alpha: float | None = None) -> Strategy:
-    """Low-rank updates beside every convolution and linear layer of the encoder move, and the head; what was there stays
-    (Hu et al., 2021, arXiv:2106.09685). `weights.merge_lora(model)` folds them in afterwards."""
+    """Low-rank updates beside every convolution and linear layer of the encoder move, and the head; what was there stays,
+    batch-norm statistics included (Hu et al., 2021, arXiv:2106.09685). `weights.merge_lora(model)` folds them in afterwards."""
     return Strategy(
         f"lora({rank}, {alpha})",
         lambda i, n, progress: 1.0,
         within=lambda block: lora_parameters(block.modules),
         add=lambda model: add_lora(model.encoder, rank, rank if alpha is None else alpha),
+        freeze_statistics=True,
     )
 
 

@@ -162,7 +162,7 @@ for below, rung in zip(names, names[1:]):
     climb += [{"over": below, **gain} for gain in xl.evaluation.paired(part, "target", below, by="rung", unit="seed")]
 table = whole.table.loc[names, ["source_balanced_accuracy", "target_balanced_accuracy", *board.validators, "seconds"]]
 print(f"{source.name} -> {target.name}, balanced accuracy, seeds: {len({r['seed'] for r in runs})}")
-print(table.round(3).to_string())
+print(table.T.round(3).to_string())
 print("\nGain of each rung over the rung before it, within a seed")
 print(pd.DataFrame(climb).round(3).to_string(index=False))
 
