@@ -137,8 +137,9 @@ def test_code_of_an_objective_matters_and_its_comments_do_not(tmp_path):
 def test_kill_and_the_same_call_gives_the_same_table(tmp_path):
     """SIGKILL in the middle of a run: what was finished stays, what was begun goes on, the table is the undisturbed one."""
     long = dict(seeds=1, steps=120, checkpoint_every=10)
+    threads = torch.get_num_threads()  # other tests may have changed it, and another number gives other last bits
     code = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"import sys, torch; sys.path.insert(0, {str(Path(__file__).parent)!r}); torch.set_num_threads({threads})\n"
         "from test_comparison import compare\n"
         f"compare({str(tmp_path / 'killed')!r}, **{long!r})\n"
     )

@@ -231,7 +231,7 @@ def show(fig, alt: str, width: int | None = None) -> None:
 
 
 def _png(fig) -> bytes:
-    """The figure as a small PNG: plots keep their few colours exactly, large pictures go to 256."""
+    """The figure as a small PNG: plots keep their few colours exactly, large pictures go to 128."""
     from PIL import Image
 
     raw = io.BytesIO()
@@ -239,7 +239,7 @@ def _png(fig) -> bytes:
     if raw.tell() < 40_000:
         return raw.getvalue()
     small = io.BytesIO()
-    Image.open(raw).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+    Image.open(raw).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
     return min(raw.getvalue(), small.getvalue(), key=len)
 
 

@@ -88,7 +88,7 @@ def images(rows: Mapping[str, Tensor], overlay: Mapping[str, Tensor] | None = No
     """Rows of pictures `(N, C, H, W)` in 0..255 by name; `overlay` maps `(N, H, W)` in 0..1 are laid over the same rows."""
     plt = _pyplot()
     columns = max(len(row) for row in rows.values())
-    figure, axes = plt.subplots(len(rows), columns, figsize=(1.25 * columns + 1.6, 1.25 * len(rows)), squeeze=False)
+    figure, axes = plt.subplots(len(rows), columns, figsize=(0.9 * columns + 1.6, 0.9 * len(rows)), squeeze=False)
     for (name, row), line in zip(rows.items(), axes, strict=True):
         for j, axis in enumerate(line):
             _bare(axis)

@@ -24,8 +24,8 @@ home.train
 
 # %%
 xl.lab.show(
-    xl.plots.contact_sheet(home.test, *(site.test for site in abroad), per_class=4),
-    alt="A row for each class; side by side four cells of it from home and from each laboratory abroad",
+    xl.plots.contact_sheet(home.test, *(site.test for site in abroad), per_class=3),
+    alt="A row for each class; side by side three cells of it from home and from each laboratory abroad",
 )
 
 # %% [markdown]
@@ -34,11 +34,11 @@ xl.lab.show(
 #
 # ## A pipeline is a list, and a picture of it is one call
 # An operation takes a batch of images and a random generator, and draws **for every sample anew**. A pipeline is a list of
-# such operations. Each row below is one pipeline, eight times over the same cell.
+# such operations. Each row below is one pipeline, six times over the same cell.
 
 
 # %%
-def sheet(picture, pipelines, columns=8):
+def sheet(picture, pipelines, columns=6):
     """A row for each pipeline: what it makes of the same picture `(C, H, W)`, again and again."""
     copies = picture.expand(columns, *picture.shape)
     return xl.plots.images(
@@ -70,7 +70,7 @@ pipelines = {
 }
 xl.lab.show(
     sheet(home.test.inputs[0], pipelines),
-    alt=f"One cell of {home.name} eight times under each of {len(pipelines)} pipelines, a row each",
+    alt=f"One cell of {home.name} six times under each of {len(pipelines)} pipelines, a row each",
 )
 
 # %% [markdown]
@@ -90,7 +90,7 @@ for what, tissue in {"colon tissue": colon, "retina": eye}.items():
         "flips and turns": pipelines["flips and turns"],
         "blur": [Blur((0, 3))],
     }
-    xl.lab.show(sheet(tissue, shown, columns=6), alt=f"{what}, real, six times under each of five pipelines")
+    xl.lab.show(sheet(tissue, shown, columns=5), alt=f"{what}, real, five times under each of five pipelines")
 
 # %% [markdown]
 # A retina is not stained: varying dyes there varies something that no camera does. And a retina turned by a quarter has its
