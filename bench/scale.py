@@ -91,7 +91,10 @@ def main() -> None:
             f"{key}: {max(row[key] for row in rows) / min(row[key] for row in rows) - 1:.0%} between the fastest and the slowest size"
         )
     if not options.quick:
-        Path(__file__).with_name("scale.json").write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n", "utf-8")
+        from xferlab.storage import write_atomically
+
+        with write_atomically(Path(__file__).with_name("scale.json")) as temporary:
+            temporary.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n", "utf-8")
 
 
 if __name__ == "__main__":

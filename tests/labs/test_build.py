@@ -227,13 +227,19 @@ def test_check_names_what_is_out_of_step_and_writes_nothing(build, labs, capsys)
     assert "solutions" not in printed
 
 
-def test_executed_outputs_survive_a_rebuild_but_not_a_changed_source(build, labs):
+def executed(build, labs):
+    """The worked notebook, built and with an output, as if it had been run."""
     build.main([], labs)
     path = labs / "solutions" / "77_tiny.ipynb"
     notebook = nbformat.read(path, 4)
     code = next(cell for cell in notebook.cells if cell.cell_type == "code")
     code.outputs, code.execution_count = [nbformat.v4.new_output("stream", text="kept\n")], 1
     path.write_text(build.write_notebook(notebook))
+    return path
+
+
+def test_executed_outputs_survive_a_rebuild_but_not_a_changed_source(build, labs):
+    path = executed(build, labs)
     assert build.main(["--check"], labs) == 0
     build.main([], labs)
     assert "kept" in path.read_text()
@@ -245,12 +251,7 @@ def test_executed_outputs_survive_a_rebuild_but_not_a_changed_source(build, labs
 
 
 def test_executed_outputs_survive_a_change_of_prose_alone(build, labs):
-    build.main([], labs)
-    path = labs / "solutions" / "77_tiny.ipynb"
-    notebook = nbformat.read(path, 4)
-    code = next(cell for cell in notebook.cells if cell.cell_type == "code")
-    code.outputs, code.execution_count = [nbformat.v4.new_output("stream", text="kept\n")], 1
-    path.write_text(build.write_notebook(notebook))
+    path = executed(build, labs)
     source = labs / "source" / "77_tiny.py"
     source.write_text(source.read_text().replace("# ## Adding", "# ## Adding, told better"))
     build.main([], labs)

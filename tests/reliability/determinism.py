@@ -68,9 +68,7 @@ if __name__ == "__main__":
         print(json.dumps(bits(options.recipes, options.steps)))
         sys.exit()
     found, changed = main(options.recipes, options.steps)
-    print(*found, sep="\n")
-    if options.write:
-        from figures import record
+    from figures import report
 
-        record("determinism", found)
+    report("determinism", found, options.write)
     sys.exit(bool(changed))

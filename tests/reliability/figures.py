@@ -44,6 +44,13 @@ def record(subject: str, lines: list[str]) -> None:
         temporary.write_text(page(), "utf-8")
 
 
+def report(subject: str, lines: list[str], write: bool) -> None:
+    """How each harness ends: its figures printed and, with `--write`, recorded."""
+    print(*lines, sep="\n")
+    if write:
+        record(subject, lines)
+
+
 def page() -> str:
     found = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
     parts = [HEAD]

@@ -375,8 +375,6 @@ if __name__ == "__main__":
     parser.add_argument("--write", action="store_true", help="into tests/README.md")
     options = parser.parse_args()
     found = main()
-    print(*found, sep="\n")
-    if options.write:
-        from figures import record
+    from figures import report
 
-        record("files", found)
+    report("files", found, options.write)

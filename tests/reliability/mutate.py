@@ -215,8 +215,6 @@ if __name__ == "__main__":
     parser.add_argument("--write", action="store_true", help="into tests/README.md")
     options = parser.parse_args()
     found = main(options.sample, options.seed, options.only)
-    print(*found, sep="\n")
-    if options.write:
-        from figures import record
+    from figures import report
 
-        record("mutation", found)
+    report("mutation", found, options.write)

@@ -63,8 +63,6 @@ if __name__ == "__main__":
     parser.add_argument("--write", action="store_true", help="into tests/README.md")
     options = parser.parse_args()
     found = main(options.recipes, options.seeds, options.steps)
-    print(*found, sep="\n")
-    if options.write:
-        from figures import record
+    from figures import report
 
-        record("poison", found)
+    report("poison", found, options.write)
