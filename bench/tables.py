@@ -33,7 +33,7 @@ TABLES = {
         "pairs": [("cells/site-a", "cells/site-b"), ("cells/site-a", "cells/site-c")],
         "load": {"per_class": (75, 25, 60)},  # images of each class to train, validate and test: half of the default
         "settings": dict(encoder="efficientnet_lite0", steps=40, lr=1e-3, batch_size=32, metric="balanced_accuracy"),
-        "seeds": 3,  # more with --seeds: finished runs are kept
+        "seeds": 5,
     },
 }
 

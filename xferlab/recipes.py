@@ -179,7 +179,7 @@ _ALL = [
     _one("dann", "Ganin et al., 2016, arXiv:1505.07818", DANN),
     _one("cdan", "Long et al., 2018, arXiv:1705.10667", lambda: CDAN(strength=2.0)),
     _one("cdan_e", "CDAN with entropy weights", lambda: CDAN(entropy=True, strength=2.0)),
-    _then("adda", "Tzeng et al., 2017, arXiv:1702.05464", [ADDA], strategies.encoder_only(), data="both", lr=0.1),
+    _then("adda", "Tzeng et al., 2017, arXiv:1702.05464", [ADDA], strategies.encoder_only(0.1), data="both", lr=1.0),
     _one("mdd", "Zhang et al., 2019, arXiv:1904.05801", MDD),
     _one("mcd", "Saito et al., 2018, arXiv:1712.02560", MCD),
     _one("wdgrl", "Shen et al., 2018, arXiv:1707.01217", lambda: WDGRL(strength=0.003)),

@@ -98,9 +98,15 @@ def head_only() -> Strategy:
     return Strategy("head_only", lambda i, n, progress: 0.0)
 
 
-def encoder_only() -> Strategy:
-    """Everything but the head: what was learnt from labels stays, as in SHOT and ADDA."""
-    return Strategy("encoder_only", lambda i, n, progress: 1.0, head=0.0)
+def encoder_only(rate: float = 1.0) -> Strategy:
+    """Everything but the head, at `rate` times the learning rate: what was learnt from labels stays, as in SHOT and ADDA.
+
+    Below 1 the encoder moves slower than the parts that objectives bring along, such as ADDA's discriminator.
+    """
+    if not 0 < rate <= 1:
+        raise ArgumentError(f"encoder_only rate is {rate}, expected above 0 and at most 1")
+    name = "encoder_only" if rate == 1.0 else f"encoder_only({rate})"
+    return Strategy(name, lambda i, n, progress: rate, head=0.0)
 
 
 def norm_only(head: float = 1.0) -> Strategy:
