@@ -246,6 +246,17 @@ def test_a_checkpoint_of_another_run_is_refused(own, source, target, tmp_path):
         xl.fit(own(), source, checkpoint=file, **FAST)
 
 
+def test_singular_values_of_a_diverged_network_are_a_divergence(own, source):
+    class Singular(Objective):
+        needs = frozenset({"source"})
+
+        def forward(self, step):
+            return torch.linalg.svdvals(step.source.logits / 0).sum()
+
+    with pytest.raises(DivergenceError, match=r"step 0 cannot be computed .*lower lr"):
+        xl.fit(own(), source, objectives=[Singular()], **FAST)
+
+
 def test_divergence_names_the_objective(own, source):
     class Broken(Objective):
         needs = frozenset({"source"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import math
 import time
@@ -212,7 +213,12 @@ def fit(
                     recorded = {name: torch.cat(parts) for name, parts in activations.items()}
                     batches = {name: _Late(name, inputs, labels.get(name), encoded, head) for name in rows}
                     step = Step(model, batches.get("source"), batches.get("target"), progress, view, recorded)
-                    losses = [objective(step) for objective in objectives]
+                    try:
+                        losses = [objective(step) for objective in objectives]
+                    except torch.linalg.LinAlgError as error:  # singular values of what is no longer finite
+                        raise DivergenceError(
+                            f"step {t} cannot be computed ({error}); lower lr or the objectives' weights"
+                        ) from error
                 for parts in activations.values():
                     parts.clear()
                 if losses:
@@ -252,7 +258,15 @@ def fit(
         for objective in objectives:
             objective.finish(model)
     model.requires_grad_(True).eval()
+    del optimizer, keeper  # their moments and weights go first
+    _give_back()
     return run
+
+
+def _give_back() -> None:
+    """What a run has freed, back to the system: glibc keeps it in holes, and a Binder tab has but two gigabytes."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library: it has its own ways
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def schedule(progress: float, warmup: float) -> float:

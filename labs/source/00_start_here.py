@@ -14,8 +14,10 @@ lab = xl.lab.start("00")
 
 # %% [markdown]
 # ## What can this machine do?
-# The doctor looks at Python, memory, the GPU if there is one, and the files the labs need. If something is to be
-# fixed it says what. Paste its report when you ask for help.
+# The line above names a *profile*, how long runs take: `lab` for a lesson, `quick` only to see the cells run, `full`
+# to train longer; `XFERLAB_PROFILE` sets it before the notebook starts. The doctor looks at Python, memory, the GPU if
+# there is one, and the files the labs need. If something is to be fixed it says what. Paste its report when you ask
+# for help.
 
 # %%
 print(xl.doctor.report()[0])
@@ -39,39 +41,43 @@ xl.lab.show(
 )
 
 # %% [markdown]
-# Both are handwritten digits, and you read both without effort. Keep that in mind for the next pictures.
+# Both are handwritten digits. The right ones are blurred, and you read them all the same. Keep that in mind for later.
 #
 # ### Exercise 1: how many?
-# `source.train.counts()` says how many examples of each class there are. How many **sevens** does the training part
-# of MNIST have here? Assign a number.
+# `counts()` says how many examples of each class a part has: try `source.train.counts()`. How many **eights** does the
+# training part of `target` have? Assign a number.
 
 # %% tags=["exercise"] exercise="00.1"
-sevens = ...
+eights = ...
 
 # %% tags=["solution"] exercise="00.1"
-sevens = int(source.train.counts()[7])
+eights = int(target.train.counts()[8])
 
 # %% tags=["wrong"] exercise="00.1" mistake="all_of_them"
-sevens = len(source.train)
+eights = len(target.train)
 
 # %% tags=["wrong"] exercise="00.1" mistake="whole_list"
-sevens = source.train.counts()
+eights = target.train.counts()
+
+# %% tags=["wrong"] exercise="00.1" mistake="other_place"
+eights = int(source.train.counts()[8])
 
 # %% [markdown] tags=["hints"] exercise="00.1"
-# 1. The counts come in the order of `source.train.classes`.
-# 2. Index the tensor that `counts()` returns with 7.
-# 3. `sevens = int(source.train.counts()[7])`
+# 1. The counts come in the order of `target.train.classes`.
+# 2. Index the tensor that `counts()` returns with 8.
+# 3. `eights = int(target.train.counts()[8])`
 
 # %% tags=["check"] exercise="00.1"
-xl.checks.check("00.1", sevens)
+xl.checks.check("00.1", eights)
 
 # %% [markdown]
 # That is how every exercise works: fill in the `...`, run the check, and it says what is wrong rather than only that
 # something is. Below each check there are hints, which open one at a time, and the solution.
 #
 # ## A pretrained encoder knows something
-# An **encoder** turns an input into features, a list of numbers. This one learnt on a million photographs, and
-# its weights are in a package on this machine. Here are two photographs it has never seen.
+# An **encoder** turns an input into features, a list of numbers. This one learnt on a million photographs, ImageNet, and
+# its weights are in a package on this machine; `source_head` is the last layer it learnt with, a thousand classes. Here
+# are two photographs from elsewhere (Chelsea is a cat), each with the class it finds likeliest and that probability.
 
 # %%
 from skimage import data as photographs
@@ -103,7 +109,7 @@ xl.lab.show(
 # - **Domain**: examples from one place. `load` gives its three parts, `train`, `val` and `test`.
 # - **Encoder**: inputs to features. A `Classifier` is an encoder with a linear head on top.
 # - **Objective**: what is minimised. Objectives add up, so techniques combine.
-# - **Strategy**: what may move, and how fast.
+# - **Strategy**: which weights may change (*move*), and how fast.
 # - **fit**: the one loop that trains.
 #
 # ### Predict
@@ -138,18 +144,21 @@ xl.lab.show(
 )
 
 # %% [markdown]
-# Move the second place away from the first and watch what a classifier of the first says there. A toy in the plane, made up to be seen.
+# *Balanced accuracy* is the accuracy of each class by itself, then their mean. The numbers in brackets are its 95 %
+# interval: how far chance in which digits are tested may move it. What it does *not* hold is the luck of this one
+# training run. Later labs train several.
+#
+# The fall from home to abroad is what this course is about. What differs between two places is called the *shift*: here
+# you read through it, and the network may not. A model that is used abroad just as it was trained is *source only*, the
+# baseline of later labs.
+#
+# Next, a toy in the plane, made up to be seen: move the target away from the source and watch what a classifier of the
+# source says there.
 
 # %%
 xl.widgets.gap(lambdas=[0])
 
 # %% [markdown]
-# The number in brackets is an interval: with another few hundred test digits the score would fall somewhere in it.
-# What it does *not* hold is the luck of this one training run. Later labs train several.
-#
-# The fall from home to abroad is what this course is about. You could see no difference that matters, and the
-# network could.
-#
 # ## The rule of the course
 # In the real case there are no labels from the new place: that is why you need transfer at all. So target labels may
 # be used to *score* a method, and for nothing else. `fit` holds you to it.
@@ -216,22 +225,20 @@ test_slides = {3}
 xl.checks.check("00.3", test_slides)
 
 # %% [markdown]
-# ## When it hurts
-# A model that was wrong abroad was also sure of itself. The expected calibration error, ECE, is the mean distance
-# between how sure a model says it is and how often it is right.
+# ## When it hurts: sure and wrong
+# Without labels from the new place one looks at how sure the model says it is: the probability of its best guess. The
+# expected calibration error, ECE, is the mean distance between that and how often it is right.
 
 # %%
-print(f"at home it is right {home.accuracy:.0%} of the time, ECE {home.ece:.3f}")
-print(f"abroad it is right {abroad.accuracy:.0%} of the time, ECE {abroad.ece:.3f}")
-surest = abroad.probabilities.max(1) > 0.9
-if surest.any():
-    wrong = (abroad.predictions != abroad.labels)[surest].mean()
-    print(
-        f"abroad it was more than 90 % sure on {surest.sum()} of {abroad.n} digits, and wrong on {wrong:.0%} of those"
-    )
+for where, scores in {"at home": home, "abroad": abroad}.items():
+    sure = scores.probabilities.max(1)
+    wrong = (scores.predictions != scores.labels)[sure > 0.9]
+    print(f"{where}: right {scores.accuracy:.0%} of the time, {sure.mean():.0%} sure on average, ECE {scores.ece:.3f};")
+    print(f"  more than 90 % sure on {wrong.size} of {scores.n} digits, and wrong on {wrong.sum()} of those")
 
 # %% [markdown]
-# So a model's own confidence does not tell you that it has left home. Lab 08 is about what does.
+# A fall in confidence is a warning, and it needs no labels. It is not a score: compare the two ECEs, and how often "more
+# than 90 % sure" was wrong in each place. Lab 08 is about what can be told without labels.
 #
 # ### Exercise 4: read a score
 # A method scores 0.71 on the target's test set with the interval [0.66, 0.76]. Another scores 0.74 with [0.69, 0.79], on
@@ -239,7 +246,7 @@ if surest.any():
 #
 # - A: the second is better.
 # - B: they are equally good.
-# - C: these intervals alone do not say; look at the paired difference over several runs.
+# - C: these intervals alone do not say; look at the difference between the two, run by run (the *paired* difference).
 
 # %% tags=["exercise"] exercise="00.4"
 statement = ...
@@ -282,16 +289,25 @@ xl.checks.check("00.4", statement)
 # - [ ] The same as on real smears, if the pictures look alike.
 #   Looking alike to you is not being alike to a network; you have just seen that with digits.
 
+# %% [markdown] tags=["quiz"]
+# ### A model scores 0.97 [0.96, 0.98] at home. What does the interval say about another laboratory?
+# - [ ] Between 0.96 and 0.98 there as well.
+#   It holds only the chance in which examples of *this* place were tested.
+# - [ ] About the same, if the test set was large.
+#   A larger test set makes the interval narrower; it is still about home.
+# - [x] Nothing: it was drawn from home alone.
+#   Yes. The other place has to be scored by itself, as optdigits was here.
+
 # %% tags=["nbval-check-output"]
 print("Four nouns, one verb:", "Domain, Encoder, Objective, Strategy; fit")
 
 # %% [markdown]
 # ## Recap
 # - `load`, `Classifier`, `encoder`, `fit`, `evaluate`: that is the shape of every experiment.
-# - A fall from home to abroad can be large where you see no difference, and confidence does not show it.
+# - A fall from home to abroad can be large where you read both without trouble; confidence hints at it and does not measure it.
 # - Target labels score. They do not train and do not choose.
 #
-# Next: lab 02, ImageNet to medical images.
+# Next: lab 01, pretraining: where features come from.
 #
 # ### Papers
 # - Ben-David et al., 2010, *A theory of learning from different domains*, Machine Learning 79

@@ -31,7 +31,7 @@ xl.lab.show(
 
 # %% [markdown]
 # Small pictures and a small network, so that pretraining takes seconds: everything is shrunk to 28 px, the size of the original
-# BloodMNIST, and the encoder is a LeNet that reads colour. Of our own laboratory pretraining sees the training pictures **without**
+# BloodMNIST, and the encoder is a LeNet with three input channels. Of our own laboratory pretraining sees the training pictures **without**
 # labels. Five of each class are labelled, at random: that is a *draw*.
 
 
@@ -61,8 +61,9 @@ print(lectures, unlabelled, test, sep="\n")
 # Each task has a head of its own, which is thrown away; what stays is the encoder.
 #
 # ### SimCLR from its parts
-# Take B pictures and two altered copies of each: 2B vectors, scaled to length one, so that a dot product is a cosine `s`. For vector i
-# with partner j the loss is
+# Take B pictures and two altered copies (*views*) of each. The encoder and its head make 2B vectors of them, scaled to length one, so
+# that a dot product is a cosine `s`. The other view of the same picture is a vector's *partner*, the 2B - 2 views of other pictures are
+# *strangers*. With a temperature `T`, the loss of vector i with partner j is
 #
 # `-log( exp(s_ij / T) / sum over k other than i of exp(s_ik / T) )`
 #
@@ -146,6 +147,13 @@ def contrast(za, zb, temperature):
     return F.cross_entropy(scores, torch.arange(len(z)).roll(1))
 
 
+# %% tags=["wrong"] exercise="01.2" mistake="zero_diagonal"
+def contrast(za, zb, temperature):
+    z = F.normalize(torch.cat([za, zb]), dim=1)
+    scores = (z @ z.T / temperature).fill_diagonal_(0)
+    return F.cross_entropy(scores, torch.arange(len(z)).roll(len(za)))
+
+
 # %% [markdown] tags=["hints"] exercise="01.2"
 # 1. It is `F.cross_entropy` of a square table of scores; which column is right for row i?
 # 2. Put the views under each other with `torch.cat`; the partner of row i is row i + B, counted round: `torch.arange(2B).roll(B)`.
@@ -178,6 +186,9 @@ share = 0.9 / (0.9 + 0.5)
 # %% tags=["wrong"] exercise="01.3" mistake="the_other_one"
 share = math.exp(5) / (math.exp(9) + math.exp(5))
 
+# %% tags=["wrong"] exercise="01.3" mistake="not_a_share"
+share = math.exp(0.9 / 0.1)
+
 # %% [markdown] tags=["hints"] exercise="01.3"
 # 1. Two numbers proportional to `exp(s / T)`; which share is the first of their sum?
 # 2. The exponents are 0.9 / 0.1 = 9 and 0.5 / 0.1 = 5.
@@ -189,7 +200,8 @@ xl.checks.check("01.3", share)
 # %% [markdown]
 # ## What counts as the same picture
 # SimCLR is told what does not matter: whatever the two copies differ in. Below, three ways to alter a cell. *Geometry* turns, mirrors
-# and zooms. *Light colours* adds what a stain and a lamp may vary. *Any colour* changes the colours so much that they say nothing.
+# and zooms. *Light colours* (light as in slight) also varies stain and lamp, now and then enough to bleach a cell. *Any colour* changes
+# the colours so much that they say nothing.
 
 # %%
 geometry = [Flip(True, True), Rotate90(), RandomResizedCrop((0.5, 1.0))]
@@ -222,15 +234,16 @@ xl.checks.predict("01.p1", guess, options=starts)
 
 # %% [markdown]
 # ## The experiment
-# Every start gets the same network, the same number of pretraining steps and the same fine-tuning. A draw also draws the first weights
-# and the batches anew. Draw 0 runs now; four more were measured earlier with this code.
+# Every start gets the same network, the same number of pretraining steps and the same two uses. A *linear probe* leaves the encoder as it
+# is and fits only a linear layer on its features (here by ridge regression); *fine-tuning* trains encoder and head further. A draw also
+# draws the first weights and the batches anew. Draw 0 of three starts runs now; the rest was measured earlier with this code.
 #
-# Fine-tuning alters the labelled cells too, or scratch would be poorer by an augmentation. It is done twice: *fine-tuned* with the gentle
-# alterations that scratch itself liked best of two on validation cells, *fine-tuned heavier* with those of SimCLR. A gain
-# that shows in the second column only comes from a baseline that was held back.
+# Fine-tuning alters the labelled cells too, or scratch would be poorer by an augmentation. It is done twice: *fine-tuned* with gentle
+# alterations, the better for scratch of two tried on validation cells, *fine-tuned heavier* with those of SimCLR. A gain that shows
+# only in *fine-tuned heavier* comes from a baseline that was held back.
 #
-# Chosen on **validation** cells with other draws: SimCLR's zoom (of three), temperature (of two) and steps (of three, with the time a lab
-# may take in mind), fine-tuning's rate (of three). The other starts got what SimCLR got. The test cells are looked at once per run, at its end.
+# Chosen on **validation** cells with other draws: SimCLR's zoom (three tried), temperature (two) and steps (three, with the time a lab
+# may take in mind), fine-tuning's rate (three). The other starts got what SimCLR got. The test cells are looked at once per run, at its end.
 #
 # Three more starts join for later: SimCLR with *any colour*, and two that come from too far away, digits and **random labels**.
 
@@ -348,19 +361,22 @@ for column, found in gains.items():
 
 # %% [markdown]
 # A probe shows what a start *knows*; fine-tuning shows what it is *worth* once five labels a class may change everything. A start can be good
-# at one and no help at the other. Where fine-tuning from unlabelled cells is not separated from scratch, these are the suspects:
+# at one and no help at the other. Where fine-tuning from unlabelled cells gains little over scratch, or loses, these are the suspects:
 #
 # - The baseline is strong: with gentle alterations a small network reads colour and size from forty cells by itself.
 # - SimCLR was told that zoom and light colours do not matter, and here they are part of the answer.
 # - A thousand pictures, a small network and a few hundred steps are little for a task that lives on much.
-# - Five draws see a gain only if it is larger than what draws differ by: read the width of the interval.
+# - What a start learnt for another task has to be unlearnt, in the same few steps; random weights have nothing to unlearn.
+#
+# Five draws see a gain only if it is larger than what draws differ by: read the width of the interval.
 #
 # Rotation deserves a second look: a cell under a microscope has no up side. What is left for it to learn are the camera's and the
 # slide's traces, if there are any. On pictures with an up side, such as chest X-rays, the same task asks for more.
 #
 # ## How much unlabelled data?
 # The same SimCLR with fewer cells in the drawer, and the supervised start with fewer labelled cells from elsewhere; all with the same
-# number of steps, so a small drawer is looked through more often. Three draws, which show a tendency and separate nothing.
+# number of steps, so a small drawer is looked through more often. Three draws
+# (five for the whole drawer) separate nothing: read the intervals before the lines.
 
 # %%
 amounts = lab.scale(quick=(40,), lab=(80, 300), full=(80, 300, 1000, 3000))
@@ -422,7 +438,7 @@ print(f"Pull only: loss {first:.3f} at the start, {last:.4f} at the end; 0 is pe
 # ### Exercise 4: measure the collapse
 # Write `spread(z)` for features `(N, D)`: scale each **row** to length one, take the standard deviation of each dimension over the
 # pictures (`correction=0`), average over the dimensions, and multiply by `sqrt(D)`. It is near 1 when vectors point everywhere, and 0 when
-# all point the same way.
+# all point the same way. (After a ReLU, as here, no number is negative and 1 is out of reach.)
 
 
 # %% tags=["exercise"] exercise="01.4"
@@ -488,7 +504,7 @@ print(f"Least spread: {seen.spread.idxmin()}, {seen.spread.min() / seen.spread['
 #
 # ## The trap: told not to look at what matters
 # *Any colour* tells SimCLR that colour does not matter. For some classes the colour of granules is the label. The recall of each
-# class, fine-tuned from either SimCLR:
+# class (the share of its cells that is found), fine-tuned from either SimCLR:
 
 # %%
 recall = table.groupby("start")[list(drawer.classes)].mean().loc[["SimCLR", "SimCLR, any colour"]].T
@@ -544,7 +560,7 @@ xl.checks.check("01.5", erases)
 
 # %% [markdown]
 # ## When it hurts: a source too far away
-# Two starts with thousands of labels that have nothing to do with cells: handwritten digits, and our own cells under **random** labels,
+# Two starts with plenty of labels that have nothing to do with cells: handwritten digits, and our own cells under **random** labels,
 # which can only be learnt by heart. Beside them ImageNet: another, larger network (EfficientNet-Lite0 at 64 px), frozen and probed, so it
 # may be compared as a tool that one can take off the shelf, and not as a start of the same network.
 

@@ -65,7 +65,7 @@ xl.checks.predict("02.p1", guess, options=ways)
 # ## The experiment
 # A *draw* is one random choice of which cells were labelled. Draw 0 with 20 labels a class trains now; the other four
 # draws, and 5 and 100 labels a class, were measured earlier with this same code and are read from a file that says when and
-# where. Smaller draws are parts of larger ones, so a curve adds labels and never swaps them. Rates and steps were chosen on
+# where. A *recipe* in the code is a named way of training, one for each row above. Smaller draws are parts of larger ones, so a curve adds labels and never swaps them. Rates and steps were chosen on
 # validation splits and are the same for every data set; the test set is looked at once per run, at its end.
 #
 # The encoder sees the pictures at 96 px: its five halvings leave a 3 x 3 map there, against 2 x 2 at their own 64 px.
@@ -133,7 +133,7 @@ xl.lab.show(
 
 # %% tags=["results"]
 table = pd.DataFrame(rows)
-mean = table.pivot_table(index="method", columns="labels", values="balanced accuracy", sort=False)
+mean = table.pivot_table(index="method", columns="labels", values="balanced accuracy", sort=False).sort_index(axis=1)
 print(
     f"{splits.name}: balanced accuracy on {len(splits.test)} test pictures, mean over draws (draws: {table.draw.nunique()})"
 )
@@ -147,7 +147,9 @@ for scratch in [m for m in methods if "scratch" in m and m in set(table.method)]
 print("\nPaired differences in balanced accuracy to training from scratch on the same labelled pictures")
 print(pd.DataFrame(paired).round(3).to_string(index=False))
 print("\nSeconds of training, mean over draws")
-print(table.pivot_table(index="method", columns="labels", values="seconds", sort=False).round(1).to_string())
+print(
+    table.pivot_table(index="method", columns="labels", values="seconds", sort=False)[mean.columns].round(1).to_string()
+)
 
 # %%
 fewest = min(mean.columns)
@@ -159,7 +161,8 @@ print(
 )
 
 # %% [markdown]
-# The same curves, and at the number of labels you choose what each method gains over the baseline you choose:
+# The best mean is a winner only if its paired difference is separated: look it up in the table. Here are the same curves, and at the
+# number of labels you choose what each method gains over the baseline you choose:
 
 # %%
 xl.widgets.labels(rows)
@@ -182,7 +185,8 @@ xl.lab.show(
 
 # %% [markdown]
 # ### Exercise 1: freeze the encoder
-# Assign the strategy that trains the head and nothing else. A strategy is a value you pass to `fit`.
+# Assign the strategy that trains the head and nothing else. A strategy is a value you pass to `fit`: `xl.strategies.full()`
+# lets everything move. Type `xl.strategies.` and press Tab for the others.
 
 # %% tags=["exercise"] exercise="02.1"
 strategy = ...
@@ -273,6 +277,9 @@ rate = 0.7**9
 # %% tags=["wrong"] exercise="02.2" mistake="last_block"
 rate = 1e-3 * 0.7
 
+# %% tags=["wrong"] exercise="02.2" mistake="faster"
+rate = 1e-3 * 0.7**-9
+
 # %% [markdown] tags=["hints"] exercise="02.2"
 # 1. The first block is the one with the most layers between it and the head.
 # 2. Put i = 0 and n = 9 into the exponent.
@@ -284,7 +291,8 @@ xl.checks.check("02.2", rate)
 # %% [markdown]
 # ## What does the model read?
 # Grad-CAM ([Selvaraju et al., 2017](https://arxiv.org/abs/1610.02391)) weighs the channels of one layer by how much
-# they speak for the predicted class and draws the result over the picture. Bright is where the evidence is.
+# they speak for the predicted class and draws the result over the picture. It glows where the evidence is; no glow means that no
+# channel of this layer spoke for the class. Each column is a test picture, one of each class in the order of the first figure.
 # We look at a middle block, whose map is still fine enough to tell the nucleus from its surroundings.
 
 # %%
@@ -365,8 +373,8 @@ for lr, key in (("0.001", "full"), ("0.01", "hard")):
     )
 
 # %% [markdown]
-# Compare the two printed training losses with the two bars. A training log shows how well the few labelled pictures are
-# fitted; what was lost of everything else shows only where labels are held out, or in a probe.
+# Compare the two printed lines with the bars. A loss that falls looks like learning in any log, and it only says how well the few
+# labelled pictures are fitted; what was gained or lost beside them shows where labels are held out, or in a probe.
 #
 # ### Exercise 4: measure without fooling yourself
 # Write `accuracy(model, images, labels)`: the share of pictures the model gets right. The model comes straight
@@ -419,8 +427,8 @@ xl.checks.check("02.4", accuracy)
 
 # %% [markdown]
 # ### Exercise 5: which number do you report?
-# Three runs with different settings gave these balanced accuracies. Pick the run as a practitioner must, and
-# return the **number you would report** for it.
+# Three runs with different settings gave these balanced accuracies. Choose a run, and assign the **number you would
+# report** for it.
 
 # %% tags=["exercise"] exercise="02.5"
 validation = {"run A": 0.81, "run B": 0.86, "run C": 0.84}
@@ -486,7 +494,7 @@ print("One draw is an anecdote; five paired draws are a measurement.")
 # - A pretrained encoder is worth labels and seconds; how many of each, the table above says for this data.
 # - What moves is a choice: `head_only`, `norm_only`, `layerwise`, `gradual_unfreeze`, `lp_ft`, `full`.
 # - Compare within draws, choose on validation, report on test.
-# - What fine-tuning destroys does not show in the training loss. A fresh probe sees it.
+# - A falling training loss does not show what fine-tuning destroys. A fresh probe does.
 #
 # ### Papers
 # - Kornblith et al., 2019, *Do better ImageNet models transfer better?* [arXiv:1805.08974](https://arxiv.org/abs/1805.08974)

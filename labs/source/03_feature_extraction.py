@@ -93,9 +93,9 @@ print("numbers a picture:", ", ".join(f"{name} {part.shape[1]}" for name, part i
 
 # %% [markdown]
 # ## Three ways to read a layer
-# - **Logistic probe**: a linear classifier fitted by gradient steps, here scikit-learn's with its default strength.
-# - **kNN**: no fitting at all. The nearest labelled pictures vote, closer ones with more weight, exp(similarity / 0.07)
-#   ([Wu et al., 2018](https://arxiv.org/abs/1805.01978)).
+# - **Logistic probe**: a linear classifier fitted by gradient steps, here scikit-learn's with its default L2 penalty.
+# - **kNN**: no fitting at all. The five nearest labelled pictures vote, closer ones with more weight: exp(s / 0.07), with s the
+#   cosine similarity and 0.07 the **temperature** ([Wu et al., 2018](https://arxiv.org/abs/1805.01978)).
 # - **Ridge path**: linear regression on one-hot labels with an L2 penalty. One eigendecomposition answers for *every* strength of
 #   the penalty, and gives each one's leave-one-out accuracy without fitting anything again.
 #
@@ -161,7 +161,8 @@ for count in counts:
 # %% [markdown]
 # ### The whole path
 # Too little penalty and the weights follow accidents of the few labelled pictures; too much and they follow nothing. The
-# lines show leave-one-out accuracy: every labelled picture is judged by a classifier that has not seen it.
+# lines show leave-one-out accuracy: every labelled picture is judged by a classifier that has not seen it. With too much penalty a
+# line can fall below a blind guess: the picture left out makes its own class the rarest, and the rarest is never guessed.
 
 # %%
 began = time.perf_counter()
@@ -199,6 +200,10 @@ monocyte = 2 / 3
 votes = torch.tensor([0.9, 0.8, 0.8]).exp()
 monocyte = float(votes[1:].sum() / votes.sum())
 
+# %% tags=["wrong"] exercise="03.1" mistake="other_temperature"
+votes = (torch.tensor([0.9, 0.8, 0.8]) / 0.07).exp()
+monocyte = float(votes[1:].sum() / votes.sum())
+
 # %% tags=["wrong"] exercise="03.1" mistake="similarity_as_vote"
 monocyte = 1.6 / 2.5
 
@@ -218,7 +223,8 @@ xl.checks.check("03.1", monocyte)
 # ### Exercise 2: leave one out, without fitting again
 # A linear regression's score for one of its own training pictures is flattered: that picture pulled the fit towards itself, by
 # its **leverage** h between 0 and 1. Had it been left out, its residual *label − score* would have been
-# *residual / (1 − h)*. Write `left_out(scores, labels, leverage)`: the scores the pictures would get from fits without them.
+# *residual / (1 − h)*. Write `left_out(scores, labels, leverage)`: the scores the pictures would get from fits without them. All three are
+# tensors with one number a picture; a label is 1 for the class in question and 0 for any other.
 
 
 # %% tags=["exercise"] exercise="03.2"
@@ -259,10 +265,10 @@ xl.checks.check("03.2", left_out)
 #
 # - **informative**: a probe on the layer tells the classes apart. This can be measured at home, where labels are.
 # - **invariant**: the layer does not change from laboratory to laboratory. This needs no labels at all, and there are two
-#   common measures. The **A-distance** asks how well a linear classifier tells the laboratories apart: 0 not at
-#   all, 2 without error ([Ben-David et al., 2007](https://papers.nips.cc/paper/2983-analysis-of-representations-for-domain-adaptation)).
-#   **CKA** compares two tables of features of the *same* cells, here each cell as both laboratories would photograph it: 1 when they are alike
-#   up to rotation and scale ([Kornblith et al., 2019](https://arxiv.org/abs/1905.00414)).
+#   common measures. The **A-distance** asks how well a linear classifier tells the laboratories apart: 2 (1 − 2e), with e its error on
+#   pictures it was not fitted on; 0 not at all, 2 without error ([Ben-David et al., 2007](https://papers.nips.cc/paper/2983-analysis-of-representations-for-domain-adaptation)).
+#   **CKA** compares two tables of features of the *same* cells, here each cell as both laboratories would photograph it: 0 when they are
+#   unrelated, 1 when alike up to rotation and scale ([Kornblith et al., 2019](https://arxiv.org/abs/1905.00414)).
 #
 # The same cell in two laboratories is a luxury of rendered data: `shift=0` gives each cell of the target with the
 # source's stain and optics. On other data the cell below gives the source's pictures the target's mean and spread of colour instead.
@@ -357,7 +363,9 @@ print(
 )
 
 # %% [markdown]
-# One layer at a time: where the two laboratories lie in it, and how it stands among the others.
+# One layer at a time: where the two laboratories lie in it, and how it stands among the others. Both views can flatter a layer. The map
+# shows two directions of many, so clouds may overlap on it that a linear classifier tells apart. And where a layer has about as many
+# numbers a picture as there are pictures to fit on, that classifier is itself poor, and the A-distance comes out too small.
 
 # %%
 xl.widgets.layers(
@@ -373,9 +381,9 @@ xl.widgets.layers(
 # %% [markdown]
 # ## Can you choose without target labels?
 # That the best layer away is known is hindsight: it took the target's test labels. Here are rules that need none. Each chooses a layer, draw by
-# draw, and is compared with plainly taking the last one. "Bound" follows the theory of
-# [Ben-David et al.](https://papers.nips.cc/paper/2983-analysis-of-representations-for-domain-adaptation): error at home plus half
-# the A-distance. The oracle looks at the test labels and stands there to show what the rules leave on the table.
+# draw, and is compared with plainly taking the last one. *Left out at home* takes the highest leave-one-out accuracy. *Bound* follows the theory of
+# [Ben-David et al.](https://papers.nips.cc/paper/2983-analysis-of-representations-for-domain-adaptation): error at home (left out) plus
+# half the A-distance; the theory has a third term, which only target labels could give. The oracle looks at the test labels and stands there to show what the rules leave on the table.
 
 # %%
 rules = {
@@ -407,6 +415,9 @@ print(
 print(summary.join(gains).round(3).fillna("").to_string())
 
 # %% [markdown]
+# Look at *untrained, home* as well: in which blocks did ImageNet help, and where would random weights have done? And see by how much
+# each rule beats the last layer before you trust one.
+#
 # ### Exercise 3: a distance from an error
 # A linear classifier is right about the laboratory of **85 %** of pictures it was not fitted on. With e its error, the proxy
 # A-distance is 2 (1 − 2e). How large is it?
@@ -455,6 +466,12 @@ def cka(a, b):
     return (b.T @ a).square().sum() / ((a.T @ a).norm() * (b.T @ b).norm())
 
 
+# %% tags=["wrong"] exercise="03.4" mistake="wrong_mean"
+def cka(a, b):
+    a, b = a - a.mean(), b - b.mean()
+    return (b.T @ a).square().sum() / ((a.T @ a).norm() * (b.T @ b).norm())
+
+
 # %% tags=["wrong"] exercise="03.4" mistake="not_normalised"
 def cka(a, b):
     a, b = a - a.mean(0), b - b.mean(0)
@@ -477,7 +494,7 @@ xl.checks.check("03.4", cka)
 
 # %% [markdown]
 # ### Exercise 5: choose by the bound
-# Three layers, with what you know about each, and a third row that you will know only next year. Let `chosen_layer` be the name of the
+# Three layers, with two rows you know about each, and a third that you will know only next year. Let `chosen_layer` be the name of the
 # layer with the smallest **error at home + A-distance / 2**.
 
 # %% tags=["exercise"] exercise="03.5"
@@ -613,6 +630,8 @@ for name in dict.fromkeys((best, last)):
         )
 
 # %% [markdown]
+# Read each line as a claim about when the cure may be used: how many pictures, of which mix, at which layer?
+#
 # The same idea inside the network is batch norm at the target's statistics, and it is a part of every adaptation method that shows
 # the network both domains at once. Labs 04 and 05 count it as a baseline for that reason.
 #

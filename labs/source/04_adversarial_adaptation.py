@@ -36,6 +36,7 @@ def classifier(seed=0):
 # %% [markdown]
 # First the idea, in the plane. Two classes in two places, `gap` apart; `lambda` says how hard features of the two places are pressed
 # together. This is a toy with a closed form and not DANN, but it shows the bargain: what makes places alike may cost the classes.
+# Raise `lambda` at a small gap, then at a large one. Who gains, and who pays?
 
 # %%
 xl.widgets.gap()
@@ -54,12 +55,13 @@ xl.checks.predict("04.p1", guess, options=["about half", "clearly more", "clearl
 
 # %% [markdown]
 # ## Gradient reversal, from the ground up
-# The adversary D minimises its cross-entropy; the encoder wants to *maximise* the same number. One trick serves both in a
+# The adversary minimises its cross-entropy; the encoder wants to *maximise* the same number. One trick serves both in a
 # single backward pass ([Ganin et al., 2016](https://arxiv.org/abs/1505.07818)): put a layer between them that does nothing
-# on the way forward, and multiplies the gradient by −λ on the way back.
+# on the way forward, and multiplies the gradient by −λ on the way back; λ is the **strength**.
 #
 # ### Exercise 1: write it
-# Write what that layer passes back: `reversed_gradient(gradient, strength)`. The cell after the check puts it into such a layer.
+# Write what that layer passes back: `reversed_gradient(gradient, strength)`. One tensor comes out. The cell
+# after the check puts it into such a layer.
 
 
 # %% tags=["exercise"] exercise="04.1"
@@ -138,8 +140,8 @@ class OpenDANN(xl.Objective):
 
 
 # %% [markdown]
-# To watch the two clouds of features we add a second objective that costs nothing: it has weight 0 and only looks, after
-# every step, whether it is time to keep a picture.
+# To watch the two clouds of features we add a second objective that trains nothing: it has weight 0 and, at four steps, keeps
+# the features for a picture. Its code can be skipped.
 
 
 # %%
@@ -169,11 +171,13 @@ xl.lab.show(
 )
 
 # %% [markdown]
-# Each panel has its own axes, the two directions along which the features of that moment vary most. Look for two things: do
-# the squares lie where the numbers are, and do they lie on the *right* numbers? The adversary only ever asked for the first.
+# Each panel has its own axes, the two directions along which the features of that moment vary most. Do the
+# squares lie where the numbers are? That is all the adversary ever asked. Whether they lie on the *right* numbers, the picture cannot
+# say: the squares carry no labels.
 #
 # ## Did it help, and what helped?
-# A joint forward pass gives any adaptation method something for nothing: batch norm sees both domains. So two baselines stand
+# Adaptation methods send source and target through the network in one batch, a **joint forward pass**. That gives them something
+# for nothing: batch norm sees both domains. So two baselines stand
 # beside the methods: **source only**, and **source only with joint batch norm**, which has the same loss and merely sees the
 # target's pictures go by. Anything a method claims must be claimed against the second.
 
@@ -206,6 +210,9 @@ print("\nGain on the target over source_only_joint_bn, within a seed, with its 9
 print(pd.DataFrame(xl.evaluation.paired(rows, "target", "source_only_joint_bn")).round(3).to_string(index=False))
 
 # %% [markdown]
+# Read the last table before you praise a method: where an interval holds zero, the run does not show that the adversary brought
+# anything beyond batch norm; where all of it lies below zero, the adversary did harm, which is called **negative transfer**.
+#
 # **CDAN** ([Long et al., 2018](https://arxiv.org/abs/1705.10667)) shows the adversary the features *together with* the
 # predicted classes, as their outer product, so that it can object when a target 3 sits on the source's 8s. **MDD**
 # ([Zhang et al., 2019](https://arxiv.org/abs/1904.05801)) has a second classifier for an adversary: it agrees with the first on
@@ -268,11 +275,12 @@ print(f"The broken run's total loss fell all the same, from {total[0]:.2f} to {t
 print(f"In the last quarter of the run the healthy adversary is right {level:.0%} of the time.")
 
 # %% [markdown]
-# A healthy adversary rises first, while the features still differ, and comes down as the encoder learns to fool it. Below one
-# half is possible: the encoder moves, and the adversary runs after it.
+# In a textbook run a healthy adversary rises first, while the features still differ, and comes down as the encoder learns to fool
+# it. A short run may swing instead, also below one half: the encoder moves, and the adversary runs after it. So the level at the
+# end says little; what a healthy adversary never does is to stay where it began.
 #
 # ### Exercise 3: read the curves
-# Three adversaries, by their accuracy at four moments. Which is **dead**, which has **won** for good (the features stay
+# Three adversaries of the textbook kind, by their accuracy at four moments. Which is **dead**, which has **won** for good (the features stay
 # separable), and which is **healthy**? Assign a letter to each word.
 #
 # - A: 0.62, 0.97, 0.99, 0.99
@@ -302,7 +310,7 @@ xl.checks.check("04.3", verdicts)
 # %% [markdown]
 # ### Exercise 4: the loss of one logit
 # Write `origin_loss(logits, origin)`: the adversary's loss for one logit per example, `(B, 1)`, and origins `(B,)` of 1 (source)
-# and 0 (target). It must give the adversary a gradient, and stay finite at a logit of 200.
+# and 0 (target). It must stay finite and give the adversary a gradient even where a logit of 200 is wrong.
 
 
 # %% tags=["exercise"] exercise="04.4"
@@ -327,13 +335,21 @@ def origin_loss(logits, origin):
 
 # %% tags=["wrong"] exercise="04.4" mistake="broadcast"
 def origin_loss(logits, origin):
-    return F.binary_cross_entropy_with_logits(
-        logits, origin[None, :].expand(len(logits), -1)[:, :1] * 0 + origin.mean()
-    )
+    return (F.softplus(logits) - logits * origin).mean()  # (B, 1) with (B,) makes (B, B)
+
+
+# %% tags=["wrong"] exercise="04.4" mistake="saturated"
+def origin_loss(logits, origin):
+    return F.binary_cross_entropy(torch.sigmoid(logits[:, 0]), origin)
+
+
+# %% tags=["wrong"] exercise="04.4" mistake="cross_entropy_of_one"
+def origin_loss(logits, origin):
+    return F.cross_entropy(logits, origin.long())
 
 
 # %% [markdown] tags=["hints"] exercise="04.4"
-# 1. A softmax makes numbers sum to 1. What is it for a single number?
+# 1. One logit calls for a sigmoid, not a softmax. What does float32 make of sigmoid(200), and of the logarithm of the rest?
 # 2. There is a loss in `torch.nn.functional` that takes logits, so that no logarithm ever sees a 0.
 # 3. `return F.binary_cross_entropy_with_logits(logits[:, 0], origin)`
 
@@ -370,8 +386,8 @@ gains = [scores["dann"] - scores["source_only_joint_bn"] for scores in (equal, s
 print(f"What DANN adds to its baseline: {gains[0]:+.3f} with the usual mix, {gains[1]:+.3f} with the skewed one.")
 
 # %% [markdown]
-# We scored with all target labels, on a balanced test set. A practitioner with no labels would have seen nothing: the training
-# log of the skewed run looks like the other one.
+# We scored with all target labels, on a balanced test set. A practitioner with no labels could have drawn none
+# of these bars.
 #
 # ## Quiz
 
@@ -409,7 +425,7 @@ print("Half right is what a beaten adversary looks like. It is also what a dead 
 # ## Recap
 # - Gradient reversal lets one backward pass train two players.
 # - Measure against `source_only_joint_bn`: batch norm adapts for nothing.
-# - Watch the adversary's accuracy: up, then down. Flat is dead.
+# - Watch the adversary's accuracy over the whole run: it should move. Flat at one half is dead, and high to the end has won.
 # - Overlap is not agreement, and under another mix of classes alignment can do harm.
 #
 # ### Papers

@@ -23,7 +23,8 @@ xl.lab.show(
 
 # %% [markdown]
 # ### Predict
-# Which single step will bring the most at the second laboratory, starting from plain fine-tuning at the first?
+# Which of three steps will bring the most at the second laboratory? The first two are added to plain fine-tuning at the first, the
+# distance on top of colour augmentation.
 
 # %% tags=["exercise"] exercise="05.p1"
 guess = ...  # "colour augmentation", "batch norm of both places" or "a distance on features"
@@ -40,10 +41,12 @@ xl.checks.predict(
 # %% [markdown]
 # ## Three distances on points you can see
 # - **CORAL** ([Sun & Saenko, 2016](https://arxiv.org/abs/1607.01719)) compares covariances: ‖C_s − C_t‖² / 4d², with the Frobenius norm.
-# - **MMD** ([Gretton et al., 2012](https://jmlr.org/papers/v13/gretton12a.html)) compares the means of a rich set of functions, by kernels.
-# - **Sliced Wasserstein** moves one set onto the other along many directions and measures how far the points travel.
+# - **MMD** ([Gretton et al., 2012](https://jmlr.org/papers/v13/gretton12a.html)) asks whether a point is as alike to the
+#   other set's points as to its own set's. How alike two points are is said by a **kernel**, 1 when they coincide and near 0 when far apart.
+# - **Sliced Wasserstein** looks along many directions; along each it moves one set onto the other and takes the mean *squared* way.
 #
-# Below are pairs of point sets in the plane, and what the three say. Look at the last pair before you look at the numbers.
+# Below are pairs of point sets in the plane, and what the three say. The first pair is one sample cut in two: its numbers are chance,
+# and no distance between so few points means less. Look at the last pair before you look at the numbers.
 
 # %%
 g = torch.Generator().manual_seed(0)
@@ -73,7 +76,7 @@ pd.DataFrame(distances).round(4)
 # %% [markdown]
 # ### Exercise 1: who sees what?
 # Read the table. Name the pair that CORAL cannot see because covariances do not change under it, although everything has moved, and
-# the pair that it cannot see because its two moments agree although the shapes differ.
+# the pair that it cannot see because mean and covariance agree although the shapes differ.
 
 # %% tags=["exercise"] exercise="05.1"
 blind = {"moved but unseen": ..., "same moments": ...}
@@ -163,10 +166,11 @@ cost = 3
 xl.checks.check("05.3", cost)
 
 # %% [markdown]
-# ## On digits: five ways to come closer
+# ## On digits: four ways to come closer, and a baseline
 # First a small case, so that several methods can be tried in seconds: MNIST to the optdigits of other writers, as in lab 04. DeepJDOT
 # ([Damodaran et al., 2018](https://arxiv.org/abs/1803.10081)) pairs target with source examples by transport over features *and*
-# predictions, and pulls each pair together.
+# predictions, and pulls each pair together. A small distance is what each of these
+# methods is trained for; whether the classes came along, only the column *target* says.
 
 # %%
 steps = lab.scale(quick=5, lab=200, full=1500)
@@ -224,9 +228,9 @@ print(
 # | source only | ImageNet encoder, fine-tuned at the first laboratory |
 # | + both in batch norm | the target's pictures in the same forward pass, nothing else |
 # | colour augmentation | flips, turns, and stain and colour changes of the source alone |
-# | colour + AdaBN | then the target's own batch-norm statistics ([Li et al., 2016](https://arxiv.org/abs/1603.04779)) |
+# | colour + AdaBN | then the target's own batch-norm statistics, which fit the first laboratory no longer ([Li et al., 2016](https://arxiv.org/abs/1603.04779)) |
 # | colour + MMD | a distance on features, in the joint forward pass |
-# | colour + MCC | less confusion between classes on the target ([Jin et al., 2020](https://arxiv.org/abs/1912.03699)) |
+# | colour + MCC | no distance: predictions on the target that confuse fewer pairs of classes ([Jin et al., 2020](https://arxiv.org/abs/1912.03699)) |
 
 # %%
 case_steps = lab.scale(quick=2, lab=60, full=400)
@@ -299,9 +303,9 @@ print(", ".join(f"{name} {gain:+.3f}" for name, gain in gains.items()))
 
 # %% [markdown]
 # ### Exercise 4: what did MMD bring?
-# From `summary`, compute what the distance itself added at the second laboratory: the rung with MMD against the rung that has
-# everything *but* the distance. There is a catch: MMD trains with both laboratories in one forward pass. Use the rungs
-# `"colour + MMD"` and, as the nearest one without a distance that has the target's batch-norm statistics, `"colour + AdaBN"`.
+# The gain printed last counts MMD against colour alone. But MMD trains with both laboratories in one forward pass, so that gain may
+# be batch norm's (lab 04). The fair rung, colour with both in batch norm, is not in the ladder. From `summary`, compute what MMD
+# added at the second laboratory over the nearest rung there is: colour, the target's batch-norm statistics, and no distance.
 
 # %% tags=["exercise"] exercise="05.4"
 second = summary["second laboratory"]
@@ -315,22 +319,28 @@ brought = second["colour + MMD"] - second["colour + AdaBN"]
 second = summary["second laboratory"]
 brought = second["colour + MMD"] - second["source only"]
 
+# %% tags=["wrong"] exercise="05.4" mistake="against_colour"
+second = summary["second laboratory"]
+brought = second["colour + MMD"] - second["colour augmentation"]
+
 # %% tags=["wrong"] exercise="05.4" mistake="wrong_sign"
 second = summary["second laboratory"]
 brought = second["colour + AdaBN"] - second["colour + MMD"]
 
 # %% [markdown] tags=["hints"] exercise="05.4"
-# 1. A difference is about one change. Which two rungs differ in the distance and, as nearly as we have it, nothing else?
-# 2. Index `second` with the two rungs' names and subtract.
+# 1. A difference is about one change. Which rung has colour, and has met the target's pictures in batch norm only?
+# 2. It is the one with AdaBN. Index `second` with the two rungs' names and subtract.
 # 3. `brought = second["colour + MMD"] - second["colour + AdaBN"]`
 
 # %% tags=["check"] exercise="05.4"
 xl.checks.check("05.4", brought, second.to_dict())
 
 # %% [markdown]
-# ## When it hurts: close, and on the wrong place
+# If that number is negative, a step without any training on the target did better than the distance: put it first on your own ladder.
+#
+# ## When it hurts: close, and in the wrong place
 # A distance on whole clouds does not know about classes. Here the target lacks half of the classes; the loss has no way to know, and
-# pulls what there is over the whole source.
+# pulls what there is over the whole source. One seed, the baseline beside it; to fall below that is **negative transfer**.
 
 # %%
 half = len(mnist.classes) // 2
@@ -373,7 +383,7 @@ for name in ("source_only_joint_bn", "mmd"):
 # - [ ] The distance has a bug.
 #   Possible, but there is a plain reason even without one.
 # - [x] The clouds overlap, with some classes on the wrong ones.
-#   Yes: a small distance is needed by none of the bounds without the classes agreeing as well.
+#   Yes: for the target to do well, clouds must be close *and* agree in their classes; the distance sees the first only.
 # - [ ] The learning rate was too high.
 #   Then the source would suffer as well.
 
@@ -389,6 +399,7 @@ print("Close is not the same as right.")
 # ### Papers
 # - Gretton et al., 2012, *A kernel two-sample test*, JMLR 13
 # - Sun & Saenko, 2016, *Deep CORAL* [arXiv:1607.01719](https://arxiv.org/abs/1607.01719)
+# - Jin et al., 2020, *Minimum class confusion for versatile domain adaptation* [arXiv:1912.03699](https://arxiv.org/abs/1912.03699)
 # - Damodaran et al., 2018, *DeepJDOT* [arXiv:1803.10081](https://arxiv.org/abs/1803.10081)
 # - Li et al., 2016, *Revisiting batch normalization for practical domain adaptation* [arXiv:1603.04779](https://arxiv.org/abs/1603.04779)
 #

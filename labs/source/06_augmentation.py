@@ -4,7 +4,7 @@
 # and camera it has never seen, and from which you have no labels. **What can you vary at home, so that the new laboratory
 # is just one more variation?** And the other side of the same coin: how much may you vary before the answer is gone?
 #
-# The two laboratories below are rendered, so a result here is about the methods on this rendering, not about patients.
+# The laboratories below are rendered, so a result here is about the methods on this rendering, not about patients.
 # `XFERLAB_DATASET=home.npz:abroad.npz` runs the same cells on your own.
 
 # %%
@@ -29,7 +29,8 @@ xl.lab.show(
 )
 
 # %% [markdown]
-# The classes are the same everywhere. Dye, background, magnification, focus and camera are not. An augmentation that
+# The classes are the same everywhere. Dye, background, magnification, focus and camera are not. (Black bars: the cell lay at the
+# edge of the scan.) An augmentation that
 # imitates *those* changes, and leaves alone what makes a class, teaches the model what to ignore.
 #
 # ## A pipeline is a list, and a picture of it is one call
@@ -74,8 +75,10 @@ xl.lab.show(
 )
 
 # %% [markdown]
-# FDA ([Yang & Soatto, 2020](https://arxiv.org/abs/2004.05498)) swaps the coarsest Fourier amplitudes for those of a picture from
+# RandAugment draws two of a list of operations, grey boxes among them. MixStyle moves a picture's mean and spread of
+# colour towards those of another one from home. FDA ([Yang & Soatto, 2020](https://arxiv.org/abs/2004.05498)) swaps the coarsest Fourier amplitudes for those of a picture from
 # abroad. It needs unlabelled pictures of the new laboratory, which the other rows do not, so it does not play by the same rules.
+# Look for a halo: such a picture comes from no laboratory.
 #
 # The same call draws real tissue: an antibody stain on colon (brown) with haematoxylin (blue), and the back of an eye.
 
@@ -97,10 +100,11 @@ for what, tissue in {"colon tissue": colon, "retina": eye}.items():
 # optic disc in a place where no eye has it. Which augmentation is right is a question about how the picture was made.
 #
 # ## What "stain" means
-# A dye absorbs a *share* of the light, so amounts add up in optical density, the logarithm of intensity (Beer and Lambert), and not
-# in RGB. [Ruifrok & Johnston (2001)](https://pubmed.ncbi.nlm.nih.gov/11531144/) invert that: three known colours of dye, three
+# A dye absorbs a *share* of the light, so amounts add up in **optical density**, minus the logarithm of the share that comes
+# through (Beer and Lambert), and not in RGB. [Ruifrok & Johnston (2001)](https://pubmed.ncbi.nlm.nih.gov/11531144/) invert that: three known colours of dye, three
 # channels, one matrix. scikit-image's `rgb2hed` is an independent implementation, so it can judge ours. We stain the colon anew,
-# once, and let scikit-image say how much of each dye it sees before and after. (It knows a third dye, eosin; this slide has none.)
+# once, and let scikit-image say how much of each dye it sees before and after.
+# (It knows a third dye, eosin; this slide has none. The factor 6 turns its unit into optical density to base 10.)
 
 # %%
 anew = xl.augment.apply([Stain(0.5, "hed")], colon[None], torch.Generator().manual_seed(3))[0]
@@ -126,11 +130,12 @@ for dye, k in dyes.items():
 
 # %% [markdown]
 # `Stain` draws a slope and an intercept for every dye of every picture
-# ([Tellez et al., 2018](https://arxiv.org/abs/1808.05896)): the lines above are one such draw. What
+# ([Tellez et al., 2018](https://arxiv.org/abs/1808.05896)): the lines above are one such draw. `"hed"` names the dyes of tissue,
+# `"giemsa"` those of a blood smear. What
 # leaves the lines is rounding to eight bits; the flat part at zero is `rgb2hed`, which shows no negative amounts.
 #
 # ### Exercise 1: twice the dye
-# Where no dye is, this camera reads 256. A pixel of stained cytoplasm reads 64. The next laboratory stains with **twice** the
+# Where no dye is, this camera reads 256 (a round number for 255). A pixel of stained cytoplasm reads 64. The next laboratory stains with **twice** the
 # amount of the same dye. What does the pixel read there?
 
 # %% tags=["exercise"] exercise="06.1"
@@ -378,6 +383,9 @@ for suspect in [s for s in suspects if suspects[s]]:
     )
 
 # %% [markdown]
+# The columns *only tested on* are the model that trained on pictures as they are. Was the suspicion about the eosinophil right, for
+# both suspects? A blurred one keeps its pink tint where no granule is left; a class that is known by texture alone keeps nothing.
+#
 # "Erased" is what this network, at this size and number of labels, can no longer learn: an upper bound on what is gone from the
 # picture. The rest was unfamiliar, and that part is what augmentation can win back.
 #
@@ -414,7 +422,8 @@ xl.checks.check("06.3", erased)
 # %% [markdown]
 # ## Labels that are mixed
 # MixUp ([Zhang et al., 2017](https://arxiv.org/abs/1710.09412)) and CutMix ([Yun et al., 2019](https://arxiv.org/abs/1905.04899))
-# change the picture **and** the label, and so do not pretend that the label survived.
+# change the picture **and** the label, and so do not pretend that the label survived. MixUp blends two whole pictures, CutMix pastes a
+# box of one into the other; the label is shared out as the pixels are.
 
 # %%
 first = torch.stack([(home.train.labels == k).nonzero()[0, 0] for k in range(len(home.classes))])
@@ -503,8 +512,8 @@ xl.checks.check("06.5", own)
 # %% [markdown]
 # ## What else goes wrong in a microscope?
 # A new laboratory is one kind of change; a smeared slide, a defocus, a cheap camera are others. `xl.augment.corruptions` holds
-# fourteen, in the spirit of [MedMNIST-C](https://arxiv.org/abs/2406.17536) but with amounts of our own, so its numbers are not that
-# benchmark's. They are for testing. Does a model that trained with stain and colour also stand these better?
+# fourteen at severities 1 to 5, in the spirit of [MedMNIST-C](https://arxiv.org/abs/2406.17536) but with amounts of our own, so its numbers are not that
+# benchmark's. They are for testing. The pictures stand in the order of the bars below them. Does a model that trained with stain and colour also stand these better?
 
 # %%
 tested = sites[home.name].take(per_class=lab.scale(quick=2, lab=20, full=1000), seed=0)
@@ -537,7 +546,7 @@ print(f"and least against {helped.idxmin()} ({helped.min():+.2f}).")
 
 # %% [markdown]
 # ## When it hurts: the right augmentation for the wrong data
-# A blood cell has no up or down, so flips and half turns are free variety. A written digit has. The same pipeline on real
+# A blood cell has no up or down, so flips and turns are free variety. A written digit has. The same flips on real
 # handwriting, a small network, 100 labels a digit:
 
 # %%
@@ -561,7 +570,8 @@ print(
 print(f"Digits that lose: {', '.join(change[change < 0].index)}. One draw, one seed.")
 
 # %% [markdown]
-# An upside-down 6 is a 9: here the augmentation writes the wrong label. Before you add an operation, look at twenty of its
+# A 6 flipped both ways is a 9, and a 2 upside down is nearly a 5: here the augmentation writes the wrong label. (A digit that looks
+# the same when flipped may lose a little too: the same steps now have to cover four versions of each.) Before you add an operation, look at twenty of its
 # pictures and name the class yourself. If you cannot, neither can the model.
 #
 # ## Quiz

@@ -106,7 +106,8 @@ xl.checks.check("07.2", rests_at)
 
 # %% [markdown]
 # ## Predict
-# With 20 labels a class at home: which has the best balanced accuracy **abroad**?
+# With 20 labels a class at home: which has the best balanced accuracy **abroad**? Of WiSE-FT's path its start, the linear probe, and
+# its middle are on the list; the table further down shows other points of it too.
 
 # %% tags=["exercise"] exercise="07.p1"
 names = ["linear probe", "plain", "L2-SP", "DELTA", "BSS", "EMA", "WiSE-FT half-way"]
@@ -166,9 +167,12 @@ def tune(labelled, objectives, **changes):
 
 # %% [markdown]
 # *Remembered* is the share of test pictures for which the **old** ImageNet head, put on the new features, still names the same of its
-# thousand classes as before. Nonsense classes for a cell, but the same nonsense only if the features are still the same.
+# thousand classes as before. Nonsense classes for a cell, but the same nonsense only if the features are still the same. *Moved* is how far the
+# encoder's weights went, as a share of their length at the start.
 #
 # WiSE-FT costs no training beyond that of LP-FT: a linear probe, a fine-tuning that starts from it, and then every point between.
+# That fine-tuning is also slower than "plain" and keeps batch norm's statistics (why, you see below), so what it gains over "plain" is
+# not the path's doing alone.
 
 # %%
 alphas = lab.scale(quick=(0, 0.5, 1), lab=(0, 0.25, 0.5, 0.75, 1), full=(0, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 1))
@@ -287,8 +291,8 @@ xl.checks.check("07.3", mix)
 # EMA keeps `average = decay * average + (1 - decay) * w` after every step. Early steps count for ever less.
 #
 # ### Exercise 4: after ten steps
-# A weight is 0 at the start, and so is its average. The first step moves the weight to 1 and it stays there. With `decay = 0.9` and no
-# warm-up, what is the average after **ten** steps?
+# A weight is 0 at the start, and so is its average. The first step moves the weight to 1 and it stays there. With
+# `decay = 0.9` at every step, what is the average after **ten** steps?
 
 # %% tags=["exercise"] exercise="07.4"
 average = ...
@@ -319,8 +323,8 @@ xl.checks.check("07.4", average)
 
 # %% [markdown]
 # ### Exercise 5: the weakest directions
-# BSS adds the sum of the **squares of the k smallest** singular values of the batch's features. Write `bss(features, k)` for features
-# `(B, D)`; `torch.linalg.svdvals` gives singular values.
+# A singular value says how much a batch of features spreads along one direction. BSS adds the sum of the **squares of the k smallest**
+# to the loss. Write `bss(features, k)` for features `(B, D)`; `torch.linalg.svdvals` gives singular values.
 
 
 # %% tags=["exercise"] exercise="07.5"
@@ -425,7 +429,8 @@ for name, (_, accuracies) in walks.items():
     print(f"{name}: ends {accuracies[0]:.3f} and {accuracies[-1]:.3f}, half-way {accuracies[4]:.3f}. One seed.")
 
 # %% [markdown]
-# Two networks can compute the same thing with their channels in another order; the mean of the two orders computes neither. So average
+# Two networks can compute the same thing with their channels in another order; a mean then mixes channels that have nothing to
+# do with each other. What that costs is the dip half-way. So average
 # only what shares a start, and prefer to check one point in the middle on validation data before you trust the path.
 #
 # ## Quiz
@@ -444,7 +449,7 @@ for name, (_, accuracies) in walks.items():
 # - [ ] Take the alpha with the best accuracy on that hospital's test set.
 #   That uses the labels you do not have, and flatters the result.
 # - [x] Fix it beforehand, or choose with a method that needs no target labels.
-#   Yes: 0.5 as the paper advises, or a validator (another lab). Then report what it gives.
+#   Yes: 0.5 as the paper advises, or a validator (lab 08). Then report what it gives.
 # - [ ] Take the best at home.
 #   Home says nothing of what was forgotten for elsewhere.
 

@@ -1,12 +1,12 @@
 # %% [markdown]
 # ## The question
-# A hospital sends you pictures and no labels. You have a shelf of encoders and a list of thirty methods, and every paper
-# that compares them chose its winner by looking at the target's test labels. You cannot. **Which features do you start from, and
+# A hospital sends you pictures and no labels. You have a shelf of encoders and a long list of methods, and papers
+# that compare them often chose their winner by looking at the target's test labels. You cannot. **Which features do you start from, and
 # which of your trained models do you hand over?**
 #
 # There are two kinds of help, and this lab measures both against the truth. *Scores* judge an encoder before anything is trained.
 # *Validators* judge trained models without target labels. Here the target is a real one that has labels, so that we can
-# check; the models and the choices never see them.
+# check; models and validators never see them, and of the scores only those that say so below, a few.
 
 # %%
 import numpy as np
@@ -57,7 +57,7 @@ guess = "LogME"
 xl.checks.predict("08.p1", guess, options=scores)
 
 # %% [markdown]
-# Four encoders: EfficientNet-Lite0 with ImageNet's weights and untrained, and a LeNet trained on the source and untrained.
+# Four encoders, each with several layers (`0.0` and `1.0` are LeNet's first two convolutions): EfficientNet-Lite0 with ImageNet's weights and untrained, and a LeNet trained on the source and untrained.
 # An untrained network is a baseline that could win: random features are features too.
 
 # %%
@@ -148,14 +148,19 @@ for name, row in quality.iterrows():
     )
 
 # %% [markdown]
+# Did one score order the candidates backwards? A Fréchet distance has the units of its features: where these are small, the two
+# domains look close, whether or not a class can be read from them.
+#
 # Layers of one encoder are relatives, so this interval flatters every score: with new encoders it would be wider. The table
 # `bench/tables/ranks.md` holds more scores, a second target and a baseline that no score should lose to, the
 # cross-validated accuracy of a probe on the same labels.
 #
 # ### Exercise 1: LEEP by hand
 # Four target pictures, two source classes, two target classes. The source head's probabilities and the target labels are below.
-# LEEP first asks which target labels go with each source class, `P(y | z)`, then what probability that gives to each true
-# label, and averages the **logarithms** of those. Work it out on paper or in NumPy and give the number, to three digits.
+# LEEP first asks how often label *y* and source class *z* go together: `P(y, z)` is the sum of `P(z | picture)` over the pictures
+# with label *y*, divided by the number of all pictures. Divided by its sum over *y* it becomes `P(y | z)`. A picture's true label *y*
+# then gets the probability `sum over z of P(z | picture) * P(y | z)`. LEEP is the mean of the (natural) **logarithms** of those. Work
+# it out on paper or in NumPy and give the number, to three digits.
 
 # %% tags=["exercise"] exercise="08.1"
 probabilities = np.array([[0.8, 0.2], [0.6, 0.4], [0.2, 0.8], [0.4, 0.6]])  # a row a picture, a column a source class
@@ -204,9 +209,9 @@ xl.checks.check("08.1", score)
 # | validator | its idea | what fools it |
 # |---|---|---|
 # | `source_val` | what is right at home is right abroad | it cannot see the shift at all |
-# | `entropy` | a good model is sure of its answers | a model that is sure and wrong |
+# | `entropy`, negated | a good model is sure of its answers | a model that is sure and wrong |
 # | `information_maximization` | sure of each, and using all classes evenly | classes that are swapped, or truly rare |
-# | `bnm` ([Cui et al., 2020](https://arxiv.org/abs/2003.12237)) | the nuclear norm of the predictions: sure and varied at once | as above |
+# | `bnm` ([Cui et al., 2020](https://arxiv.org/abs/2003.12237)) | the sum of the singular values of the predictions: sure and varied at once | as above |
 # | `snd` ([Saito et al., 2021](https://arxiv.org/abs/2108.10860)) | target predictions form dense clusters | one cluster |
 # | `dev` ([You et al., 2019](https://proceedings.mlr.press/v97/you19a.html)) | source errors, weighted to look like the target | domains that do not overlap |
 # | `reverse_validation` | the target's guessed labels, learnt, must be right on the source | labels that are wrong in a consistent way |
@@ -226,7 +231,10 @@ xl.checks.predict("08.p2", guess, options=list(xl.selection.validators))
 # %% [markdown]
 # `xl.compare` trains each recipe, evaluates every validator on unlabelled target pictures, and keeps the oracle, the accuracy on
 # the target's test labels, in columns of its own. A few recipes train now, with one seed; `compare` keeps finished runs on disk, so a second
-# visit to this cell costs nothing.
+# visit to this cell costs nothing. `fixmatch` trains on its own sure answers. `information_maximization` is the name of a validator
+# and of the recipe that trains for just what it measures: a validator that judges its own pupil may be partial.
+#
+# In the picture, squares are baselines and the dotted line is `source_only`.
 
 # %%
 few = ["source_only", "source_only_joint_bn", "information_maximization", "fixmatch"]
@@ -328,7 +336,7 @@ xl.checks.check("08.2", rho)
 # %% [markdown]
 # ### Exercise 3: choose as a practitioner must
 # Write `choose(runs)`: it gets a list of runs, each a dict with `recipe`, `seed`, `source`, `target` and `validators`,
-# like the list `runs` above, and returns the **name of the recipe** whose *mean over seeds* of `information_maximization` is
+# like the list `runs` above (`run["validators"]` maps a validator's name to its value), and returns the **name of the recipe** whose *mean over seeds* of `information_maximization` is
 # highest. Your function must work where there are no target labels: there `run["target"]` is `None`.
 
 
@@ -408,14 +416,14 @@ xl.lab.show(
 )
 
 # %% [markdown]
-# Where the orange bars stand on one class, you see a **collapse**. Self-training takes the model's own answers for labels; once these
+# Where the hatched bars stand on one class, you see a **collapse**. Self-training takes the model's own answers for labels; once these
 # drift to one class, every further step makes the model surer of it, and its entropy is as good as entropy can be. Look into the
 # tables above for what the other validators say of this recipe: those that ask for variety, or that go back to the source's labels,
 # have a chance to notice it; one that asks for dense clusters has not, since one cluster is the densest.
 #
 # ### Exercise 4: information maximisation notices
 # Write `information(p)` for probabilities `p`, a NumPy array `(N, K)` with a row a picture: the entropy of the **mean** row minus the
-# mean of the rows' entropies, in nats. For a collapsed model it must be 0 and not NaN: `0 * log 0` counts as 0.
+# mean of the rows' entropies, in nats (`np.log`). For a collapsed model it must be 0 and not NaN: `0 * log 0` counts as 0.
 
 
 # %% tags=["exercise"] exercise="08.4"
@@ -494,7 +502,8 @@ print("Among the recipes that trained here, one seed:")
 print(pd.Series(chosen).round(3).to_string())
 
 # %% [markdown]
-# Compare the bars on the right with those on the left. An afternoon of labelling is often within reach where a perfect validator
+# Compare the bars on the right with those on the left; where no bar stands, nothing was lost. The closer the candidates are to each
+# other, the more labels it takes to tell them apart. An afternoon of labelling is often within reach where a perfect validator
 # is not; the labels spent on choosing must not be used again to report the result.
 #
 # ## Quiz

@@ -201,7 +201,7 @@ def test_only_mcd_asks_for_source_labels(cls):
 
 @pytest.mark.parametrize(
     "make_it", [lambda: DANN(strength=-1), lambda: CDAN(projection=0), lambda: ADDA(hidden=0), lambda: MDD(gamma=0.5),
-                lambda: WDGRL(penalty=-1), lambda: BSP(k=0), lambda: DANN(weight=float("nan"))],
+                lambda: WDGRL(penalty=-1), lambda: BSP(k=0), lambda: DANN(weight=float("nan")), lambda: DANN(weight=float("inf"))],
 )  # fmt: skip
 def test_bad_arguments_are_named(make_it):
     with pytest.raises(ArgumentError, match="expected"):

@@ -2,18 +2,23 @@
 
     python tests/reliability/mutate.py --sample 400 --write      # a seeded sample over objectives, transferability, selection
     python tests/reliability/mutate.py --sample 20 --only selection
+    python tests/reliability/mutate.py --kept runs/mutants.json --write    # the second time: only what survived the first
 
 Each mutant runs in a fork of this process, which has imported every library but not the package: the fork imports the
 package with the mutated module in it and runs the tests that mirror that module, up to the first that fails. A mutant
 that outlasts ten times what the tests take counts as killed. Messages of errors, docstrings and annotations are not
 mutated. Survivors are listed with their line and count against the score, whether or not they change what a caller sees.
+With `--kept` the killed are written to a file and not tried again while their module is unchanged: tests that killed one still
+do after further tests are added beside them.
 """
 
 import argparse
 import ast
 import copy
+import hashlib
 import importlib.abc
 import importlib.util
+import json
 import os
 import random
 import signal
@@ -172,7 +177,7 @@ def run(module: str, tree: ast.Module, limit: float) -> tuple[bool, float]:
     return os.waitstatus_to_exitcode(status) == 0, time.perf_counter() - began
 
 
-def main(sample: int, seed: int, only: str | None) -> list[str]:
+def main(sample: int, seed: int, only: str | None, kept: Path | None) -> list[str]:
     import hypothesis, pandas, scipy.stats, sklearn.linear_model, sklearn.model_selection, timm, torch, torchvision, tqdm  # noqa: E401, F401, I001
 
     torch.set_num_threads(1)
@@ -183,25 +188,36 @@ def main(sample: int, seed: int, only: str | None) -> list[str]:
         random.Random(seed).sample(everything, min(sample, len(everything))), key=lambda m: chosen.index(m[0])
     )
     killed, tried, survivors, limit = dict.fromkeys(chosen, 0), dict.fromkeys(chosen, 0), [], {}
+    dead = set(json.loads(kept.read_text())) if kept and kept.is_file() else set()
+    source = {name: hashlib.sha256(path_of(name).read_bytes()).hexdigest()[:16] for name in chosen}
     for name, which, change in drawn:
+        mark = f"{name} {source[name]} {which} {change}"
+        tried[name] += 1
+        if mark in dead:
+            killed[name] += 1
+            continue
         if name not in limit:
             passed, seconds = run(name, trees[name], 3600)
             assert passed, f"the tests of {name} fail without any mutant: {TESTS[name]}"
             limit[name] = 10 * seconds + 10
         tree, line, what = mutant(trees[name], which, change)
         passed, seconds = run(name, tree, limit[name])
-        tried[name] += 1
         killed[name] += not passed
         if passed:
             survivors.append(f"{name.replace('.', '/')}.py:{line}: {what}")
+        elif kept:
+            dead.add(mark)
+            half = kept.with_suffix(".half")  # not the package's way: this process must not import it
+            half.write_text(json.dumps(sorted(dead)))
+            half.replace(kept)
         print(
             f"{sum(killed.values())} of {sum(tried.values())} killed; {seconds:.1f} s",
             survivors[-1] if passed else "",
             flush=True,
         )
-    dead, total = sum(killed.values()), sum(tried.values())
+    gone, total = sum(killed.values()), sum(tried.values())
     lines = [
-        f"{dead} of {total} mutants killed ({100 * dead / total:.1f} %), drawn with seed {seed} from {len(everything):,}"
+        f"{gone} of {total} mutants killed ({100 * gone / total:.1f} %), drawn with seed {seed} from {len(everything):,}"
     ]
     lines += [f"{name.replace('.', '/')}.py: {killed[name]} of {tried[name]}" for name in chosen if tried[name]]
     return lines + [f"survived: {line}" for line in survivors]
@@ -212,9 +228,10 @@ if __name__ == "__main__":
     parser.add_argument("--sample", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=TESTS)
+    parser.add_argument("--kept", type=Path, help="a JSON file of mutants killed before, read and written")
     parser.add_argument("--write", action="store_true", help="into tests/README.md")
     options = parser.parse_args()
-    found = main(options.sample, options.seed, options.only)
+    found = main(options.sample, options.seed, options.only, options.kept)
     from figures import report
 
     report("mutation", found, options.write)

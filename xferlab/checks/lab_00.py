@@ -9,20 +9,18 @@ from . import Mistake, recognises
 
 
 @recognises("00.1", right="Now you know how a check answers.")
-def how_many_sevens(sevens):
-    if isinstance(sevens, torch.Tensor) and sevens.ndim == 1:
-        return Mistake("whole_list", "These are the counts of all ten digits; take the entry for the seven.")
-    counts = load("digits/mnist").train.counts()
-    if int(sevens) == int(counts.sum()):
-        return Mistake("all_of_them", "That is the number of all training images, not of the sevens.")
-    if int(sevens) != int(counts[7]):
-        digit = next((k for k in range(10) if int(counts[k]) == int(sevens)), None)
-        return (
-            f"There are {int(sevens)} examples of the {digit}."
-            if digit is not None
-            else f"{int(sevens)} is not the count of any digit."
-        )
-    return None
+def how_many_eights(eights):
+    if isinstance(eights, list) or (isinstance(eights, torch.Tensor) and eights.ndim == 1):
+        return Mistake("whole_list", "These are the counts of all ten digits; take the entry for the eight.")
+    eights, counts = int(eights), load("digits/optdigits").train.counts()
+    if eights == int(counts.sum()):
+        return Mistake("all_of_them", "That is the number of all training images, not of the eights.")
+    if eights == int(load("digits/mnist").train.counts()[8]):
+        return Mistake("other_place", "That is MNIST, the source; the target is optdigits.")
+    if eights == int(counts[8]):
+        return None
+    digits = " and ".join(str(k) for k in range(10) if int(counts[k]) == eights)
+    return f"{eights} is the count of {digits or 'no digit'} in the training part of the target."
 
 
 @recognises("00.2", right="That is all that training may see of a target.")
@@ -43,7 +41,7 @@ def visible_target(visible):
 
 @recognises("00.3", right="A whole patient, and only whole patients.")
 def fair_split(test_slides):
-    slides = set(test_slides)
+    slides = {test_slides} if isinstance(test_slides, int) else set(test_slides)
     if slides in ({0, 1}, {2, 3}):
         return None
     if not slides or not slides <= {0, 1, 2, 3}:
@@ -72,4 +70,4 @@ def what_may_be_said(statement):
         )
     if answer == "B":
         return Mistake("overlap_is_equal", "Not finding a difference is not the same as there being none.")
-    return f"{statement!r} is none of A, B and C."
+    return f"{statement!r} is none of the letters A, B and C."

@@ -62,6 +62,12 @@ def contrast_as_code(contrast):
             return Mistake("neighbour_as_partner", "Row i's partner is row i + B; yours is the row beside it.")
         if near(F.cross_entropy(unit[:5] @ unit[5:].T / 0.4, torch.arange(5))):
             return Mistake("across_only", "Only the other view's strangers are here; those of the same view count too.")
+        if near(loss(unit, own=0.0)):
+            return Mistake("zero_diagonal", "A score of 0 still stands in the sum, as exp(0) = 1; use -inf.")
+        if near(10 * loss(unit)):
+            return "That is the sum over all 2B vectors; take the mean."
+        if near(nt_xent(za, zb, 2.5)):
+            return "Divide by the temperature instead of multiplying."
         if near(nt_xent(za, zb, 1.0)):
             return "The temperature is not used."
     return f"On five pairs this gives {said.item():.4f}, not {nt_xent(za, zb, 0.4).item():.4f}."
@@ -77,14 +83,19 @@ def push_at_a_temperature(share):
             "the_other_one",
             "That is the share of the stranger at 0.5; the nearer one gets the rest.",
         ),
+        (math.exp(9), "not_a_share", "That is the push itself; divide it by the sum of both."),
     )
-    return number(share, 1 / (1 + math.exp(-4)), mistakes, f"{share} is not exp(9) / (exp(9) + exp(5)).", abs_tol=2e-3)
+    otherwise = f"{share} is not the share of one of two numbers in proportion to exp(s / T)."
+    return number(share, 1 / (1 + math.exp(-4)), mistakes, otherwise, abs_tol=4e-3)
 
 
 @recognises("01.4", right="1 everywhere on the sphere, 0 in a collapse.")
 def spread_of_features(spread):
-    z = torch.tensor([[2.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, -1.0], [-4.0, 3.0, 0.0]])
-    said = float(spread(z.clone()))
+    z = torch.tensor([[2.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, -1.0], [-4.0, 3.0, 0.0], [0.0, 1.0, 1.0]])
+    said = torch.as_tensor(spread(z.clone()))
+    if said.numel() != 1:
+        return f"These are {said.numel()} numbers; average over the dimensions to get one."
+    said = float(said)
     unit = F.normalize(z, dim=1)
     right = (unit.std(0, correction=0).mean() * 3**0.5).item()
     near = lambda other: math.isclose(said, float(other), rel_tol=1e-4)
@@ -101,12 +112,14 @@ def spread_of_features(spread):
         return Mistake("no_scale", "Right but for sqrt(D): without it, more dimensions look like a collapse.")
     if near(unit.std(0).mean() * 3**0.5):
         return "Use `correction=0`, so that vectors that point everywhere come out at 1."
-    return f"On four vectors in three dimensions this gives {said:.3f}, not {right:.3f}."
+    if near(unit.std(0, correction=0).mean() * 5**0.5):
+        return "That is sqrt(N); D is the number of dimensions, `z.shape[1]`."
+    return f"On five vectors in three dimensions this gives {said:.3f}, not {right:.3f}."
 
 
 @recognises("01.5", right="Colour, orientation and size are each the label once.")
 def alterations_that_erase(erases):
-    erases = {str(letter).strip().lower() for letter in erases}
+    erases = {str(letter).strip().lower() for letter in erases} - {"", ","}
     if unknown := erases - set("abcde"):
         return f"There is no {', '.join(sorted(unknown))}; use the letters a to e."
     if erases == {"a", "c", "d"}:

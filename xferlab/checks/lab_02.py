@@ -33,16 +33,18 @@ def strategy_trains_the_head(strategy):
 
 @recognises("02.2", right="About 25 times slower than the head.")
 def rate_of_the_first_block(rate):
-    right = 1e-3 * 0.7**9
-    if math.isclose(rate, right, rel_tol=1e-3):
-        return None
-    if math.isclose(rate, 1e-3 * 0.7**8, rel_tol=1e-3):
-        return Mistake("off_by_one", "One factor of 0.7 is missing: even the block next to the head, i = 8, has one.")
-    if math.isclose(rate, 0.7**9, rel_tol=1e-3):
-        return Mistake("multiplier_only", "That is the multiplier; the block moves at lr times the multiplier.")
-    if math.isclose(rate, 1e-3 * 0.7, rel_tol=1e-3):
-        return Mistake("last_block", "That is the last block, the one next to the head; the first is at the input.")
-    return f"{rate} is not lr * decay ** (n - i) for the first block; what are n and i?"
+    mistakes = (
+        (
+            1e-3 * 0.7**8,
+            "off_by_one",
+            "One factor of 0.7 is missing: even the block next to the head, i = 8, has one.",
+        ),
+        (0.7**9, "multiplier_only", "That is the multiplier; the block moves at lr times the multiplier."),
+        (1e-3 * 0.7, "last_block", "That is the last block, the one next to the head; the first is at the input."),
+        (1e-3 / 0.7**9, "faster", "That is faster than the head; the exponent n - i is positive."),
+    )
+    otherwise = f"{rate} is not lr * decay ** (n - i) for the first block; what are n and i?"
+    return number(rate, 1e-3 * 0.7**9, mistakes, otherwise, rel_tol=1e-2)
 
 
 @recognises("02.3", right="One basophil now counts as much as twenty neutrophils.")
@@ -64,6 +66,8 @@ def balanced_weights(weights):
             "forgot_classes",
             "The ratios are right, the size is not: divide N by K as well, so that the mean weight of a label stays 1.",
         )
+    if close((125 / (3 * counts)).flip(0)):
+        return "The right numbers in the other order: neutrophils, eosinophils, basophils."
     return "These are not N / (K n_k) for N = 125, K = 3 and n_k = 100, 20, 5."
 
 
@@ -86,7 +90,10 @@ def accuracy_in_evaluation_mode(accuracy):
     labels = torch.tensor([0, 0, 1, 0])
     model = _Probe().train()
     mean_before = model.norm.running_mean.clone()
-    answer = float(accuracy(model, images, labels))
+    answer = torch.as_tensor(accuracy(model, images, labels))
+    if answer.numel() != 1:
+        return f"These are {answer.numel()} answers; take their mean, as a number."
+    answer = float(answer)
     with torch.no_grad():
         in_training = (_Probe().train()(images).argmax(1) == labels).float().mean().item()
         confidence = _Probe().eval()(images).softmax(1).max(1).values.mean().item()
@@ -101,6 +108,8 @@ def accuracy_in_evaluation_mode(accuracy):
         )
     if math.isclose(answer, 75.0, abs_tol=1e-4):
         return Mistake("percent", "That is in percent; the share is between 0 and 1.")
+    if math.isclose(answer, 3.0):
+        return "That is how many are right; divide by the number of pictures."
     if not math.isclose(answer, 0.75, abs_tol=1e-6):
         return f"On a model that is right on 3 of 4 pictures your function says {answer:.3f}, not 0.75."
     if not model.training:
@@ -124,6 +133,8 @@ def _keeps_eval(accuracy, images, labels) -> bool:
 
 @recognises("02.5", right="Chosen on validation, reported on test: 0.79, although run C would have looked better.")
 def reported_number(reported):
+    if isinstance(reported, str):
+        return "A number is wanted: the score that you would report for that run."
     mistakes = (
         (
             0.85,

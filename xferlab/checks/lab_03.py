@@ -26,11 +26,15 @@ def weighted_vote(monocyte):
         return Mistake("head_count", "That counts heads: here the nearer neighbour has the larger vote.")
     if near(share([math.exp(x) for x in s])):
         return Mistake("no_temperature", "Divide each similarity by the temperature before you take exp.")
+    if near(share([math.exp(x / 0.07) for x in s])):
+        return Mistake("other_temperature", "The temperature here is 0.1; 0.07 is the one that kNN had above.")
     if near(share(s)):
         return Mistake(
             "similarity_as_vote", "Here the similarities themselves vote; the weight is exp(similarity / 0.1)."
         )
-    return f"{monocyte} is not the monocytes' share of the votes exp(9), exp(8) and exp(8)."
+    if monocyte > 1:
+        return f"{monocyte} is no probability; give a number between 0 and 1."
+    return f"{float(monocyte):.3g} is not the monocytes' share of the votes exp(9), exp(8) and exp(8)."
 
 
 @recognises("03.2", right="Exactly what fitting N times would give, for one fit.")
@@ -57,6 +61,10 @@ def leave_one_out(left_out):
         return Mistake(
             "by_leverage", "Divide by 1 - leverage: a picture with leverage 0 had no pull, and nothing changes."
         )
+    if near(y + residual / (1 - leverage)):
+        return Mistake("wrong_sign", "A residual is label - score, so the score is the label minus it, not plus.")
+    if near(scores / (1 - leverage)):
+        return Mistake("score_divided", "Divide the residual, label - score, not the score.")
     return "On a straight line through five points these are not the scores of fits without each point."
 
 
@@ -71,7 +79,9 @@ def distance_from_error(distance):
         return Mistake("outer_two", "The factor 2 in front is missing; the distance runs from 0 to 2.")
     if near(1.7):
         return Mistake("inner_two", "Inside the brackets stands 2e, so that an error of one half gives 0.")
-    return f"{distance} is not 2 (1 - 2e) with e = 0.15."
+    if abs(distance) > 2:
+        return f"{distance} is outside 0 to 2: write the error as a share, not in per cent."
+    return f"{distance} is not 2 (1 - 2e): how large is the error e of a classifier that is right 85 % of the time?"
 
 
 @recognises("03.4", right="Centred, squared, normalised: a constant or a factor on either side changes nothing.")
@@ -84,7 +94,10 @@ def linear_cka(cka):
         cross = (b.T @ a).norm()
         return float((cross**2 if squared else cross) / ((a.T @ a).norm() * (b.T @ b).norm()))
 
-    answer = float(cka(a.clone(), b.clone()))
+    try:
+        answer = float(cka(a.clone(), b.clone()))
+    except RuntimeError as error:
+        return f"For features (12, 3) and (12, 2) this fails: {error}. Means go over pictures, `a.mean(0)`; then B'A is `b.T @ a`."
     ca, cb = a - a.mean(0), b - b.mean(0)
     near = lambda other: math.isclose(answer, other, rel_tol=1e-6)
     if near(of(ca, cb)):
@@ -93,12 +106,16 @@ def linear_cka(cka):
         return Mistake(
             "not_centred", "Take each column's mean off first, or a constant added to a feature changes the answer."
         )
+    if near(of(a - a.mean(), b - b.mean())) or near(of(a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True))):
+        return Mistake("wrong_mean", "Each column has a mean of its own, taken over the pictures: `a.mean(0)`.")
     if near(float((cb.T @ ca).square().sum())):
         return Mistake("not_normalised", "Divide by the two norms, or features twice as large look more alike.")
     if near(of(ca, cb, squared=False)):
         return Mistake(
             "not_squared", "The numerator is the sum of squares of B'A, not its root: compare cka(a, a) with 1."
         )
+    if answer > 1 + 1e-6:
+        return f"This gives {answer:.4g}, and CKA is at most 1: divide by the *product* of the norms of A'A and B'B."
     return f"On a small example this gives {answer:.4g}; expected {of(ca, cb):.4g}."
 
 
@@ -113,5 +130,8 @@ def layer_by_bound(chosen_layer):
             "That is the best layer away (and at home), but not the smallest error at home + A-distance / 2.",
         )
     if said == "early":
-        return Mistake("largest", "That layer has the largest sum; the bound is on an error, so smaller is better.")
-    return f"{chosen_layer!r} is not one of the names early, middle and late."
+        return Mistake(
+            "largest",
+            "Of the three, that layer has the largest error + A-distance / 2. Take the smallest, with error = 1 - accuracy.",
+        )
+    return f"{chosen_layer!r} is not a layer: give one of the names early, middle and late."

@@ -7,6 +7,7 @@ import math
 import torch
 import torch.nn.functional as F
 
+from ..recipes import recipes
 from . import Mistake, recognises
 
 
@@ -14,6 +15,8 @@ from . import Mistake, recognises
 def reversal(function):
     gradient = torch.tensor([3.0, 4.0])
     said = function(gradient.clone(), 0.5)
+    if not isinstance(said, torch.Tensor):
+        return f"Return the gradient alone, one tensor of its shape; this is a {type(said).__name__}."
     if torch.equal(said, torch.tensor([-1.5, -2.0])):
         return None
     if torch.equal(said, torch.tensor([1.5, 2.0])):
@@ -29,6 +32,7 @@ def reversal(function):
 
 @recognises("04.2", right="Against it, 15 points may be five, or none.")
 def joint_baseline(baseline):
+    baseline = str(getattr(baseline, "name", baseline)).strip()
     if baseline == "source_only_joint_bn":
         return None
     if baseline == "source_only":
@@ -36,6 +40,8 @@ def joint_baseline(baseline):
             "target_unseen",
             "There the target is never in the forward pass, so the difference mixes the method with what batch norm does for nothing.",
         )
+    if baseline not in recipes:
+        return f"{baseline!r} is not the name of a recipe: copy one from the table's first column, in quotes."
     return Mistake(
         "other_method", f"{baseline!r} is a method of adaptation; what is missing is the same forward pass without any."
     )
@@ -61,18 +67,35 @@ def which_is_dead(verdicts):
 def loss_of_one_logit(origin_loss):
     logits = torch.tensor([[0.3], [-1.2], [2.0], [0.1]], requires_grad=True)
     origin = torch.tensor([1.0, 0.0, 0.0, 1.0])
-    loss = origin_loss(logits, origin)
+    try:
+        loss = origin_loss(logits, origin)
+    except IndexError:
+        return Mistake(
+            "cross_entropy_of_one",
+            "`cross_entropy` wants a logit for each of two classes, and there is one logit. Use the binary loss.",
+        )
+    except (ValueError, RuntimeError) as error:
+        return f"For logits (4, 1) and origins (4,) this fails: {error}. Take `logits[:, 0]`, and a loss that takes logits."
+    if loss.numel() != 1:
+        return f"One number is wanted, the mean over examples; this has shape {tuple(loss.shape)}."
     (gradient,) = torch.autograd.grad(loss, logits, allow_unused=True)
     if gradient is None or not gradient.abs().sum() > 0:
         return Mistake(
             "softmax_of_one",
             "No gradient reaches the logits: a softmax over one unit is 1 whatever the logit is. This adversary is dead.",
         )
-    extreme = origin_loss(torch.tensor([[200.0], [-200.0]]), torch.tensor([0.0, 1.0]))
-    if not math.isfinite(float(extreme)):
+    far = torch.tensor([[200.0], [-200.0]], requires_grad=True)
+    extreme = origin_loss(far, torch.tensor([0.0, 1.0]))
+    if not math.isfinite(extreme.item()):
         return Mistake(
             "sigmoid_then_log",
             "At a logit of 200 this is infinite: the sigmoid rounds to 1 and its logarithm has nothing left. Use a loss that takes logits.",
+        )
+    (pull,) = torch.autograd.grad(extreme, far)
+    if not pull.abs().min() > 0:
+        return Mistake(
+            "saturated",
+            "Finite, but without a gradient at a wrong logit of 200, where the sigmoid is flat: that adversary cannot recover. Use a loss that takes logits.",
         )
     expected = F.binary_cross_entropy_with_logits(logits[:, 0], origin)
     if torch.allclose(loss, expected):
@@ -85,4 +108,4 @@ def loss_of_one_logit(origin_loss):
             "broadcast",
             "Each logit is compared with the mean of all origins: shapes (B, 1) and (B,) do not pair up; take logits[:, 0].",
         )
-    return f"On four examples this gives {float(loss):.3f}, where the cross-entropy is {float(expected):.3f}."
+    return f"On four examples this gives {loss.item():.3f}, where the cross-entropy is {expected.item():.3f}."

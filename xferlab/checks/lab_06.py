@@ -17,7 +17,10 @@ def reading_with_twice_the_dye(reads):
         (32, "halved_value", "Twice the dye does not halve the value: it doubles the optical density, a logarithm."),
         (128, "half_the_dye", "That is with half of the dye: the pixel became lighter."),
         (-2 * math.log10(0.25), "stopped_at_density", "That is the optical density; the camera reads a value."),
+        (-2 * math.log(0.25), "stopped_at_density", "That is the optical density; the camera reads a value."),
+        (1 / 16, "stopped_at_share", "That is the share of light that comes through; the camera reads 256 times it."),
         (0, "subtracted", "Dye takes a share of the light that is left, so some always comes through."),
+        (-128, "subtracted", "Dye takes a share of the light that is left, so some always comes through."),
     )
     return number(
         reads,
@@ -38,7 +41,15 @@ def brightness_drawn_per_sample(brighten):
         return brighten(images.clone(), torch.Generator().manual_seed(seed))
 
     with torch.random.fork_rng(devices=[]):
-        out, other = run(), run(moved=1)
+        try:
+            out, other = run(), run(moved=1)
+        except RuntimeError as error:
+            if "must match" not in str(error):
+                raise
+            return Mistake(
+                "not_broadcast",
+                "Shape (B,) meets the columns of a picture; B factors of shape (B, 1, 1, 1) multiply whole pictures.",
+            )
         if not isinstance(out, torch.Tensor) or out.shape != images.shape or out.dtype != torch.uint8:
             seen = f"{out.dtype} {tuple(out.shape)}" if isinstance(out, torch.Tensor) else type(out).__name__
             return f"The result is {seen}; uint8 of the shape that came in is wanted."
@@ -75,7 +86,7 @@ def what_was_erased(erased):
         erased,
         0.08,
         mistakes,
-        f"{erased} compares other numbers than those of the two models tested as trained.",
+        f"{erased:g} is not the difference, on the scale 0 to 1, of two models that were each tested as trained.",
         abs_tol=1e-3,
     )
 
@@ -84,7 +95,18 @@ def what_was_erased(erased):
 def mixup_mixes_both(mixup):
     images = torch.tensor([10.0, 20.0, 40.0]).view(3, 1, 1, 1).expand(3, 1, 2, 2)
     labels, partner, weight = torch.eye(3), torch.tensor([1, 2, 0]), torch.tensor([0.9, 0.6, 0.25])
-    mixed, soft = mixup(images, labels, partner, weight)
+    try:
+        both = mixup(images, labels, partner, weight)
+    except RuntimeError as error:
+        if "must match" not in str(error):
+            raise
+        return Mistake(
+            "not_broadcast",
+            "Shape (B,) meets the last axis; weights need the shape (B, 1, 1, 1), and (B, 1) for labels.",
+        )
+    if not isinstance(both, tuple | list) or len(both) != 2:
+        return "Return two things, the mixed images and the mixed labels."
+    mixed, soft = both
     w = weight.view(-1, 1)
     right = w * labels + (1 - w) * labels[partner]
     values = torch.tensor([11.0, 28.0, 17.5])
@@ -114,4 +136,12 @@ def label_left_after_clipping(own):
         return Mistake(
             "pasted_share", "That is the share that was pasted; the exercise asks for what the picture keeps."
         )
-    return None if math.isclose(own, 1 - share, abs_tol=1e-3) else f"{own} is not the share of pixels that stayed."
+    if math.isclose(own, 1 - 8 * 32 / 64**2, abs_tol=1e-3):
+        return Mistake(
+            "outside_pasted", "You took away the part of the box that fell outside; take away what is inside."
+        )
+    if math.isclose(own, 1 - 25 * 32 / 64**2, abs_tol=1e-3):
+        return Mistake("one_column_more", "Columns 0 to 23 are 24 columns, not 25.")
+    if own > 1:
+        return f"A label's weight lies between 0 and 1; {own:g} does not."
+    return None if math.isclose(own, 1 - share, abs_tol=1e-3) else f"{own:g} is not the share of pixels that stayed."

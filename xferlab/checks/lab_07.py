@@ -13,7 +13,7 @@ from . import Mistake, number, recognises
 def gradient_of_the_spring(gradient):
     gradient = torch.as_tensor(gradient, dtype=torch.float32)
     if gradient.shape != (3,):
-        return f"{tuple(gradient.shape)} numbers are here; three are wanted, one for each weight."
+        return f"The answer has the shape {tuple(gradient.shape)}; three numbers are wanted, one for each weight."
     w, w0 = torch.tensor([1.0, -2.0, 0.5]), torch.tensor([0.5, -2.0, 1.5])
     right = 0.1 * (w - w0)
     for value, name, about in (
@@ -22,6 +22,7 @@ def gradient_of_the_spring(gradient):
             "pulls_to_zero",
             "That is the gradient of ordinary weight decay, whose spring ends at zero, not at w0.",
         ),
+        (right / 2, "kept_half", "Half of it: the derivative of a square brings a 2, which takes the half away."),
         (2 * right, "forgot_half", "Twice too much: the half in front takes the 2 of the square away."),
         (-right, "direction_of_step", "That is the way a step of descent goes; the gradient points the other way."),
         (w - w0, "forgot_alpha", "The way from the start is right; alpha is missing."),
@@ -33,7 +34,11 @@ def gradient_of_the_spring(gradient):
     ):
         if torch.allclose(gradient, value, atol=1e-4):
             return Mistake(name, about)
-    return None if torch.allclose(gradient, right, atol=1e-4) else "These are not alpha (w - w0)."
+    return (
+        None
+        if torch.allclose(gradient, right, atol=1e-4)
+        else "These are not the derivative of alpha / 2 * (w - w0) ** 2, weight by weight."
+    )
 
 
 @recognises("07.2", right="Weight decay won three quarters of the way: set it to 0 beside L2-SP.")
@@ -41,6 +46,7 @@ def where_two_springs_rest(rests_at):
     mistakes = (
         (2.0, "stays_at_start", "At 2, L2-SP does not pull at all, but weight decay does."),
         (0.0, "decays_to_zero", "At 0, weight decay does not pull at all, but L2-SP does."),
+        (1.0, "half_way", "Half-way is right for springs of equal strength; one of these is three times as strong."),
         (1.5, "shares_swapped", "The stronger spring is the one to zero, so it comes to rest nearer zero."),
     )
     return number(rests_at, 0.5, mistakes, f"At {rests_at} the two pulls are not equal and opposite.", abs_tol=1e-3)
@@ -82,7 +88,7 @@ def average_after_ten_steps(average):
         (1.0, "added_up", "A step adds a tenth of what is *missing*, which shrinks; ten steps do not make a whole."),
         (1 - 0.9**9, "nine_steps", "That is after nine steps."),
     )
-    return number(average, 1 - 0.9**10, mistakes, f"{average} is not what ten steps leave.", abs_tol=1e-3)
+    return number(average, 1 - 0.9**10, mistakes, f"{average:g} is not what ten steps leave.", abs_tol=4e-3)
 
 
 @recognises("07.5", right="Smallest, squared, and the gradient reaches the features.")

@@ -37,6 +37,12 @@ def leep_by_hand(score):
             "joint_not_conditional",
             "You used P(y, z), whose columns sum to 1/2; divide each column by its sum to get P(y | z).",
         )
+    if close(np.log10(expected).mean()):
+        return Mistake("base", "The mean of the logarithms to base 10; LEEP takes the natural one, np.log.")
+    if math.isclose(score, -0.55, abs_tol=1e-9):
+        return (
+            "Give three digits: at two, the mean of the logarithms and the logarithm of the mean look nearly the same."
+        )
     return f"{score:.4f} is not it: check P(y | z) first, whose columns are (0.7, 0.3) and (0.3, 0.7)."
 
 
@@ -52,6 +58,8 @@ def rank_correlation(rho):
         return Mistake("reversed", "One of the two lists was ranked from the largest; rank both from the smallest.")
     if math.isclose(rho, 1 - right, abs_tol=6e-3):
         return Mistake("no_one_minus", "This is the part that is taken away from 1.")
+    if math.isclose(rho, 1, abs_tol=6e-3) or math.isclose(rho, 1 - 6 * 8 / 120, abs_tol=6e-3):
+        return Mistake("not_squared", "The differences of the ranks were added up as they are; square each first.")
     return f"{rho:.3f} is not it: the ranks are 1 2 3 4 5 and 2 4 3 5 1, and a correlation lies between -1 and 1."
 
 
@@ -105,18 +113,21 @@ def information_of_a_collapse(information):
     collapsed, even = np.tile([1.0, 0.0, 0.0], (6, 1)), np.tile(np.eye(3), (2, 1))
     unsure = np.full((6, 3), 1 / 3)
     at = {"collapsed": collapsed, "even": even, "unsure": unsure}
-    said = {name: float(information(p.copy())) for name, p in at.items()}
+    said = {name: information(p.copy()) for name, p in at.items()}
+    if any(np.ndim(value) for value in said.values()):
+        return "An array came back, one number is wanted: the rows' entropies need a mean."
+    said = {name: float(value) for name, value in said.items()}
     if any(math.isnan(value) for value in said.values()):
         return Mistake("nan", "0 * log 0 came out as NaN; clip inside the logarithm.")
 
     def close(name, other):
-        return math.isclose(said[name], other, abs_tol=1e-6)
+        return math.isclose(said[name], other, abs_tol=1e-4)
 
     if close("collapsed", 0) and close("even", math.log(3)) and close("unsure", 0):
         return None
     if close("even", -math.log(3)) and close("unsure", 0):
         return Mistake("sign", "The two terms are the wrong way round: even and certain should score highest.")
-    if close("even", 0) and abs(abs(said["unsure"]) - math.log(3)) < 1e-6:
+    if close("even", 0) and (close("unsure", math.log(3)) or close("unsure", -math.log(3))):
         return Mistake(
             "entropy_alone",
             "This is the rows' entropy alone: a collapsed model and a perfect one get the same. The entropy of the mean row is missing.",
@@ -128,4 +139,11 @@ def information_of_a_collapse(information):
         )
     if close("even", 1) or close("even", math.log2(3)):
         return Mistake("base", "The logarithm's base is not e; the exercise asks for nats: np.log.")
-    return f"Six certain answers spread over three classes give {said['even']:.3f}; it should be log 3 = 1.099."
+    right = {"collapsed": 0, "even": math.log(3), "unsure": 0}
+    wrong = next(name for name in right if not close(name, right[name]))
+    rows = {
+        "collapsed": "Six certain answers, all for one class,",
+        "even": "Six certain answers, spread evenly over three classes,",
+        "unsure": "Six rows of three equal probabilities",
+    }
+    return f"{rows[wrong]} give {said[wrong]:.3f}; it should be {right[wrong]:.3f}."

@@ -81,8 +81,8 @@ class Objective(nn.Module):
 
     def __init__(self, weight: float = 1.0):
         super().__init__()
-        if not weight >= 0:
-            raise ArgumentError(f"{type(self).__name__} got weight {weight}, expected 0 or more")
+        if not 0 <= weight < math.inf:
+            raise ArgumentError(f"{type(self).__name__} got weight {weight}, expected a finite number of 0 or more")
         self.weight = weight
 
     def setup(self, model: nn.Module, source: Domain | None, target: Domain | None) -> None:
