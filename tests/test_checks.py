@@ -257,3 +257,8 @@ def test_a_saved_page_shows_words_where_the_widget_was(monkeypatch):
     assert "a) <b>Yes</b>" in shown[0]["text/plain"]
     assert "order" not in shown[0]["text/plain"]
     assert 'xl.checks.hint("77.1")' in shown[1]["text/plain"]
+
+
+def test_a_number_in_quotes_is_called_text():
+    assert "without quotes" in checks.number("0.24", 0.24, [], "no", abs_tol=0.01)
+    assert checks.number(0.24, 0.24, [], "no", abs_tol=0.01) is None

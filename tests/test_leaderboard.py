@@ -180,6 +180,9 @@ def test_picture_marks_the_choice_and_the_oracle(five):
     assert labels == ["bad", "source_only (chosen without labels)", "good (oracle)"]  # by target accuracy
     points = [container.lines[0].get_xdata()[0] for container in axis.containers]
     assert points == pytest.approx([0.34, 0.54, 0.74])
+    assert axis.get_xlabel().endswith("mean and 95 % interval over seeds")
+    single = board([r for r in five.runs if r["seed"] == 0])
+    assert single.plot().axes[0].get_xlabel().endswith("one seed")
 
 
 def test_reports_without_an_oracle_or_intervals(tmp_path):

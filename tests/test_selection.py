@@ -1,5 +1,7 @@
 """Each validator against a value worked out by hand, on a model whose logits are the first pixel's colours."""
 
+import warnings
+from dataclasses import FrozenInstanceError
 from math import e, exp, log, sqrt
 
 import numpy as np
@@ -61,6 +63,22 @@ def test_entropy_information_and_nuclear_norm(model):
     assert selection.bnm(seen) == pytest.approx(sqrt(4 / 3 + 2 * sqrt(2 / 9)) / 2)
 
 
+def test_validators_judge_what_the_head_says_not_the_features(model):
+    """A head that knows nothing, on features that are as good as can be: each P is (1/3, 1/3, 1/3), each label 0."""
+    torch.nn.init.zeros_(model.head.weight)
+    expected = {
+        "source_val": 1 / 3,
+        "entropy": -log(3),
+        "information_maximization": 0,
+        "bnm": sqrt(6 / 3) / 6,  # rank one: the nuclear norm is the Frobenius norm
+        "snd": log(5),  # all others equally near
+        "reverse_validation": 1 / 3,
+        "mixval": 0.5,  # mixtures of the one class are right, and no pair crosses a boundary
+    }
+    chosen = {name: selection.validators[name] for name in expected}
+    assert selection.validate(candidate(model, colours(SURE * 2)), chosen) == pytest.approx(expected, abs=1e-6)
+
+
 def test_soft_neighborhood_density_of_two_alike_and_one_apart():
     p = torch.tensor([[1.0, 0], [1, 0], [0, 1]]).double()
     near = e / (1 + e)  # a row's twin at cosine 1, the other at 0; the third sees two at 0
@@ -102,6 +120,47 @@ def test_density_ratio_of_two_gaussians():
     np.testing.assert_allclose(selection.density_ratio(source, target, at), np.exp(at.numpy()[:, 0] - 0.5), rtol=0.12)
 
 
+def test_density_ratio_of_domains_told_apart_is_cut():
+    sides = torch.zeros(40, 1).double(), torch.ones(20, 1).double()
+    ratio = selection.density_ratio(*sides, torch.tensor([[-1e6], [1e6]]).double())
+    np.testing.assert_allclose(ratio, [2 * 1e-6 / (1 - 1e-6), 2 * (1 - 1e-6) / 1e-6], rtol=1e-6)
+
+
+@pytest.fixture
+def strengths(monkeypatch):
+    """C of every logistic regression that is made."""
+    from sklearn.linear_model import LogisticRegression
+
+    made = []
+    monkeypatch.setattr(
+        "sklearn.linear_model.LogisticRegression",
+        lambda **given: made.append(given["C"]) or LogisticRegression(**given),
+    )
+    return made
+
+
+@pytest.mark.parametrize(("apart", "best"), [(0.0, 1e-3), (3.0, 1e-1)], ids=["noise", "apart"])
+def test_density_ratio_takes_the_penalty_that_holds_on_held_out_rows(strengths, apart, best):
+    draw = torch.randn(120, 20, generator=torch.Generator().manual_seed(0)).double()
+    selection.density_ratio(draw[:60], draw[60:] + apart, draw[:3])
+    assert strengths == [1e-3, 1e-2, 1e-1, best]
+
+
+def test_the_reverse_classifier_is_penalised_as_in_every_recorded_result(strengths, model):
+    selection.reverse_validation(candidate(model, colours(SURE * 2)))
+    assert strengths == [0.1]
+
+
+def test_a_probe_that_has_not_converged_is_no_news(monkeypatch, model):
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    monkeypatch.setattr("sklearn.linear_model.LogisticRegression", lambda C, **_: LogisticRegression(C=C, max_iter=1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        selection.reverse_validation(candidate(model, colours(SURE * 2)))
+
+
 def test_dev_weighs_the_errors_that_lie_where_the_target_is(model):
     """Two models' worth of errors in one: wrong on red when the target is red, or when it is blue."""
     g = torch.Generator().manual_seed(0)
@@ -136,6 +195,29 @@ def test_mixval_by_hand(model):
     assert selection.mixval(candidate(model, colours([[200, 0, 0]] * 4))) == 0.5
 
 
+def test_mixval_mixes_two_of_a_class_when_there_are_but_two(model):
+    assert selection.mixval(candidate(model, colours(SURE * 2))) == 1.0
+
+
+@pytest.mark.parametrize(("name", "drawn_only"), [("mixval", 0.5), ("reverse_validation", 1 / 3)])
+def test_of_a_large_target_so_many_rows_are_looked_at(model, monkeypatch, name, drawn_only):
+    """Six are drawn of nine, with seed 0; only the three others are green."""
+    drawn = torch.randperm(9, generator=torch.Generator().manual_seed(0))[:6]
+    rows = torch.tensor([[0, 90, 0]] * 9)
+    rows[drawn] = torch.tensor([90, 0, 0])
+    value = lambda: selection.validators[name](candidate(model, colours(rows.tolist())))
+    assert value() > drawn_only + 0.1
+    monkeypatch.setattr(selection, "ROWS", 6)
+    seen = candidate(model, colours(SURE))
+    assert value() == pytest.approx(drawn_only)
+    assert [len(part) for part in (*seen.on_source_train, *seen.on_source_val)] == [6, 6, 90, 90]
+
+
+def test_snd_looks_at_ten_thousand_rows(model, monkeypatch):
+    monkeypatch.setattr(selection, "soft_neighborhood_density", len)
+    assert [selection.snd(candidate(model, colours(SURE * n))) for n in (3333, 3334)] == [9_999, 10_000]
+
+
 def test_mixval_of_words_is_not_a_number(model):
     words = xl.Domain(torch.ones(4, 6, dtype=torch.int64), None, CLASSES)
     assert np.isnan(selection.mixval(candidate(model, words)))
@@ -144,6 +226,14 @@ def test_mixval_of_words_is_not_a_number(model):
 def test_a_labelled_target_is_refused(model):
     with pytest.raises(TargetLabelsError, match="unlabeled"):
         candidate(model, colours(SURE, [0, 1, 2]))
+
+
+def test_a_candidate_equals_itself_only_and_stays_as_it_is(model):
+    seen = candidate(model, colours(SURE))
+    again = selection.Candidate(seen.model, seen.recipe, seen.source, seen.target)
+    assert seen == seen and seen != again and len({seen, again}) == 2
+    with pytest.raises(FrozenInstanceError):
+        seen.target = colours(SURE, [0, 1, 2])
 
 
 def test_validators_leave_the_model_as_it_was_and_repeat_themselves(own):

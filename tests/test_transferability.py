@@ -1,5 +1,7 @@
 """Scores against slow, literal versions of their formulas, and against what theory says they must not notice."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -72,6 +74,14 @@ def test_logme_stays_finite_when_features_spell_out_the_labels():
     assert np.isfinite(exact) and exact > close > 0
 
 
+def test_logme_of_exact_features_stops_where_it_says():
+    """Both eigenvalues of F'F are 4 and no residual is left: with t = alpha/beta, relative to them, at 1e-12 for ever,
+    log evidence = 1/2 (2 log t + 8 log(8 / 4t) - 8 - 8 log 2 pi)."""
+    labels = np.arange(8) % 2
+    expected = (np.log(1e-12) + 4 * np.log(2e12) - 4 - 4 * np.log(2 * np.pi)) / 8
+    assert tr.logme(features=np.eye(2)[labels], labels=labels) == pytest.approx(expected, abs=1e-4)
+
+
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10**6), shape=st.sampled_from([(50, 6), (15, 20)]), scale=st.floats(1e-4, 1e4))
 def test_logme_ignores_rotation_scale_and_the_order_of_examples(seed, shape, scale):
@@ -117,6 +127,16 @@ def test_leep_equals_its_loops_and_ignores_the_order_of_source_classes(seed, cla
     assert score == pytest.approx(leep_by_loops(probabilities, labels), abs=1e-9)
     permuted = probabilities[:, draw.permutation(classes + 1)]
     assert tr.leep(source_probabilities=permuted, target_labels=labels) == pytest.approx(score, abs=1e-12)
+
+
+def test_leep_takes_rows_within_half_a_percent_of_one_and_makes_them_exact():
+    exact = tr.leep(source_probabilities=HAND_PROBABILITIES, target_labels=HAND_LABELS)
+    for factor in (0.9951, 1.0049):
+        score = tr.leep(source_probabilities=HAND_PROBABILITIES * factor, target_labels=HAND_LABELS)
+        assert score == pytest.approx(exact, abs=1e-12)
+    for factor in (0.9949, 1.0051):
+        with pytest.raises(DataError, match="row 0 sums to"):
+            tr.leep(source_probabilities=HAND_PROBABILITIES * factor, target_labels=HAND_LABELS)
 
 
 def test_leep_of_a_constant_source_is_the_label_entropy_and_of_a_perfect_one_is_zero():
@@ -188,6 +208,29 @@ def test_h_score_saturates_on_wide_noise_and_the_regularised_one_does_not():
     assert tr.regularized_h_score(features=noise, labels=labels) < 1.0
 
 
+@pytest.mark.parametrize("scale", [1e-9, 1e-3, 1e9])
+@pytest.mark.parametrize("score", [tr.logme, tr.h_score, tr.regularized_h_score])
+def test_no_common_unit_of_the_features_changes_a_score_or_their_rank(score, scale):
+    features, labels = gaussian_classes(40, 4, seed=6)
+    features = np.column_stack([features, features[:, 0] + features[:, 1], np.zeros(40)])
+    expected = score(features=features, labels=labels)
+    assert expected != 0 and score(features=features * scale, labels=labels) == pytest.approx(expected, abs=1e-6)
+
+
+def test_regularized_h_score_shrinks_all_the_way_and_no_further():
+    """Variances 1/2 and 9/8, fourth moment 97/32: the noise of the covariance is 97/512, its spread only 25/256."""
+    features, labels = np.array([[1, 0], [-1, 0], [0, 1.5], [0, -1.5]]), np.array([0, 1, 0, 1])
+    assert LedoitWolf().fit(features).shrinkage_ == 1
+    assert tr.regularized_h_score(features=features, labels=labels) == 0
+
+
+def test_one_feature_has_nothing_to_shrink_towards():
+    features, labels = gaussian_classes(30, 1, seed=4)
+    expected = class_means(features, labels).var() / features.var()
+    assert tr.h_score(features=features, labels=labels) == pytest.approx(expected, abs=1e-9)
+    assert tr.regularized_h_score(features=features, labels=labels) == pytest.approx(expected, abs=1e-9)
+
+
 @pytest.mark.parametrize(("n", "d"), [(50, 4), (9, 20)], ids=["tall", "wide"])
 def test_transrate_equals_its_determinants(n, d):
     features, labels = gaussian_classes(n, d, seed=5)
@@ -241,6 +284,12 @@ def test_proxy_a_distance_of_shifted_gaussians_is_twice_one_minus_twice_the_baye
     assert distance != tr.proxy_a_distance(source=source, target=target, seed=3, limit=200)
 
 
+def test_proxy_a_distance_takes_an_error_above_chance_for_chance():
+    points = np.random.default_rng(0).normal(size=(4, 2))  # a fitted point's twin, held out, is on the other side
+    found = [tr.proxy_a_distance(source=points, target=points, seed=seed) for seed in range(5)]
+    assert min(found) == 0 and max(found) <= 2
+
+
 def test_proxy_a_distance_holds_out_what_it_scores():
     draw = np.random.default_rng(2)  # more dimensions than rows: the fitted rows are always separable
     wide = draw.normal(size=(60, 100))
@@ -277,6 +326,29 @@ def test_rows_beyond_one_block_count_once(monkeypatch):
     whole = scores()
     monkeypatch.setattr(tr, "BLOCK", 7)
     assert scores() == pytest.approx(whole, abs=1e-9)
+
+
+def peak(call):
+    """Bytes of arrays alive at once while it runs."""
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("score", [tr.logme, tr.h_score, tr.regularized_h_score, tr.transrate])
+def test_large_float32_features_never_exist_in_float64(score):
+    features, labels = np.ones((40_000, 16), np.float32), np.arange(40_000) % 4
+    features[:, :4] = np.eye(4, dtype=np.float32)[labels]
+    assert peak(lambda: score(features=features, labels=labels)) < features.size * 8
+
+
+@pytest.mark.parametrize(("n", "d"), [(1500, 3), (4, 1500)], ids=["tall", "wide"])
+def test_cka_needs_no_square_of_the_longer_side(n, d):
+    a = np.random.default_rng(0).normal(size=(n, d))
+    assert peak(lambda: tr.cka(a=a, b=a + 1)) < 1500**2 * 8 / 4
 
 
 @pytest.mark.parametrize("score", [tr.logme, tr.h_score, tr.regularized_h_score, tr.transrate])
@@ -336,6 +408,13 @@ HALF = np.full((12, 2), 0.5)
         (lambda: tr.logme(features=GOOD[:, :, None], labels=LABELS), r"features has shape \(12, 3, 1\).*pooled"),
         (lambda: tr.logme(features=GOOD + 1j, labels=LABELS), "complex128; expected real"),
         (lambda: tr.logme(features=GOOD[:0], labels=LABELS[:0]), r"features has shape \(0, 3\)"),
+        (lambda: tr.logme(features=GOOD[:, :0], labels=LABELS), r"features has shape \(12, 0\)"),
+        (lambda: tr.logme(features=GOOD[:1], labels=LABELS[:1]), r"features has shape \(1, 3\).*at least 2"),
+        (lambda: tr.cka(a=GOOD[:1], b=GOOD[:1]), r"a has shape \(1, 3\).*at least 2"),
+        (lambda: tr.frechet_distance(source=GOOD[:1], target=GOOD), r"source has shape \(1, 3\).*at least 2"),
+        (lambda: tr.nce(source_labels=LABELS[:0], target_labels=LABELS[:0]), "target_labels has 0 entries.*at least 2"),
+        (lambda: tr.cka(a=np.full((2, 1), 1e50), b=GOOD[:2]), r"a\[0, 0\] is 1e\+50 .* below 1e\+50"),
+        (lambda: tr.cka(a=np.full((2, 1), -1e50), b=GOOD[:2]), r"a\[0, 0\] is -1e\+50"),
         (lambda: tr.frechet_distance(source=GOOD, target=GOOD[:, :2]), "source has 3 feature dimensions and target 2"),
         (lambda: tr.proxy_a_distance(source=GOOD, target=GOOD[:3], seed=0), r"target has shape \(3, 3\).*at least 4"),
         (lambda: tr.cka(a=GOOD, b=np.ones((12, 40))), "b has the same value in every row"),
@@ -350,3 +429,15 @@ def test_unusable_input_is_named_with_its_mend(call, message):
 def test_transrate_refuses_a_distortion_of_zero():
     with pytest.raises(ArgumentError, match="epsilon is 0"):
         tr.transrate(features=GOOD, labels=LABELS, epsilon=0)
+
+
+def test_the_least_that_can_be_used_is_used():
+    """Two rows of one feature, four for the classifier of domains, and numbers just below the largest."""
+    two, labels = np.array([[0.0], [2.0]]), np.array([0, 1])
+    assert tr.h_score(features=two, labels=labels) == pytest.approx(1)
+    assert tr.transrate(features=two, labels=labels, epsilon=1.0) == pytest.approx(0)  # one point a class, 1 from 0
+    assert tr.cka(a=two, b=-two) == pytest.approx(1)
+    assert tr.frechet_distance(source=two, target=1 + 3 * two) == pytest.approx(3**2 + (3 * 2**0.5 - 2**0.5) ** 2)
+    four = np.arange(4.0)[:, None]
+    assert tr.proxy_a_distance(source=four, target=four + 100, seed=0) == 2
+    assert tr.h_score(features=two * 0.49e50, labels=labels) == pytest.approx(1)

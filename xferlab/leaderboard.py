@@ -295,11 +295,8 @@ class Leaderboard:
             else {chosen: " (chosen, and oracle)"}
         )
         axis.set_yticks(range(len(names)), [_plain(name) + marks.get(name, "") for name in names])
-        axis.set_xlabel(
-            f"target {self.metric.replace('_', ' ')}, mean and 95 % interval over seeds"
-            if self.has_oracle
-            else self.selector
-        )
+        several = ", mean and 95 % interval over seeds" if len({run["seed"] for run in self.runs}) > 1 else ", one seed"
+        axis.set_xlabel(f"target {self.metric.replace('_', ' ')}{several}" if self.has_oracle else self.selector)
         figure.tight_layout()
         return figure
 

@@ -127,6 +127,7 @@ def fit(
         model.to(device, memory_format=torch.channels_last)
         world.copy_from_first(model.state_dict().values())
         domains = {name: domain.to(device) for name, domain in domains.items()}
+        _give_back()
         for objective in objectives:
             objective.setup(model, domains.get("source"), domains.get("target"))
             objective.to(device).train()
@@ -264,7 +265,7 @@ def fit(
 
 
 def _give_back() -> None:
-    """What a run has freed, back to the system: glibc keeps it in holes, and a Binder tab has but two gigabytes."""
+    """What was freed before a run, and in it, back to the system: glibc keeps it, and a Binder tab has two gigabytes."""
     with contextlib.suppress(OSError, AttributeError):  # another C library: it has its own ways
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 

@@ -124,6 +124,27 @@ def test_adversary_stays_at_chance_where_there_is_nothing_to_tell_apart(cls):
     assert objective.adversary_accuracy.item() == pytest.approx(0.5, abs=0.01)
 
 
+@pytest.mark.parametrize("cls", [DANN, CDAN, ADDA, WDGRL])
+def test_a_dead_adversary_reads_exactly_half(cls):
+    """All of its weights 0: it says the same of every example, so it is right about one side and wrong about the other."""
+    objective, step = make(cls)
+    adversary = objective.critic if cls is WDGRL else objective.discriminator
+    for p in adversary.parameters():
+        nn.init.zeros_(p)
+    for _ in range(3):
+        objective(step)
+    assert objective.adversary_accuracy.item() == 0.5
+
+
+def test_adversary_accuracy_moves_a_twentieth_of_the_way_at_each_step():
+    objective = DANN()
+    right, wrong = torch.ones(30, 1, dtype=torch.bool), torch.zeros(10, 1, dtype=torch.bool)
+    objective.watch(right, right[:10])
+    assert objective.adversary_accuracy.item() == pytest.approx(0.525)  # 0.5 + (1 - 0.5) / 20
+    objective.watch(right, wrong)  # half right, whatever the sizes: 0.525 + (0.5 - 0.525) / 20
+    assert objective.adversary_accuracy.item() == pytest.approx(0.52375)
+
+
 @pytest.mark.parametrize("cls", [DANN, CDAN, MDD, WDGRL])
 @pytest.mark.parametrize("progress", [0.1, 1.0])
 def test_encoder_gets_the_reversed_gradient_of_the_adversarys_loss(cls, progress):
@@ -208,6 +229,23 @@ def test_bad_arguments_are_named(make_it):
         make_it()
 
 
+@pytest.mark.parametrize(
+    "cls, least", [(DANN, {"strength": 0, "hidden": 1}), (CDAN, {"projection": 1}), (MDD, {"gamma": 1}), (WDGRL, {"penalty": 0}),
+                   (BSP, {"k": 1}), (DANN, {"weight": 0})],
+)  # fmt: skip
+def test_the_least_that_is_allowed_trains(cls, least):
+    objective, step = make(cls, **least)
+    assert objective(step).isfinite()
+
+
+@pytest.mark.parametrize(
+    "objective", [DANN(0.5, strength=0.2, hidden=3), CDAN(0.5, entropy=True, projection=7), MDD(gamma=2.0), MCD(0.5, strength=2.0),
+                  WDGRL(penalty=3.0), BSP(0.5, k=2)], ids=lambda o: type(o).__name__,
+)  # fmt: skip
+def test_what_is_printed_makes_the_same_objective_again(objective):
+    assert eval(repr(objective)).hyperparameters() == objective.hyperparameters()
+
+
 # --- CDAN ------------------------------------------------------------------------------------------------------------
 
 
@@ -240,6 +278,17 @@ def test_cdan_projects_wide_maps_and_keeps_the_projection_in_its_state():
     assert torch.equal(first(step), second(step))
     assert {"z_directions", "p_directions"} <= set(first.state_dict())
     assert not any("directions" in name for name, _ in first.named_parameters())
+
+
+@pytest.mark.parametrize("d, k, inputs", [(256, 16, 4096), (241, 17, 1024)])
+def test_cdan_takes_the_full_map_up_to_4096_and_projects_from_4097(d, k, inputs):
+    model = nn.Module()
+    model.head = nn.Linear(d, k)
+    objective, z = CDAN(hidden=2), torch.randn(3, d)
+    objective.setup(model, None, None)
+    side = Batch(None, None, z, model.head(z))
+    assert objective.discriminator[0].in_features == inputs
+    assert objective(Step(model, side, side, 1.0)).isfinite()
 
 
 def test_certainty_weights_run_from_one_and_a_kth_to_two():

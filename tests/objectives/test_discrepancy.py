@@ -1,6 +1,7 @@
 """Discrepancies against loops, NumPy and brute force."""
 
 import itertools
+import math
 import sys
 
 import numpy as np
@@ -286,9 +287,26 @@ def test_sliced_wasserstein_directions_are_unit_buffers_that_change_and_reload()
 
 @pytest.mark.parametrize(
     "make_it",
-    [lambda: MMD(kernels=0), lambda: MMD(bandwidth=0.0), lambda: JMMD(kernels=(5,)), lambda: SlicedWasserstein(projections=0),
-     lambda: DeepJDOT(alpha=-1), lambda: CORAL(weight=-1)],
+    [lambda: MMD(kernels=0), lambda: MMD(bandwidth=0.0), lambda: JMMD(kernels=(5,)), lambda: JMMD(kernels=(5, 0)), lambda: SlicedWasserstein(projections=0),
+     lambda: DeepJDOT(alpha=-1), lambda: DeepJDOT(label_weight=-1), lambda: CORAL(weight=-1)],
 )  # fmt: skip
 def test_bad_arguments_are_named(make_it):
     with pytest.raises(ArgumentError, match="expected"):
         make_it()
+
+
+def test_deep_jdot_with_one_of_its_costs_alone():
+    """Two points a side, the first of each at 0 and the second at 1; logits 0, so that every label costs log 2."""
+    _, step = make("DeepJDOT", 2, 2)
+    for side in (step.source, step.target):
+        side.features, side.logits = torch.tensor([[0.0], [1.0]]), torch.zeros(2, 2)
+    step.target.features = step.target.features + 2  # squared distances 4, 9, 1 and 4
+    assert DeepJDOT(alpha=0, label_weight=3.0)(step).item() == pytest.approx(3 * math.log(2))
+    assert DeepJDOT(alpha=0.5, label_weight=0)(step).item() == pytest.approx(
+        0.5 * 4
+    )  # 4 and 4, or 9 and 1, which is more
+
+
+@pytest.mark.parametrize("options", [{"kernels": 1}, {"linear": True, "bandwidth": 2.0, "weight": 0.5}])
+def test_what_is_printed_makes_the_same_objective_again(options):
+    assert eval(repr(MMD(**options))).hyperparameters() == MMD(**options).hyperparameters()

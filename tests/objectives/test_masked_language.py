@@ -74,10 +74,29 @@ def test_loss_is_cross_entropy_on_hidden_words_of_a_head_tied_to_the_embeddings(
     logits = objective.head(model.encoder.body.hidden(masked)) @ model.encoder.body.words.weight.T + objective.bias
     expected = -logits.log_softmax(-1).gather(2, tokens[:, :, None]).squeeze(2)[chosen].mean()
     torch.testing.assert_close(loss, expected)
+    right = (logits.argmax(-1) == tokens)[chosen].float().mean()
+    assert objective.log()["accuracy"].item() == pytest.approx(right.item())
     loss.backward()
     absent = 49  # not in any text: only a tied output layer moves its embedding
     assert model.encoder.body.words.weight.grad[absent].abs().sum() > 0
     assert not any(p is model.encoder.body.words.weight for p in objective.parameters())  # not optimised twice
+
+
+def test_a_batch_without_a_word_to_hide_costs_nothing(model):
+    objective = MaskedLanguageModeling()
+    objective.setup(model, None, sentences())
+    empty = torch.tensor([[START, END, 0], [START, END, 0]])
+    loss = objective(Step(model, None, Batch(empty, None, None, None), 0.5))
+    loss.backward()
+    assert loss.item() == 0.0 and objective.log()["accuracy"].item() == 0.0
+    assert not any(p.grad.isnan().any() for p in model.parameters() if p.grad is not None)
+
+
+def test_a_ratio_of_0_hides_nothing_even_where_the_draw_is_0(monkeypatch):
+    monkeypatch.setattr(torch, "rand", lambda *shape, device=None: torch.zeros(*shape))
+    tokens = torch.full((2, 5), 20)
+    masked, chosen = mask_tokens(tokens, MASK, (START, END, MASK), VOCABULARY, ratio=0.0)
+    assert torch.equal(masked, tokens) and not chosen.any()
 
 
 def test_a_language_is_learnt_from_unlabelled_text(model):

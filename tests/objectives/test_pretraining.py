@@ -150,8 +150,8 @@ def test_patch_mask_hides_the_ratio_exactly_in_whole_patches_and_differs_between
 
 
 def test_masked_error_counts_hidden_pixels_only():
-    x, mask = torch.zeros(1, 2, 2, 2), torch.tensor([[[[1.0, 0.0], [0.0, 1.0]]]])
-    pixels = torch.tensor([[[[1.0, 9.0], [9.0, 2.0]], [[3.0, 9.0], [9.0, 0.0]]]], requires_grad=True)
+    x, mask = torch.full((1, 2, 2, 2), 5.0), torch.tensor([[[[1.0, 0.0], [0.0, 1.0]]]])
+    pixels = torch.tensor([[[[6.0, 9.0], [9.0, 7.0]], [[8.0, 9.0], [9.0, 5.0]]]], requires_grad=True)
     loss = masked_error(pixels, x, mask)
     assert loss.item() == pytest.approx((1 + 4 + 9 + 0) / 4)
     loss.backward()
@@ -194,6 +194,53 @@ def test_masked_autoencoder_sends_gradient_to_every_layer_and_learns():
     assert model.encoder.body[0][0].weight.grad.abs().sum() > 0 and model.encoder.body[2][1].weight.grad.abs().sum() > 0
 
 
+def strided(stride):
+    """8 px gray images, one convolution of this stride, which alone makes a map, and its mean over places."""
+    convolution = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1, stride=stride), nn.ReLU())
+    body = nn.Sequential(convolution, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+    return Classifier(Encoder(body, name="strided", channels=1, size=8), ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    "stride, decoded",
+    [((1, 1), (8, 8)), ((2, 2), (8, 8)), ((2, 1), (8, 16)), ((1, 2), (16, 8)), ((1, 3), (24, 9)), ((3, 1), (9, 24))],
+)
+def test_masked_autoencoder_enlarges_a_map_of_any_shape_to_the_image_or_beyond(stride, decoded):
+    model, objective = strided(stride), MaskedAutoencoder(patch=1, width=1)
+    objective.setup(model, domain(), None)
+    with torch.no_grad():
+        places = model.encoder.body[0](torch.zeros(2, 1, 8, 8)).shape[2:]
+    assert objective.decoder(torch.zeros(2, 1, *places)).shape == (2, 1, *decoded)
+    assert objective(step(model)).isfinite()
+
+
+def test_masked_autoencoder_takes_the_mean_where_the_decoded_image_is_twice_as_high():
+    """Decoded rows of 0 and 2 in turn are 1 at the image's size; white is 1 too, and black is -1."""
+    model, objective = strided((1, 2)), MaskedAutoencoder(patch=1)
+    objective.setup(model, domain(), None)
+    for p in objective.parameters():
+        nn.init.zeros_(p)
+    with torch.no_grad():
+        objective.decoder[1].bias[2:] = 2  # the second row of each 2x2
+    for shade, expected in ((255, 0.0), (0, 4.0)):
+        x = torch.full((4, 1, 8, 8), shade, dtype=torch.uint8)
+        assert objective(Step(model, batch(model, x), None, 0.5)).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_masked_autoencoder_takes_a_network_that_flattens_by_view():
+    class Flat(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.out = nn.Conv2d(1, 2, 3, padding=1), nn.Linear(2 * 64, 5)
+
+        def forward(self, x):
+            return self.out(self.conv(x).contiguous().view(len(x), -1))
+
+    model, objective = Classifier(Encoder(Flat(), name="flat", channels=1, size=8), ("a", "b")), MaskedAutoencoder()
+    objective.setup(model, domain(), None)
+    assert objective.map == "conv" and objective(step(model)).isfinite()
+
+
 def test_errors_name_what_does_not_fit():
     model = tiny()
     with pytest.raises(ArgumentError, match=r"got '2' of \['0', '1'\]"):
@@ -209,7 +256,12 @@ def test_errors_name_what_does_not_fit():
         (SimCLR, {"temperature": 0}),
         (SimCLR, {"on": "both"}),
         (RotationPrediction, {"copies": 5}),
+        (SimCLR, {"dim": 0}),
+        (RotationPrediction, {"copies": 0}),
         (MaskedAutoencoder, {"ratio": 1.0}),
+        (MaskedAutoencoder, {"ratio": 0.0}),
+        (MaskedAutoencoder, {"patch": 0}),
+        (MaskedAutoencoder, {"width": 0}),
     ):
         with pytest.raises(ArgumentError, match=make.__name__):
             make(**bad)

@@ -156,12 +156,17 @@ def test_bss_reads_the_source_features():
     now = step(model)
     expected = (np.linalg.svd(now.source.features.detach().numpy(), compute_uv=False)[-2:] ** 2).sum()
     assert BSS(k=2)(now).item() == pytest.approx(expected, rel=1e-2, abs=1e-6)
+    now.source.features = torch.tensor([[3.0, 0.0], [0.0, 2.0], [0.0, 0.0]])  # singular values 3 and 2
+    assert BSS()(now).item() == pytest.approx(4.0) and BSS(k=1)(now).item() == pytest.approx(4.0)
 
 
 def test_class_means_on_a_toy_and_a_class_without_examples():
     p = torch.tensor([[0.8, 0.2], [0.6, 0.4], [0.1, 0.9]])
     relation = class_means(p, torch.tensor([0, 0, 2]), classes=3)
     assert torch.allclose(relation, torch.tensor([[0.7, 0.3], [0.5, 0.5], [0.1, 0.9]]))
+    relation = class_means(p.requires_grad_(), torch.tensor([0, 0, 2]), classes=3)
+    (gradient,) = torch.autograd.grad(relation[:, 0].sum(), p)  # a half and a third, twice; one and a third
+    assert torch.allclose(gradient[:, 0], torch.tensor([5 / 6, 5 / 6, 4 / 3]))
 
 
 def test_cotuning_learns_the_relation_from_the_old_head_and_trains_a_copy_of_it():
@@ -193,10 +198,11 @@ def test_cotuning_refuses_multilabel():
         CoTuning().setup(tiny(old_head=True), domain(torch.eye(3)), None)
 
 
-def test_distillation_is_hintons_loss_by_hand():
-    student, teacher, t = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 3.0]]), 2.0
-    q = [1 / (1 + math.exp(-0.5)), 1 / (1 + math.exp(0.5))]
-    p = [1 / (1 + math.exp(1.5)), 1 / (1 + math.exp(-1.5))]
+@pytest.mark.parametrize("t", [0.5, 1.0, 2.0, 3.0])
+def test_distillation_is_hintons_loss_by_hand(t):
+    student, teacher = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 3.0]])
+    q = [1 / (1 + math.exp(-1 / t)), 1 / (1 + math.exp(1 / t))]
+    p = [1 / (1 + math.exp(3 / t)), 1 / (1 + math.exp(-3 / t))]
     expected = t**2 * sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
     assert distillation(student, teacher, t).item() == pytest.approx(expected, rel=1e-5)
     rows = torch.cat([student, teacher]), torch.cat([teacher, teacher])
@@ -219,6 +225,17 @@ def test_distillation_from_the_same_model_is_zero_with_zero_gradient_and_then_no
     moved = objective(step(model, side=side))
     moved.backward()
     assert moved.item() > 1e-3 and model.encoder.body[0][0].weight.grad.abs().max() > 1e-5
+
+
+@pytest.mark.parametrize("t", [0.5, 1])
+def test_a_temperature_below_one_is_a_temperature(t):
+    teacher, model = tiny(), tiny()
+    move(teacher, 0.3)
+    objective = Distillation(teacher=teacher, temperature=t)
+    objective.setup(model, domain(), None)
+    expected = distillation(model(images()), teacher(images()), t).item()
+    assert objective(step(model)).item() == pytest.approx(expected, rel=1e-5) and expected > 0
+    assert LwF(temperature=t).temperature == t
 
 
 def test_distillation_keeps_a_given_teacher_and_refuses_other_classes():

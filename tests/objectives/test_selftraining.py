@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+import xferlab as xl
 from xferlab.domains import Domain
 from xferlab.errors import ArgumentError
-from xferlab.objectives import Batch, Step
+from xferlab.objectives import Batch, CrossEntropy, Step
 from xferlab.objectives.selftraining import (
     AFN,
     BNM,
@@ -309,3 +310,42 @@ def test_works_without_a_source_and_reaches_the_encoder(make):
 def test_bad_arguments_are_named(make, bad):
     with pytest.raises(ArgumentError, match=make.__name__):
         make(**bad)
+
+
+@pytest.mark.parametrize(
+    ("make", "least"),
+    [
+        (MCC, {"temperature": 0.25}),
+        (PseudoLabel, {"threshold": 0, "ramp": (0, 0)}),
+        (PseudoLabel, {"threshold": 1, "ramp": (1, 1)}),
+        (FixMatch, {"threshold": 0}),
+        (FixMatch, {"threshold": 1}),
+        (MeanTeacher, {"decay": 0}),
+    ],
+)
+def test_the_ends_of_each_range_are_in_it(make, least):
+    objective = make(**least)
+    assert {name: getattr(objective, name) for name in least} == least
+
+
+@pytest.mark.parametrize("radius", [0.5, 1.0])
+def test_afn_shortens_features_to_a_radius_below_their_norm(radius):
+    features = torch.tensor([[3.0, 4.0]], requires_grad=True)
+    loss = AFN(radius=radius)(step(torch.zeros(1, 2), features=features))
+    assert loss.item() == pytest.approx((5 - radius) ** 2)
+    loss.backward()
+    assert torch.allclose(features.grad, 2 * (5 - radius) * torch.tensor([[0.6, 0.8]]))
+
+
+@pytest.mark.parametrize("make", TARGET_ONLY)
+def test_all_that_read_a_softmax_are_refused_on_a_multilabel_domain(make, own, source):
+    tags = torch.eye(3)[source.labels]
+    tags[:, 0] = 1
+    several = Domain(source.inputs, tags, source.classes, name="several")
+    objectives, target = [CrossEntropy(), make()], several.unlabeled()
+    train = lambda: xl.fit(own(), several, target, objectives=objectives, steps=1, batch_size=8, progress_bar=False)
+    if make is AFN:  # reads features alone
+        assert train().history
+    else:
+        with pytest.raises(ArgumentError, match=make.__name__):
+            train()

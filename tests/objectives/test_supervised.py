@@ -82,6 +82,16 @@ def test_a_multilabel_domain_gets_a_sigmoid_per_class():
     assert ready(CrossEntropy(), labels)(step(LOGITS, labels)).item() == pytest.approx(expected, abs=1e-6)
 
 
+def test_smoothed_tags_lie_between_themselves_and_a_half():
+    """s = 0.2: 1 becomes 0.9 and 0 becomes 0.1; at logits log 3 (p = 3/4) and 0 (p = 1/2)."""
+    labels = torch.tensor([[1.0, 0.0, 1.0]])
+    logits = torch.tensor([[math.log(3), math.log(3), 0.0]])
+    log = math.log
+    expected = -(0.9 * log(3 / 4) + 0.1 * log(1 / 4) + 0.1 * log(3 / 4) + 0.9 * log(1 / 4) + log(1 / 2)) / 3
+    loss = ready(CrossEntropy(label_smoothing=0.2), labels)(step(logits, labels))
+    assert loss.item() == pytest.approx(expected, abs=1e-6)
+
+
 def test_balanced_multilabel_weighs_positives_by_negatives_over_positives():
     labels = torch.tensor([[1.0, 0.0, 1.0], [1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
     objective = ready(CrossEntropy(balanced=True), labels)
@@ -91,6 +101,14 @@ def test_balanced_multilabel_weighs_positives_by_negatives_over_positives():
     positives, negatives = (3 * (1 / 3) + 3.0 + 3.0), 12 - 5
     expected = math.log(2) * (positives + negatives) / 12
     assert objective(step(logits, labels)).item() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(("on", "weight"), [("source", [0.5, 2.0, 2.0]), ("target", [2.0, 2.0, 0.5])])
+def test_balanced_counts_the_side_it_is_on(on, weight):
+    source, target = domain(torch.tensor([0, 0, 0, 0, 1, 2])), domain(torch.tensor([0, 1, 2, 2, 2, 2]))
+    objective = CrossEntropy(balanced=True, on=on)
+    objective.setup(nn.Linear(2, 3), source, target)
+    assert objective.class_weight.tolist() == pytest.approx(weight)
 
 
 def test_on_target_reads_the_target_and_says_that_it_needs_its_labels():

@@ -49,6 +49,8 @@ def number(
 ) -> Mistake | str | None:
     """For recognisers of one number: the `(value, name, message)` of a known mistake it is close to, None if it is right,
     else `otherwise`. `tolerance` is `math.isclose`'s."""
+    if isinstance(answer, str):
+        return f"{answer!r} is text; give the number itself, without quotes."
     for value, name, message in mistakes:
         if math.isclose(answer, value, **tolerance):
             return Mistake(name, message)

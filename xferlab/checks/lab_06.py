@@ -10,7 +10,7 @@ from . import Mistake, number, recognises
 
 
 @recognises(
-    "06.1", right="A quarter of a quarter comes through: 16. Halving the value would be half a dose more, not twice."
+    "06.1", right="A quarter of a quarter comes through: 16. Halving the value is half as much dye again, not twice."
 )
 def reading_with_twice_the_dye(reads):
     mistakes = (

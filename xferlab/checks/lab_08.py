@@ -9,7 +9,7 @@ import numpy as np
 from . import Mistake, recognises
 
 
-@recognises("08.1", right="So the average true label gets, in the geometric mean, a probability of exp(-0.547) = 0.58.")
+@recognises("08.1", right="So a true label gets a probability of exp(-0.547) = 0.58, in the geometric mean.")
 def leep_by_hand(score):
     score = float(score)
 
