@@ -179,7 +179,8 @@ class Lab:
 
 
 def start(number: str) -> Lab:
-    """Begins lab `number`: reads `$XFERLAB_PROFILE`, sets threads and the plot style; raises `ArgumentError` on a bad profile."""
+    """Begins lab `number`: reads `$XFERLAB_PROFILE`, sets threads and the plot style, has `fit` give memory back; raises
+    `ArgumentError` on a bad profile."""
     profile = os.environ.get("XFERLAB_PROFILE") or "lab"
     if profile not in PROFILES:
         raise ArgumentError(f"XFERLAB_PROFILE={profile!r} is not a profile; use one of {', '.join(PROFILES)}")
@@ -188,6 +189,9 @@ def start(number: str) -> Lab:
         _quieten()
     import torch
 
+    from . import training
+
+    training.frugal = True
     if "OMP_NUM_THREADS" not in os.environ:  # torch counts the host's cores, which a container may not have
         torch.set_num_threads(min(cores(), torch.get_num_threads()))
     try:

@@ -127,7 +127,8 @@ def fit(
         model.to(device, memory_format=torch.channels_last)
         world.copy_from_first(model.state_dict().values())
         domains = {name: domain.to(device) for name, domain in domains.items()}
-        _give_back()
+        if frugal:
+            _give_back()
         for objective in objectives:
             objective.setup(model, domains.get("source"), domains.get("target"))
             objective.to(device).train()
@@ -259,13 +260,18 @@ def fit(
         for objective in objectives:
             objective.finish(model)
     model.requires_grad_(True).eval()
-    del optimizer, keeper  # their moments and weights go first
-    _give_back()
+    if frugal:
+        del optimizer, keeper  # their moments and weights go first
+        _give_back()
     return run
 
 
+frugal = False
+"""Whether `fit` gives what was freed, before it and in it, back to the system. `lab.start` turns it on: glibc keeps such memory and a
+Binder tab has two gigabytes. Mapping it again costs short runs 5 %."""
+
+
 def _give_back() -> None:
-    """What was freed before a run, and in it, back to the system: glibc keeps it, and a Binder tab has two gigabytes."""
     with contextlib.suppress(OSError, AttributeError):  # another C library: it has its own ways
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
