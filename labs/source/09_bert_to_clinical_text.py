@@ -224,6 +224,7 @@ table = pd.DataFrame(rows)
 print(f"Balanced accuracy on {len(tests[0])} and {len(tests[1])} test texts, mean over draws ({table.draw.nunique()})")
 print(
     table.pivot_table(index="method", columns="labels", values=[source.name, target.name], sort=False)
+    .sort_index(axis=1)
     .round(3)
     .to_string()
 )
