@@ -4,9 +4,9 @@
     python bench/text_table.py --workers 2 --minutes 10  # stops earlier: the same command goes on
 
 Everything trains on `icd10/descriptions` and is scored on balanced draws of both test sets. Writes `bench/tables/text.md`; each
-finished run is one file in `bench/runs/text/` and is never repeated. What lab 09 shows of it goes to `labs/results/`. The rates of
-probe, full fine-tuning and LoRA were tried on the validation part of the descriptions, with batches of 32, the other settings are customary ones, tuned
-on nothing; the inclusion terms' labels were used for nothing but these scores.
+finished run is one file in `bench/runs/text/` and is never repeated. What lab 09 shows of it goes to `labs/results/`. The rates
+of probe, full fine-tuning and LoRA were tried on the validation part of the descriptions, with batches of 32, the other
+settings are customary ones, tuned on nothing; the inclusion terms' labels were used for nothing but these scores.
 """
 
 from __future__ import annotations

@@ -188,6 +188,8 @@ def main(sample: int, seed: int, only: str | None, kept: Path | None) -> list[st
         random.Random(seed).sample(everything, min(sample, len(everything))), key=lambda m: chosen.index(m[0])
     )
     killed, tried, survivors, limit = dict.fromkeys(chosen, 0), dict.fromkeys(chosen, 0), [], {}
+    if kept:
+        kept.parent.mkdir(parents=True, exist_ok=True)
     dead = set(json.loads(kept.read_text())) if kept and kept.is_file() else set()
     source = {name: hashlib.sha256(path_of(name).read_bytes()).hexdigest()[:16] for name in chosen}
     for name, which, change in drawn:
