@@ -160,9 +160,7 @@ if __name__ == "__main__":
     parser.add_argument("--write", action="store_true", help="into tests/README.md")
     options = parser.parse_args()
     found = main(options.trials, options.seed)
-    print(*found, sep="\n")
-    if options.write:
-        sys.path.insert(0, str(Path(__file__).parent))
-        from figures import record
+    sys.path.insert(0, str(Path(__file__).parent))
+    from figures import report
 
-        record("network", found)
+    report("network", found, options.write)

@@ -65,9 +65,7 @@ if __name__ == "__main__":
         PINS.write_text(pins(), "utf-8")
         sys.exit()
     found, code = main(options.which, options.python, options.keep)
-    print(*found, sep="\n")
-    if options.write:
-        from figures import record
+    from figures import report
 
-        record(options.which, found)
+    report(options.which, found, options.write)
     sys.exit(code)

@@ -9,6 +9,13 @@ import torch
 from . import Mistake, number, recognises
 
 
+def _not_broadcast(error: RuntimeError, message: str) -> Mistake:
+    """The mistake of shapes that do not broadcast; any other error goes on."""
+    if "must match" not in str(error):
+        raise error
+    return Mistake("not_broadcast", message)
+
+
 @recognises(
     "06.1", right="A quarter of a quarter comes through: 16. Halving the value is half as much dye again, not twice."
 )
@@ -44,12 +51,10 @@ def brightness_drawn_per_sample(brighten):
         try:
             out, other = run(), run(moved=1)
         except RuntimeError as error:
-            if "must match" not in str(error):
-                raise
-            return Mistake(
-                "not_broadcast",
-                "Shape (B,) meets the columns of a picture; B factors of shape (B, 1, 1, 1) multiply whole pictures.",
+            message = (
+                "Shape (B,) meets the columns of a picture; B factors of shape (B, 1, 1, 1) multiply whole pictures."
             )
+            return _not_broadcast(error, message)
         if not isinstance(out, torch.Tensor) or out.shape != images.shape or out.dtype != torch.uint8:
             seen = f"{out.dtype} {tuple(out.shape)}" if isinstance(out, torch.Tensor) else type(out).__name__
             return f"The result is {seen}; uint8 of the shape that came in is wanted."
@@ -98,12 +103,8 @@ def mixup_mixes_both(mixup):
     try:
         both = mixup(images, labels, partner, weight)
     except RuntimeError as error:
-        if "must match" not in str(error):
-            raise
-        return Mistake(
-            "not_broadcast",
-            "Shape (B,) meets the last axis; weights need the shape (B, 1, 1, 1), and (B, 1) for labels.",
-        )
+        message = "Shape (B,) meets the last axis; weights need the shape (B, 1, 1, 1), and (B, 1) for labels."
+        return _not_broadcast(error, message)
     if not isinstance(both, tuple | list) or len(both) != 2:
         return "Return two things, the mixed images and the mixed labels."
     mixed, soft = both
