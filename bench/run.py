@@ -459,7 +459,7 @@ def gpu_seeds_stacked_vs_in_turn(quick: bool, device: str = "cuda") -> Row:
     data = [(bare.pictures(source.inputs[rows], **GRAY), source.labels[rows]) for rows in batches]
     stacked = lambda: lambda: train_stacked(nets, data)
     in_turn = lambda: lambda: torch.cat([train_stacked([net], data) for net in nets], 1)
-    return Row(stacked, in_turn, close(1e-2))
+    return Row(stacked, in_turn, close_then_near)
 
 
 def train_stacked(nets: list[torch.nn.Module], data) -> torch.Tensor:

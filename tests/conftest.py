@@ -19,6 +19,14 @@ import xferlab as xl
 offline.close()  # nothing that a test runs in this process reaches another machine
 
 
+@pytest.fixture(autouse=True)
+def on_the_cpu(request, monkeypatch):
+    """Where there is a GPU, only the tests marked `gpu` see it, in processes of their own too: the others compare with the CPU's figures."""
+    if request.node.get_closest_marker("gpu") is None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
 @pytest.fixture
 def source():
     return blobs(seed=1, name="source")

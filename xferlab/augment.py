@@ -8,7 +8,7 @@ A pipeline is a list of operations, run by `apply(pipeline, batch, generator)`. 
   soft labels, MixUp float images.
 
 All draws come from one CPU `torch.Generator`, so the same seed draws the same on every device. Unusable images or
-labels raise `DataError`, arguments out of range `ArgumentError`. Untested on GPU.
+labels raise `DataError`, arguments out of range `ArgumentError`.
 """
 
 from __future__ import annotations
@@ -86,17 +86,21 @@ def _check(images: Tensor, generator: Generator):
         raise ArgumentError(f"the generator is {generator!r}, expected torch.Generator() on the CPU; draws are moved")
 
 
+def _beside(draws: Tensor, images: Tensor) -> Tensor:
+    """What was drawn on the CPU, on the images' device. The GPU is not waited for: memory like this is copied out before the call returns."""
+    return draws.to(images.device, non_blocking=True)
+
+
 def _uniform(low: float, high: float, images: Tensor, generator: Generator) -> Tensor:
     """One draw a sample, shaped `(B, 1, 1, 1)`, on the images' device."""
-    draws = torch.rand(len(images), 1, 1, 1, generator=generator) * (high - low) + low
-    return draws.to(images.device)
+    return _beside(torch.rand(len(images), 1, 1, 1, generator=generator) * (high - low) + low, images)
 
 
 def _beta(alpha: float, images: Tensor, generator: Generator) -> Tensor:
     """A Beta(alpha, alpha) draw a sample, `(B, 1, 1, 1)`. NumPy draws it: torch's Beta takes no generator."""
     seed = int(torch.randint(2**62, (), generator=generator))
     draws = np.random.default_rng(seed).beta(alpha, alpha, size=(len(images), 1, 1, 1))
-    return torch.from_numpy(draws).to(images.device, torch.float32)
+    return _beside(torch.from_numpy(draws).float(), images)
 
 
 def _like(result: Tensor, images: Tensor) -> Tensor:
@@ -153,7 +157,7 @@ class Crop(_OneSided):
         reach, (height, width) = self.padding, images.shape[-2:]
         if reach >= min(height, width):
             raise DataError(f"images are {height}x{width}, too small to reflect {reach} pixels; lower Crop's padding")
-        shifts = torch.randint(-reach, reach + 1, (2, len(images), 1), generator=generator).to(images.device)
+        shifts = _beside(torch.randint(-reach, reach + 1, (2, len(images), 1), generator=generator), images)
         rows, columns = (
             (n - 1) - ((n - 1) - (torch.arange(n, device=images.device) + shift).abs()).abs()
             for n, shift in zip((height, width), shifts, strict=True)
@@ -173,7 +177,7 @@ class Flip(_OneSided):
         views = torch.stack([pixels, pixels.flip(1), pixels.flip(0), pixels.flip(0, 1)]).flatten(1)
         horizontal, vertical = torch.randint(2, (2, len(images)), generator=generator)
         which = horizontal * bool(self.horizontal) + 2 * vertical * bool(self.vertical)
-        return _pick(images, views[which.to(images.device)])
+        return _pick(images, views[_beside(which, images)])
 
 
 @dataclass(frozen=True)
@@ -185,7 +189,7 @@ class Rotate90(_OneSided):
         pixels = torch.arange(height * width, device=images.device).view(height, width)
         views = torch.stack([pixels.rot90(turns).flatten() for turns in range(4)])
         turns = torch.randint(4, (len(images),), generator=generator)
-        return _pick(images, views[(turns if height == width else turns // 2 * 2).to(images.device)])
+        return _pick(images, views[_beside(turns if height == width else turns // 2 * 2, images)])
 
 
 @dataclass(frozen=True)
@@ -239,12 +243,12 @@ class ColorJitter(_OneSided):
         flat = images.float().flatten(2)
         spread = (self.brightness, self.contrast, self.saturation, self.gains, self.gains, self.gains)
         draws = 2 * torch.rand(len(images), 6, generator=generator) - 1
-        factors = (1 + draws * torch.tensor(spread)).to(images.device)
+        factors = _beside(1 + draws * torch.tensor(spread), images)
         brightness, contrast, saturation, *gains = factors[:, :, None, None].unbind(1)
         if images.shape[1] == 1:
             luma, colours = flat.new_ones(1, 1), brightness.new_ones(1)
         else:
-            luma, eye = flat.new_tensor([LUMA]), torch.eye(3, device=images.device)
+            luma, eye = _beside(torch.tensor([LUMA]), images), torch.eye(3, device=images.device)
             colours = torch.cat(gains, 1) * (saturation * eye + (1 - saturation) * luma.expand(3, 3))
         grey = (luma @ flat).mean(2, keepdim=True)
         pivot = (1 - contrast) * grey * brightness
@@ -262,8 +266,8 @@ def concentrations(images: Tensor, stains: str = "hed") -> Tensor:
     if stains not in STAINS or images.shape[1] != 3:
         seen = f"stains are {stains!r}, images {tuple(images.shape)}"
         raise ArgumentError(f"{seen}; expected RGB and one of {list(STAINS)}")
-    basis = torch.tensor(STAINS[stains], device=images.device)
-    return torch.einsum("bohw,os->bshw", optical_density(images), torch.linalg.inv(basis))
+    unmix = _beside(torch.linalg.inv(torch.tensor(STAINS[stains])), images)
+    return torch.einsum("bohw,os->bshw", optical_density(images), unmix)
 
 
 @dataclass(frozen=True)
@@ -285,8 +289,8 @@ class Stain(_OneSided):
         basis = torch.tensor(STAINS[self.stains]) if images.shape[1] == 3 else torch.ones(1, 1)
         factor, shift = (2 * torch.rand(2, len(images), len(basis), generator=generator) - 1) * self.strength
         # Only the change of density is computed, so that a draw of zero cannot alter a value by rounding.
-        slope = (torch.linalg.inv(basis) @ (factor[:, :, None] * basis)).transpose(1, 2).to(images.device)
-        offset = (shift / 5 @ basis)[:, :, None].to(images.device)
+        slope = _beside((torch.linalg.inv(basis) @ (factor[:, :, None] * basis)).transpose(1, 2), images)
+        offset = _beside((shift / 5 @ basis)[:, :, None], images)
         density = (slope @ optical_density(images).flatten(2) + offset).view(images.shape)
         # Several times faster than expm1, and as exactly zero at zero.
         growth = (density * -math.log(10)).exp_().sub_(1)
@@ -328,7 +332,7 @@ class Noise(_OneSided):
 
     def _change(self, images, generator):
         std = _uniform(0, self.std, images, generator)
-        return _like(images + std * torch.randn(images.shape, generator=generator).to(images.device), images)
+        return _like(images + std * _beside(torch.randn(images.shape, generator=generator), images), images)
 
 
 def _boxes(share: Tensor, images: Tensor, generator: Generator) -> Tensor:
@@ -378,7 +382,7 @@ class RandAugment(_OneSided):
             which = torch.randint(len(ops), (len(images),), generator=generator)
             changed = images.clone()
             for number, op in enumerate(ops):
-                chosen = (which == number).nonzero()[:, 0].to(images.device)
+                chosen = _beside((which == number).nonzero()[:, 0], images)
                 changed[chosen] = op(images[chosen], generator)
             images = changed
         return images
@@ -413,7 +417,7 @@ class _Joint(_Operation):
             seen = "missing" if target is None else tuple(target.shape)
             raise DataError(f"{name}: target images are {seen}, expected at least one of the source's shape {shape}")
         which = torch.randint(len(target), (len(sides.source_inputs),), generator=generator)
-        return target[which.to(target.device)].float()
+        return target[_beside(which, target)].float()
 
 
 @dataclass(frozen=True)
@@ -427,7 +431,7 @@ class MixUp(_Joint):
     def _change(self, sides, generator):
         labels, images = self._soft_labels(sides), sides.source_inputs.float()
         weight = _beta(self.alpha, images, generator)
-        partner = torch.randperm(len(images), generator=generator).to(images.device)
+        partner = _beside(torch.randperm(len(images), generator=generator), images)
         images = torch.lerp(images[partner], images, weight)
         return replace(
             sides, source_inputs=images, source_labels=torch.lerp(labels[partner], labels, weight[:, :, 0, 0])
@@ -446,7 +450,7 @@ class CutMix(_Joint):
     def _change(self, sides, generator):
         labels, images = self._soft_labels(sides), sides.source_inputs
         box = _boxes(1 - _beta(self.alpha, images, generator), images, generator)
-        partner = torch.randperm(len(images), generator=generator).to(images.device)
+        partner = _beside(torch.randperm(len(images), generator=generator), images)
         given = box.sum((2, 3)) / (images.shape[2] * images.shape[3])
         mixed = (1 - given) * labels + given * labels[partner]
         return replace(sides, source_inputs=torch.where(box, images[partner], images), source_labels=mixed)
@@ -544,12 +548,14 @@ def _contrast(images, factor, generator):
 def _saturation(images, factor, generator):
     if images.shape[1] == 1:
         return images
-    return torch.lerp((images * images.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True), images, factor)
+    return torch.lerp(
+        (images * _beside(torch.tensor(LUMA), images)[:, None, None]).sum(1, keepdim=True), images, factor
+    )
 
 
 def _distances(images: Tensor, points: int, generator: Generator) -> Tensor:
     """Distance of each pixel to `points` random points, `(B, points, H, W)`, in units of the shorter side."""
-    at = torch.rand(2, len(images), points, 1, 1, generator=generator).to(images.device)
+    at = _beside(torch.rand(2, len(images), points, 1, 1, generator=generator), images)
     height, width = images.shape[-2:]
     y = torch.arange(height, device=images.device)[:, None] + 0.5 - at[0] * height
     x = torch.arange(width, device=images.device) + 0.5 - at[1] * width
@@ -559,7 +565,7 @@ def _distances(images: Tensor, points: int, generator: Generator) -> Tensor:
 def _stain_deposit(images, specks, generator):
     # Twenty are drawn whatever the severity, so that a severer image keeps the specks of a milder one.
     distance = _distances(images, 20, generator)
-    radius = 0.015 + 0.04 * torch.rand(len(images), 20, 1, 1, generator=generator).to(images.device)
+    radius = 0.015 + 0.04 * _beside(torch.rand(len(images), 20, 1, 1, generator=generator), images)
     speck = ((radius - distance) / 0.02 + 0.5).clamp(0, 1)[:, :specks].amax(1, keepdim=True)
     dye = images.new_tensor([80.0, 40.0, 120.0] if images.shape[1] == 3 else [60.0])
     return torch.lerp(images, dye[:, None, None].expand_as(images), 0.9 * speck)
@@ -577,7 +583,7 @@ def _gain(images, factor, generator):
 
 
 def _gaussian_noise(images, std, generator):
-    return images + std * torch.randn(images.shape, generator=generator).to(images.device)
+    return images + std * _beside(torch.randn(images.shape, generator=generator), images)
 
 
 def _shot_noise(images, photons, generator):

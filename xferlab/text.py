@@ -117,7 +117,8 @@ class DropTokens:
             raise ArgumentError(f"DropTokens got p {self.p}, expected a probability, 0 up to but not including 1")
 
     def __call__(self, tokens: Tensor, generator: Generator) -> Tensor:
-        dropped = torch.rand(tokens.shape, generator=generator).to(tokens.device) < self.p
+        draws = torch.rand(tokens.shape, generator=generator)
+        dropped = draws.to(tokens.device, non_blocking=True) < self.p
         real = tokens != 0
         ends = torch.arange(tokens.shape[1], device=tokens.device)
         last = (real * ends).amax(1, keepdim=True)

@@ -179,7 +179,9 @@ def fit(
                 for group in optimizer.param_groups:
                     group["lr"] = now * rates.get(group["block"], 1.0)
 
-                rows = {name: world.shard(stream(t), name).to(device) for name, stream in streams.items()}
+                rows = {
+                    name: world.shard(stream(t), name).to(device, non_blocking=True) for name, stream in streams.items()
+                }
                 raw = inputs = _Inputs(domains, rows)
                 labels = {name: d.labels[rows[name]] for name, d in domains.items() if d.labels is not None}
                 if augment:

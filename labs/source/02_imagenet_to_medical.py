@@ -226,7 +226,7 @@ def travelled(model) -> dict[str, float]:
     distance = {}
     for before, after in zip(start.blocks, model.encoder.blocks):
         pairs = list(zip(before.parameters(), after.parameters()))
-        moved = sum((b - a).square().sum() for a, b in pairs).sqrt()
+        moved = sum((b.cpu() - a).square().sum() for a, b in pairs).sqrt()
         distance[before.name] = float(moved / sum(a.square().sum() for a, _ in pairs).sqrt())
     return distance
 

@@ -152,7 +152,7 @@ def fresh():
 def measure(model):
     """Balanced accuracy at home and abroad, how far the weights went, and how much of ImageNet is remembered."""
     pairs = list(zip(pretrained.parameters(), model.encoder.parameters()))
-    moved = sum((b - a).square().sum() for a, b in pairs) / sum(a.square().sum() for a, _ in pairs)
+    moved = sum((b.cpu() - a).square().sum() for a, b in pairs) / sum(a.square().sum() for a, _ in pairs)
     now = pretrained.source_head(xl.embed(model, some, cache=False)).argmax(1)
     scores = {side: xl.evaluate(model, test).balanced_accuracy for side, test in tests.items()}
     return scores | {"moved": float(moved.sqrt()), "remembered": (now == before).float().mean().item()}

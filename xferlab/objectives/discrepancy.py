@@ -113,11 +113,11 @@ def coral(zs: Tensor, zt: Tensor) -> Tensor:
     examples, `(Ns + Nt)^2` of them and not D^2 covariances: the same number, up to rounding.
     """
     _require(2, zs, zt, "coral")
+    xs, xt = ((z - z.mean(0)) / (len(z) - 1) ** 0.5 for z in (zs, zt))  # C = x'x; torch.cov makes a GPU wait
     if zs.shape[1] <= len(zs) + len(zt):
-        difference = (torch.cov(zs.T) - torch.cov(zt.T)).square().sum()
+        difference = (xs.T @ xs - xt.T @ xt).square().sum()
     else:
-        # C = x'x, and |xs'xs - xt'xt|^2 = |xs xs'|^2 + |xt xt'|^2 - 2 |xs xt'|^2
-        xs, xt = ((z - z.mean(0)) / (len(z) - 1) ** 0.5 for z in (zs, zt))
+        # |xs'xs - xt'xt|^2 = |xs xs'|^2 + |xt xt'|^2 - 2 |xs xt'|^2
         difference = (xs @ xs.T).square().sum() + (xt @ xt.T).square().sum() - 2 * (xs @ xt.T).square().sum()
     return difference / (4 * zs.shape[1] ** 2)
 
@@ -133,7 +133,8 @@ def sliced_wasserstein(zs: Tensor, zt: Tensor, directions: Tensor) -> Tensor:
     xs, xt = (zs @ directions).sort(0).values, (zt @ directions).sort(0).values
     ns, nt = len(zs), len(zt)
     # quantile functions are steps: they change at i / Ns and j / Nt, here as whole numbers out of Ns * Nt
-    edges = torch.cat([torch.arange(ns + 1) * nt, torch.arange(1, nt) * ns]).sort().values.to(zs.device)
+    edges = torch.cat([torch.arange(ns + 1) * nt, torch.arange(1, nt) * ns]).sort().values
+    edges = edges.to(zs.device, non_blocking=True)
     left, width = edges[:-1], edges.diff().to(xs) / (ns * nt)
     return (width @ (xs[left // nt] - xt[left // ns]).square()).mean()
 
