@@ -157,8 +157,11 @@ def digits() -> tuple[xl.Domain, xl.Domain]:
     return xl.load("digits/mnist").train, xl.load("digits/optdigits").train.unlabeled()
 
 
-def dann(peer, norms: bool, quick: bool, **arguments) -> Row:
-    """lenet, 64 + 64 real digits; a step. Without batch norm where the peer's two forward passes would make it differ."""
+def adaptation(make, theirs, norms: bool, quick: bool, **arguments) -> Row:
+    """Cross-entropy and `make()`, lenet, 64 + 64 real digits; a step. `theirs(model, data, lr)` prepares the peer.
+
+    Without batch norm where the peer's two forward passes would make it differ.
+    """
     steps, batch, lr = 4 if quick else 100, 64, 1e-3
     source, target = digits()
     model = xl.Classifier(xl.encoder("lenet"), source.classes)
@@ -167,30 +170,58 @@ def dann(peer, norms: bool, quick: bool, **arguments) -> Row:
     rows = list(zip(drawn(source, steps, batch), drawn(target, steps, batch, seed=1), strict=True))
 
     def ours():
-        fresh, objectives = copy.deepcopy(model), [xl.CrossEntropy(), xl.DANN()]
+        fresh, objectives = copy.deepcopy(model), [xl.CrossEntropy(), make()]
         settings = {"steps": steps, "batch_size": batch, "lr": lr, "progress_bar": False} | arguments
         return lambda: total(xl.fit(fresh, source, target, objectives=objectives, **settings))
 
-    def theirs():
-        fresh = copy.deepcopy(model)
+    data = (source.inputs, source.labels, target.inputs, rows)
+    return Row(ours, lambda: theirs(copy.deepcopy(model), data, lr), close_then_near, parts=steps)
+
+
+def judged(peer) -> Callable:
+    def prepare(model, data, lr):
         torch.manual_seed(0)  # as fit before it makes its discriminator
-        sides = (fresh.encoder.body, fresh.head, bare.discriminator(fresh.encoder.dim))
-        data = (source.inputs, source.labels, target.inputs, rows)
+        sides = (model.encoder.body, model.head, bare.discriminator(model.encoder.dim))
         return lambda: peer(*sides, *data, lr=lr, schedule=warm(), strength=warm_up, **GRAY)
 
-    return Row(ours, theirs, close_then_near, parts=steps)
+    return prepare
 
 
 def fit_dann_vs_bare(quick: bool) -> Row:
     """DANN with lenet, 64 + 64 digits; a step."""
-    return dann(bare.dann, True, quick)
+    return adaptation(xl.DANN, judged(bare.dann), True, quick)
+
+
+def against_pytorch_adapt(make, theirs, quick: bool) -> Row:
+    if importlib.util.find_spec("pytorch_adapt") is None or importlib.util.find_spec("pkg_resources") is None:
+        raise NotMeasured("pytorch-adapt is not installed: pip install pytorch-adapt 'setuptools<81'")
+    return adaptation(make, theirs, False, quick, weight_decay=0.0)
+
+
+def aligned(loss) -> Callable:
+    """`loss()` makes pytorch-adapt's distance between features."""
+
+    def prepare(model, data, lr):
+        made = loss()
+        return lambda: adapt.align(model.encoder.body, model.head, made, *data, lr=lr, schedule=warm(), **GRAY)
+
+    return prepare
 
 
 def dann_step_vs_pytorch_adapt(quick: bool) -> Row:
     """The same, without batch norm, against pytorch-adapt's hook; a step."""
-    if importlib.util.find_spec("pytorch_adapt") is None or importlib.util.find_spec("pkg_resources") is None:
-        raise NotMeasured("pytorch-adapt is not installed: pip install pytorch-adapt 'setuptools<81'")
-    return dann(adapt.dann, False, quick, weight_decay=0.0)
+    return against_pytorch_adapt(xl.DANN, judged(adapt.dann), quick)
+
+
+def coral_step_vs_pytorch_adapt(quick: bool) -> Row:
+    """Deep CORAL, lenet without batch norm, 64 + 64 digits; a step."""
+    return against_pytorch_adapt(xl.CORAL, aligned(adapt.coral), quick)
+
+
+def mmd_step_vs_pytorch_adapt(quick: bool) -> Row:
+    """MMD's linear-time estimate, which is theirs unless told otherwise, one fixed bandwidth; a step."""
+    make = lambda: xl.MMD(linear=True, bandwidth=20.0)
+    return against_pytorch_adapt(make, aligned(lambda: adapt.linear_mmd(20.0)), quick)
 
 
 # ---- against the PyTorch tutorial's shape ----
@@ -415,7 +446,7 @@ def text_epoch_vs_fixed_padding(quick: bool) -> Row:
 
 
 def gpu_fit_finetune_vs_bare(quick: bool, device: str = "cuda") -> Row:
-    """EfficientNet-Lite0, 64 px, batch 256, bf16, pictures on the GPU; a step. Untested on GPU."""
+    """EfficientNet-Lite0, 64 px, batch 256, bf16, pictures on the GPU; a step."""
     domain = pictures(1024).to(_gpu(device))
     model = lite0(domain).to(device)
 
@@ -427,7 +458,7 @@ def gpu_fit_finetune_vs_bare(quick: bool, device: str = "cuda") -> Row:
 
 
 def gpu_compile_vs_eager(quick: bool, device: str = "cuda") -> Row:
-    """The bare loop with `torch.compile` (ours) and without, compiled before timing: would it pay in fit? Untested on GPU."""
+    """The bare loop with `torch.compile` (ours) and without, compiled before timing: would it pay in fit?"""
     domain = pictures(1024).to(_gpu(device))
     model, rows = lite0(domain).to(device), [batch.to(device) for batch in drawn(domain, 100, 256)]
 
@@ -447,7 +478,7 @@ def gpu_compile_vs_eager(quick: bool, device: str = "cuda") -> Row:
 
 def gpu_seeds_stacked_vs_in_turn(quick: bool, device: str = "cuda") -> Row:
     """Eight seeds of a lenet without batch norm, batch 64, 100 steps: parameters stacked, against one after the other by the same
-    loop. Untested on GPU."""
+    loop."""
     source = digits()[0].to(_gpu(device))
     nets = []
     for seed in range(2 if quick else 8):
@@ -499,6 +530,8 @@ ROWS = (
     mmd_64x256_vs_pairwise,
     mmd_256x512_vs_pairwise,
     dann_step_vs_pytorch_adapt,
+    coral_step_vs_pytorch_adapt,
+    mmd_step_vs_pytorch_adapt,
     text_epoch_vs_bare,
     text_epoch_vs_fixed_padding,
     ridge_path_vs_sklearn,

@@ -1,10 +1,11 @@
 """How cost grows: time an image and memory from 1,000 to 64,000 images, each size in a process of its own.
 
-    python bench/scale.py                # about two minutes on two idle cores
+    python bench/scale.py                # five repetitions, about six minutes on two idle cores
     python bench/scale.py --quick        # 200 and 400 images, to see that it runs; writes nothing
 
 A lenet is trained on 64 px pictures for one pass, 16,000 images at least, then predicts all of them. Time an image counts everything
-that `fit` does, what it does before the first step too. Bytes an input byte are the growth of the process's peak memory from the
+that `fit` does, what it does before the first step too. The sizes take turns, so that a slow minute of the machine hits all of them; each
+figure is the median over repetitions, and the spread of `fit`'s time is its range over its median. Bytes an input byte are the growth of the process's peak memory from the
 smallest size over the growth of its input: 1.0 is the pictures themselves. Writes `bench/scale.json`.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 import time
@@ -64,6 +66,7 @@ def peak() -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeat", type=int, default=5, help="repetitions of each size")
     parser.add_argument("--quick", action="store_true", help="small sizes; writes nothing")
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -71,20 +74,26 @@ def main() -> None:
     if options.child:
         print(json.dumps(child(options.child, seen, options.threads)))
         return
+    command = [sys.executable, __file__, "--threads", str(options.threads), *["--quick"] * options.quick, "--child"]
+    found: dict[int, list[dict]] = {n: [] for n in sizes}
+    for repetition in range(1 if options.quick else options.repeat):
+        for n in sizes if repetition % 2 else sizes[::-1]:
+            done = subprocess.run([*command, str(n)], stdout=subprocess.PIPE, text=True, check=True)
+            found[n].append(json.loads(done.stdout.splitlines()[-1]))
     rows: list[dict] = []
     print(
-        f"{'images':>7} {'fit':>9} {'evaluate':>9} {'fingerprint':>11}  {'input':>9} {'peak':>9}  bytes an input byte"
+        f"{'images':>7} {'fit':>9} {'spread':>6} {'evaluate':>9} {'fingerprint':>11}  {'input':>9} {'peak':>9}  bytes an input byte"
     )
-    for n in sizes:
-        command = [sys.executable, __file__, "--child", str(n), "--threads", str(options.threads)]
-        done = subprocess.run(command + ["--quick"] * options.quick, stdout=subprocess.PIPE, text=True, check=True)
-        rows.append(row := json.loads(done.stdout.splitlines()[-1]))
+    for n, each in found.items():
+        row = {key: statistics.median(one[key] for one in each) for key in each[0]}
+        times = [one["fit_us"] for one in each]
+        row["fit_spread"] = round((max(times) - min(times)) / row["fit_us"], 2)
+        rows.append(row)
         grown = row["input_mb"] - rows[0]["input_mb"]
         row["bytes_per_input_byte"] = round((row["peak_mb"] - rows[0]["peak_mb"]) / grown, 2) if grown else None
         print(
-            f"{n:7} {row['fit_us']:6.1f} us {row['evaluate_us']:6.1f} us {row['fingerprint_us']:8.1f} us {row['input_mb']:6.0f} MB "
-            f"{row['peak_mb']:6.0f} MB  {row['bytes_per_input_byte'] or '-'}",
-            flush=True,
+            f"{n:7} {row['fit_us']:6.1f} us {row['fit_spread']:6.0%} {row['evaluate_us']:6.1f} us {row['fingerprint_us']:8.1f} us "
+            f"{row['input_mb']:6.0f} MB {row['peak_mb']:6.0f} MB  {row['bytes_per_input_byte'] or '-'}"
         )
     for key in ("fit_us", "evaluate_us"):
         print(

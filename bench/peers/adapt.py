@@ -1,4 +1,4 @@
-"""DANN by pytorch-adapt's hook, as its documentation shows it. Needs `pip install pytorch-adapt 'setuptools<81'`."""
+"""DANN, MMD and CORAL by pytorch-adapt's hooks, as its documentation shows them. Needs `pip install pytorch-adapt 'setuptools<81'`."""
 
 from __future__ import annotations
 
@@ -19,15 +19,51 @@ def dann(net, head, judge, source, labels, target, rows, *, mean, std, lr, sched
     losses = []
     for t, (here, there) in enumerate(rows):
         reversal.fn.update_weight(strength(t / (len(rows) - 1)))
-        data = {
-            "src_imgs": (source[here].float() - mean) / std,
-            "target_imgs": (target[there].float() - mean) / std,
-            "src_labels": labels[here],
-            "src_domain": torch.ones(len(here)),
-            "target_domain": torch.zeros(len(there)),
-        }
-        _, components = hook({**models, **data})
+        _, components = hook({**models, **batch(source, labels, target, here, there, mean, std)})
         for scheduler in schedulers:
             scheduler.step()
         losses.append(components["total_loss"]["total"])
     return losses
+
+
+def align(net, head, loss, source, labels, target, rows, *, mean, std, lr, schedule) -> list[float]:
+    """Losses, of labels and of `loss` on the features, by step. Its mean of two losses is weighted to be our sum."""
+    from pytorch_adapt.hooks import AlignerHook, AlignerPlusCHook
+    from pytorch_adapt.weighters import MeanWeighter
+
+    models = {"G": net.train(), "C": head.train()}
+    optimizers = [torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.0) for model in models.values()]
+    schedulers = [torch.optim.lr_scheduler.LambdaLR(o, lambda t: schedule(t / len(rows))) for o in optimizers]
+    aligner = AlignerHook(loss_fn=loss, layer="features")
+    hook = AlignerPlusCHook(optimizers, weighter=MeanWeighter(scale=2), aligner_hook=aligner, softmax=False)
+    losses = []
+    for here, there in rows:
+        _, components = hook({**models, **batch(source, labels, target, here, there, mean, std)})
+        for scheduler in schedulers:
+            scheduler.step()
+        losses.append(components["total_loss"]["total"])
+    return losses
+
+
+def coral():
+    from pytorch_adapt.layers import CORALLoss
+
+    return CORALLoss()
+
+
+def linear_mmd(bandwidth: float):
+    """Five Gaussians whose widths are powers of two around `bandwidth`, the linear-time estimate."""
+    from pytorch_adapt.layers import MMDLoss
+    from pytorch_adapt.layers.utils import get_kernel_scales
+
+    return MMDLoss(get_kernel_scales(low=-2, high=2, num_kernels=5), mmd_type="linear", bandwidth=bandwidth)
+
+
+def batch(source, labels, target, here, there, mean, std) -> dict:
+    return {
+        "src_imgs": (source[here].float() - mean) / std,
+        "target_imgs": (target[there].float() - mean) / std,
+        "src_labels": labels[here],
+        "src_domain": torch.ones(len(here)),
+        "target_domain": torch.zeros(len(there)),
+    }

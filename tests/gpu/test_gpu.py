@@ -180,7 +180,9 @@ def test_a_checkpoint_of_a_gpu_goes_on_on_a_cpu(own, source, tmp_path):
 def bert(tmp_path):
     """A BERT of two small layers that nobody trained, and texts whose class is a word."""
     transformers = pytest.importorskip("transformers", reason="the extra nlp is not installed")
-    config = transformers.BertConfig(50, 16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32)
+    config = transformers.BertConfig(
+        vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
+    )
     torch.manual_seed(0)
     encoder = xl.text.TextEncoder(transformers.BertModel(config).eval(), name="small", mask_token=4, special=(1, 2, 3))
     labels = torch.arange(60) % 3
