@@ -13,7 +13,7 @@ from small import blobs
 from torch import nn
 
 import xferlab as xl
-from xferlab import strategies, training
+from xferlab import strategies
 from xferlab.errors import ArgumentError, CheckpointError, DataError, DivergenceError, TargetLabelsError
 from xferlab.objectives import Objective
 from xferlab.training import _Stream, schedule
@@ -300,12 +300,3 @@ def test_bad_input(change, error, says, own, source):
         arguments["source"] = odd[arguments["source"]]
     with pytest.raises(error, match=says):
         xl.fit(arguments.pop("model"), arguments.pop("source"), **arguments)
-
-
-@pytest.mark.parametrize("frugal", [True, False])
-def test_memory_goes_back_before_and_after_a_run_where_asked(own, source, monkeypatch, frugal):
-    times = []
-    monkeypatch.setattr(training, "frugal", frugal)
-    monkeypatch.setattr(training, "_give_back", lambda: times.append(1))
-    xl.fit(own(), source, **FAST)
-    assert len(times) == (2 if frugal else 0)

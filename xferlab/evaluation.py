@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .domains import Domain
 from .errors import ArgumentError, DataError
+from .memory import give_back
 
 METRICS = ("accuracy", "balanced_accuracy", "auc", "ece")
 DRAWS = 5  # no difference is called separated below so many draws or seeds
@@ -49,6 +50,7 @@ def in_batches(model: nn.Module, compute, domain: Domain, batch_size: int) -> Te
         inputs, back = inputs[order], order.argsort().cpu()
     with evaluating(model):
         outputs = [compute(part.to(device)).float().cpu() for part in inputs.split(batch_size)]
+    give_back()
     outputs = torch.cat(outputs)
     outputs = outputs if back is None else outputs[back]
     if not torch.isfinite(outputs).all():

@@ -189,9 +189,9 @@ def start(number: str) -> Lab:
         _quieten()
     import torch
 
-    from . import training
+    from . import memory
 
-    training.frugal = True
+    memory.frugal = True
     if "OMP_NUM_THREADS" not in os.environ:  # torch counts the host's cores, which a container may not have
         torch.set_num_threads(min(cores(), torch.get_num_threads()))
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
 import math
 import time
@@ -24,6 +23,7 @@ from .encoders import Classifier, recording
 from .errors import ArgumentError, CheckpointError, DataError, DivergenceError, TargetLabelsError
 from .evaluation import evaluate
 from .features import embed
+from .memory import give_back
 from .objectives import Batch, CrossEntropy, Objective, Step
 from .storage import fingerprint, write_atomically
 from .strategies import Strategy, full
@@ -127,8 +127,7 @@ def fit(
         model.to(device, memory_format=torch.channels_last)
         world.copy_from_first(model.state_dict().values())
         domains = {name: domain.to(device) for name, domain in domains.items()}
-        if frugal:
-            _give_back()
+        give_back()
         for objective in objectives:
             objective.setup(model, domains.get("source"), domains.get("target"))
             objective.to(device).train()
@@ -262,20 +261,9 @@ def fit(
         for objective in objectives:
             objective.finish(model)
     model.requires_grad_(True).eval()
-    if frugal:
-        del optimizer, keeper  # their moments and weights go first
-        _give_back()
+    del optimizer, keeper  # their moments and weights go first
+    give_back()
     return run
-
-
-frugal = False
-"""Whether `fit` gives what was freed, before it and in it, back to the system. `lab.start` turns it on: glibc keeps such memory and a
-Binder tab has two gigabytes. Mapping it again costs short runs 5 %."""
-
-
-def _give_back() -> None:
-    with contextlib.suppress(OSError, AttributeError):  # another C library: it has its own ways
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def schedule(progress: float, warmup: float) -> float:

@@ -74,7 +74,7 @@ def server(folder):
         "JUPYTER_CONFIG_DIR": str(folder / "config"),
         "JUPYTER_PREFER_ENV_PATH": "1",
     }
-    # a learner sets no backend, and matplotlib 3.8 under "Agg" does not import beside IPython 9
+    # as for a learner, who sets no backend
     env = {k: v for k, v in os.environ.items() if not k.startswith("XFERLAB_") and k != "MPLBACKEND"} | own
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--allow-root"]
     command += ["--IdentityProvider.token=", f"--ServerApp.root_dir={folder}", "--LabApp.extension_manager=readonly"]

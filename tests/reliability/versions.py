@@ -9,10 +9,12 @@
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -46,12 +48,19 @@ def main(which: str, python: str, keep: Path | None) -> tuple[list[str], int]:
         own = here / ("Scripts" if os.name == "nt" else "bin") / "python"
         how = ["--constraint", PINS] if which == "oldest" else ["--upgrade", "--upgrade-strategy", "eager"]
         subprocess.run([own, "-m", "pip", "install", "--quiet", *how, "--editable", f"{ROOT}[dev]"], check=True)
-        done = subprocess.run([own, "-m", "pytest", "-q", "-rs"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        # once "-q", which pyproject.toml has: twice would leave out the last line, which counts
+        done = subprocess.run([own, "-m", "pytest", "-rfEs"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
         print(done.stdout[-4000:])
         asked = "import sys, importlib.metadata as m; print(sys.version.split()[0], *(n + ' ' + m.version(n) for n in sys.argv[1:]), sep=', ')"
         have = subprocess.run([own, "-c", asked, *TOLD], check=True, capture_output=True, text=True).stdout.strip()
-    skipped = [line for line in done.stdout.splitlines() if line.startswith("SKIPPED")]
-    return [f"Python {have}", done.stdout.splitlines()[-1].strip("= "), *skipped], done.returncode
+    lines = done.stdout.splitlines()
+    skipped: Counter[str] = Counter()
+    for line in lines:
+        if found := re.match(r"SKIPPED \[(\d+)\] \S+: (.*)", line):
+            skipped[found[2]] += int(found[1])
+    failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
+    reasons = [f"skipped, {n}: {reason}" for reason, n in skipped.items()]
+    return [f"Python {have}", lines[-1].strip("= "), *failed, *reasons], done.returncode
 
 
 if __name__ == "__main__":
