@@ -417,7 +417,7 @@ class _Joint(_Operation):
             seen = "missing" if target is None else tuple(target.shape)
             raise DataError(f"{name}: target images are {seen}, expected at least one of the source's shape {shape}")
         which = torch.randint(len(target), (len(sides.source_inputs),), generator=generator)
-        return target[_beside(which, target)].float()
+        return target[_beside(which, target)].to(sides.source_inputs.device).float()
 
 
 @dataclass(frozen=True)

@@ -223,7 +223,8 @@ class Leaderboard:
             ]
             said.append(
                 f"Classes seem to be spread differently in the target (estimated share there, and in the source: "
-                f"{'; '.join(moved)}). Methods that match whole domains, and validators that expect even classes, may mislead."
+                f"{'; '.join(moved)}), or their pictures look different there, which this estimate cannot tell apart. Methods that match "
+                "whole domains, and validators that expect even classes, may mislead."
             )
         seeds = max(len(self._good(name)) for name in self.names)
         if not self.has_oracle or "source_only" not in self.names or len(self.names) < 2:

@@ -229,7 +229,8 @@ print(
 # | + both in batch norm | the target's pictures in the same forward pass, nothing else |
 # | colour augmentation | flips, turns, and stain and colour changes of the source alone |
 # | colour + AdaBN | then the target's own batch-norm statistics, which fit the first laboratory no longer ([Li et al., 2016](https://arxiv.org/abs/1603.04779)) |
-# | colour + MMD | a distance on features, in the joint forward pass |
+# | colour + both in batch norm | instead of those, the joint forward pass again, now with colour |
+# | colour + MMD | a distance on features, in that joint forward pass |
 # | colour + MCC | no distance: predictions on the target that confuse fewer pairs of classes ([Jin et al., 2020](https://arxiv.org/abs/1912.03699)) |
 
 # %%
@@ -241,6 +242,7 @@ ladder = {
     "+ both in batch norm": ("source_only_joint_bn", None),
     "colour augmentation": ("source_only", colour),
     "colour + AdaBN": ("adabn", colour),
+    "colour + both in batch norm": ("source_only_joint_bn", colour),
     "colour + MMD": ("mmd", colour),
     "colour + MCC": ("mcc", colour),
 }
@@ -304,8 +306,8 @@ print(", ".join(f"{name} {gain:+.3f}" for name, gain in gains.items()))
 # %% [markdown]
 # ### Exercise 4: what did MMD bring?
 # The gain printed last counts MMD against colour alone. But MMD trains with both laboratories in one forward pass, so that gain may
-# be batch norm's (lab 04). The fair rung, colour with both in batch norm, is not in the ladder. From `summary`, compute what MMD
-# added at the second laboratory over the nearest rung there is: colour, the target's batch-norm statistics, and no distance.
+# be batch norm's (lab 04). From `summary`, compute what MMD added at the second laboratory over the rung that differs from it in the
+# distance alone.
 
 # %% tags=["exercise"] exercise="05.4"
 second = summary["second laboratory"]
@@ -313,7 +315,7 @@ brought = ...
 
 # %% tags=["solution"] exercise="05.4"
 second = summary["second laboratory"]
-brought = second["colour + MMD"] - second["colour + AdaBN"]
+brought = second["colour + MMD"] - second["colour + both in batch norm"]
 
 # %% tags=["wrong"] exercise="05.4" mistake="against_source_only"
 second = summary["second laboratory"]
@@ -325,18 +327,23 @@ brought = second["colour + MMD"] - second["colour augmentation"]
 
 # %% tags=["wrong"] exercise="05.4" mistake="wrong_sign"
 second = summary["second laboratory"]
-brought = second["colour + AdaBN"] - second["colour + MMD"]
+brought = second["colour + both in batch norm"] - second["colour + MMD"]
+
+# %% tags=["wrong"] exercise="05.4" mistake="against_adabn"
+second = summary["second laboratory"]
+brought = second["colour + MMD"] - second["colour + AdaBN"]
 
 # %% [markdown] tags=["hints"] exercise="05.4"
-# 1. A difference is about one change. Which rung has colour, and has met the target's pictures in batch norm only?
-# 2. It is the one with AdaBN. Index `second` with the two rungs' names and subtract.
-# 3. `brought = second["colour + MMD"] - second["colour + AdaBN"]`
+# 1. A difference is about one change. Which rung trains on the same two laboratories, with colour, and has no distance?
+# 2. It is the one with both in batch norm. Index `second` with the two rungs' names and subtract.
+# 3. `brought = second["colour + MMD"] - second["colour + both in batch norm"]`
 
 # %% tags=["check"] exercise="05.4"
 xl.checks.check("05.4", brought, second.to_dict())
 
 # %% [markdown]
-# If that number is negative, a step without any training on the target did better than the distance: put it first on your own ladder.
+# That is what the distance itself is worth. If it is near zero or below, the pictures of both laboratories in one batch did all the work;
+# and if the rung with AdaBN stands higher still, a step without any training on the target did better than either.
 #
 # ## When it hurts: close, and in the wrong place
 # A distance on whole clouds does not know about classes. Here the target lacks half of the classes; the loss has no way to know, and

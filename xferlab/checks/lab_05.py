@@ -71,10 +71,10 @@ def transport_by_hand(cost):
 
 @recognises(
     "05.4",
-    right="Nearly one change: AdaBN has the target's statistics alone, MMD those of both laboratories.",
+    right="One change: both rungs see both laboratories in each batch, and one of them has a distance.",
 )
 def what_mmd_brought(brought, second):
-    right = second["colour + MMD"] - second["colour + AdaBN"]
+    right = second["colour + MMD"] - second["colour + both in batch norm"]
     if math.isclose(brought, right, abs_tol=1e-9):
         return None
     if math.isclose(brought, -right, abs_tol=1e-9):
@@ -90,6 +90,12 @@ def what_mmd_brought(brought, second):
             "against_colour",
             "Against colour alone, what batch norm gains from the target's pictures counts as MMD's work.",
         )
+    if math.isclose(brought, second["colour + MMD"] - second["colour + AdaBN"], abs_tol=1e-9):
+        return Mistake(
+            "against_adabn", "Two changes: AdaBN has the target's statistics alone, MMD those of both laboratories."
+        )
     if math.isclose(brought, right, abs_tol=6e-4):
         return None  # typed from the table, to three digits
-    return f"{brought:+.3f} is not MMD's rung minus the one with colour, the target's batch-norm statistics and no distance."
+    return (
+        f"{brought:+.3f} is not MMD's rung minus the one with colour, both laboratories in batch norm and no distance."
+    )

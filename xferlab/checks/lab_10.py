@@ -78,7 +78,14 @@ def own_recipe(mine):
     first, second = mine.stages
     if (first.data, second.data) != ("source", "both"):
         return f"The stages draw from {first.data!r} and {second.data!r}; 'source' and then 'both' are asked for."
-    kinds = {type(objective) for objective in second.objectives()}
+    made = [stage.objectives() for stage in mine.stages]
+    if not all(isinstance(objectives, list | tuple) for objectives in made):
+        return "A stage's function gives a list of objectives, also where there is one: lambda: [xl.CrossEntropy()]."
+    if any(a is b for a, b in zip(second.objectives(), made[1], strict=False)):
+        return "Two runs would share these objectives; write them inside the function, lambda: [...], so that each run makes its own."
+    if [type(objective) for objective in made[0]] != [CrossEntropy]:
+        return f"The first stage has {', '.join(type(o).__name__ for o in made[0])}; cross-entropy on the source is asked for."
+    kinds = {type(objective) for objective in made[1]}
     if kinds == {MMD}:
         return Mistake(
             "no_cross_entropy",
