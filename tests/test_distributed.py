@@ -62,7 +62,8 @@ def two(tmp_path_factory):
     pytest.importorskip("accelerate")
     folder = tmp_path_factory.mktemp("two")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", __file__, folder]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=900)
+    env = os.environ | {"CUDA_VISIBLE_DEVICES": ""}  # two processes on the CPU, also where there is a GPU
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=900, env=env)
     return folder, done.returncode, done.stdout + done.stderr
 
 
@@ -129,6 +130,15 @@ def test_a_lost_process_is_named_with_what_to_do(checkpoint, says, monkeypatch):
     monkeypatch.setattr(torch.distributed, "all_reduce", broken)
     with pytest.raises(XferlabError, match=f"process 0 of 2 lost another one.*{says}"):
         world.wait()
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    pytest.importorskip("accelerate")
+    for name, value in (("LOCAL_RANK", "1"), ("WORLD_SIZE", "2"), ("LOCAL_WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ArgumentError, match="2 processes share 1 GPU of this machine"):
+        World("cuda")
 
 
 def test_several_processes_need_accelerate(monkeypatch):

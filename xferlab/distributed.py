@@ -21,7 +21,8 @@ class World:
     device      this process's own: its GPU where there are GPUs
     checkpoint  the run's file or None, which the message about a lost process names
 
-    Raises `MissingExtra` where a launcher started several processes and Accelerate is not installed.
+    Raises `MissingExtra` where a launcher started several processes and Accelerate is not installed, `ArgumentError` where it
+    started more than there are GPUs.
     """
 
     def __init__(self, device: str | torch.device | None = None, checkpoint: str | Path | None = None):
@@ -32,6 +33,12 @@ class World:
                 from accelerate import PartialState
             except ImportError as error:
                 raise MissingExtra("accelerate", extra="distributed") from error
+            here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), torch.cuda.device_count()
+            if self.device.type == "cuda" and here > gpus:
+                raise ArgumentError(
+                    f"{here} processes share {gpus} GPU{'s' * (gpus > 1)} of this machine; start as many as there are GPUs, or pass "
+                    "device='cpu'"
+                )
             state = PartialState(cpu=self.device.type == "cpu")
             self.rank, self.size, self.device = state.process_index, state.num_processes, state.device
 
