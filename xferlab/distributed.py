@@ -1,6 +1,6 @@
 """Several processes, one run: what `fit` does under torchrun, `accelerate launch` or Accelerate's `notebook_launcher`.
 
-Gradients are averaged here and not by a wrapper around the model, for objectives reach into its parts. Untested on GPU.
+Gradients are averaged here and not by a wrapper around the model, for objectives reach into its parts. Untested on several GPUs.
 """
 
 from __future__ import annotations

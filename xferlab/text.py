@@ -1,7 +1,7 @@
 """Text: token ids, the pretrained encoder that reads them, word dropout, and the bag of words it must beat.
 
 A Domain of text holds token ids `(N, L)`, int64, padded with 0, so that all else in the package takes it as it takes images.
-Needs the extra `nlp`. Untested on GPU.
+Needs the extra `nlp`.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ Lab 00 alone is the fast part: `pytest tests/labs/test_browser.py -k 00`. Skips,
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -112,6 +113,7 @@ def test_a_learner_works_through_the_lab(number, server, page, folder):
     open_and_run_all(page, f"{server}/lab/tree/{name}?reset")
     move_the_first_control(page)
     open_a_hint(page)
+    answer_the_quiz_by_keyboard(page)
     exercise = f"{number}.1"
     parts = source.exercises[exercise]
     wrong = parts["wrong"][0][1]
@@ -169,6 +171,25 @@ def open_a_hint(page):
     page.get_by_role("button", name="Next hint").first.click()
     page.get_by_text("Hint 1 of 3").first.wait_for()
     assert page.get_by_text("Hint 2 of 3").count() == 0
+
+
+def answer_the_quiz_by_keyboard(page):
+    """Its first question: Space on the first option, Tab, Space on the second, which takes the first one's mark; on to the button."""
+    from playwright.sync_api import expect
+
+    quiz = page.locator(".jp-CodeCell").filter(has_text="checks.quiz(").last
+    quiz.scroll_into_view_if_needed()
+    options = quiz.locator("input[type=radio]")
+    options.first.focus()
+    page.keyboard.press("Space")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    expect(options.nth(1)).to_be_checked(timeout=PATIENCE)
+    expect(options.nth(0)).not_to_be_checked(timeout=PATIENCE)
+    while page.evaluate("document.activeElement.type") == "radio":
+        page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    quiz.get_by_text(re.compile("^(Right|Not quite)\\.$")).first.wait_for()
 
 
 def answer(page, notebook, exercise, code) -> str:

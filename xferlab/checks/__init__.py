@@ -253,24 +253,35 @@ def progress() -> None:
 def _question(widgets, lab: str, number: int, question: dict):
     text = widgets.HTML(f"<b>{number}. {_marked(question['question'])}</b>")
     wide = widgets.Layout(width="auto")
-    options = [(option["text"].replace("`", ""), index) for index, option in enumerate(question["options"])]
-    radio = widgets.RadioButtons(options=options, value=None, layout=wide)
+    # a group for each option, so that Tab reaches it and Space chooses it: JupyterLab takes the arrow keys that move within a group
+    radios = [
+        widgets.RadioButtons(options=[(option["text"].replace("`", ""), index)], value=None, layout=wide)
+        for index, option in enumerate(question["options"])
+    ]
     button = widgets.Button(description="Answer", tooltip=f"Answer question {number}")
     explained = widgets.HTML()
 
+    def chosen(change):
+        for other in radios if change["new"] is not None else ():
+            if other is not change["owner"]:
+                other.value = None
+
     def clicked(_):
-        if radio.value is None:
+        picked = [radio.value for radio in radios if radio.value is not None]
+        if not picked:
             explained.value = "Choose an option first."
             return
-        right = _answered(lab, number, radio.value)
+        right = _answered(lab, number, picked[0])
         items = "".join(
             f"<li><b>{'Right' if option['right'] else 'Wrong'}:</b> {_marked(option['text'])}<br>{_marked(option['why'])}</li>"
             for option in question["options"]
         )
         explained.value = f"<p><b>{'Right.' if right else 'Not quite.'}</b></p><ul>{items}</ul>"
 
+    for radio in radios:
+        radio.observe(chosen, "value")
     button.on_click(clicked)
-    return widgets.VBox([text, radio, button, explained])
+    return widgets.VBox([text, widgets.VBox(radios), button, explained])
 
 
 def _answered(lab: str, question: int, chosen: int) -> bool:

@@ -37,7 +37,6 @@ class MaskedLanguageModeling(Objective):
 
     The head (dense, GELU, norm, and a bias a word) is new, for the packaged MiniLM carries none; its last matrix is tied to the
     encoder's word embeddings, which train through both. Makes its own forward pass. Logs the accuracy on hidden tokens.
-    Untested on GPU.
     """
 
     def __init__(self, weight: float = 1.0, *, ratio: float = 0.15, on: str = "target"):
