@@ -32,18 +32,28 @@ def evaluating(*modules: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def predict(model: nn.Module, domain: Domain, batch_size: int = 64) -> Tensor:
-    """Probabilities `(N, K)`, float32 on the CPU: softmax, or sigmoid where the domain is multi-label."""
+def predict(model: nn.Module, domain: Domain, batch_size: int | None = None) -> Tensor:
+    """Probabilities `(N, K)`, float32 on the CPU: softmax, or sigmoid where the domain is multi-label.
+
+    batch_size  examples a forward pass; None chooses by the size of a picture and the device
+    """
     logits = in_batches(model, model, domain, batch_size)
     return logits.sigmoid() if domain.multilabel else logits.softmax(dim=1)
 
 
-def in_batches(model: nn.Module, compute, domain: Domain, batch_size: int) -> Tensor:
+CPU_PIXELS, GPU_PIXELS = 2**18, 2**22  # of a forward pass: what a CPU's caches hold of an early layer, what fills a GPU
+
+
+def in_batches(model: nn.Module, compute, domain: Domain, batch_size: int | None) -> Tensor:
     """`compute` on a domain's inputs a batch at a time, `model` in evaluation mode; float32 on the CPU, in the domain's order.
 
     Raises `DataError` where the result is not finite.
     """
     device = next(model.parameters()).device
+    if batch_size is None:
+        height, width = getattr(getattr(model, "encoder", model), "size", None) or domain.inputs.shape[-2:]
+        pixels = CPU_PIXELS if device.type == "cpu" else GPU_PIXELS
+        batch_size = min(max(pixels // (height * width), 8), 512) if domain.is_image else 64
     inputs, back = domain.inputs, None
     if not domain.is_image:
         order = (inputs != 0).sum(1).argsort(stable=True)  # texts of like length together: less padding to read
@@ -142,7 +152,7 @@ class Scores:
         )
 
 
-def evaluate(model: nn.Module, domain: Domain, batch_size: int = 64) -> Scores:
+def evaluate(model: nn.Module, domain: Domain, batch_size: int | None = None) -> Scores:
     """Scores of a Classifier on a labelled domain, in evaluation mode; classes are matched by name.
 
     Raises `DataError` when the domain has no labels, or a class the model does not know.

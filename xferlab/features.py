@@ -24,7 +24,7 @@ def embed(
     domain: Domain,
     *,
     layer: str | Sequence[str] | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     cache: bool | str | Path = True,
 ) -> Tensor | dict[str, Tensor]:
     """Features `(N, D)` of a Classifier or Encoder in evaluation mode, float32 on the CPU.

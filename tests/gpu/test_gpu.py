@@ -136,7 +136,7 @@ def test_features_and_answers_are_alike(own, source):
     answers = both(lambda device: xl.predict(model.to(device), source))
     features = both(lambda device: xl.embed(model.encoder.to(device), source, cache=False).cpu())
     for cpu, gpu in (answers, features):
-        torch.testing.assert_close(cpu, gpu, atol=5e-2, rtol=5e-2)  # inference is bf16 on a GPU
+        torch.testing.assert_close(cpu, gpu, atol=1e-2, rtol=1e-2)  # convolutions of a GPU round to ten bits (TF32)
 
 
 def test_scores_take_features_from_a_gpu(source):
