@@ -310,16 +310,25 @@ class Words(nn.Module):
         return SimpleNamespace(last_hidden_state=self.layers[0](self.embeddings(input_ids)))
 
 
-def test_tokens_are_credited_with_what_they_add():
-    model = xl.Classifier(text.TextEncoder(Words(), name="words"), ("a", "b")).requires_grad_(False).train()
-    model.head.weight.copy_(torch.tensor([[1.0, -1.0], [0.0, 1.0]]))
-    tokens = torch.tensor([[1, 2, 3, 4, 0, 0], [2, 1, 0, 0, 0, 0]])
-    hooks = len(model.encoder.body.words._forward_hooks)
+def test_tokens_are_credited_with_what_their_absence_takes():
+    """By hand: the feature is the mean of the words' vectors, and the two logits are its parts."""
+    model = (
+        xl.Classifier(text.TextEncoder(Words(), name="words", special=(1,)), ("a", "b")).requires_grad_(False).train()
+    )
+    model.head.weight.copy_(torch.eye(2))
+    model.head.bias.zero_()
+    tokens = torch.tensor([[1, 2, 3, 4, 0, 0], [1, 2, 1, 0, 0, 0]])
+    log_p = lambda *logits: torch.tensor(logits).log_softmax(0)[0]
+    whole = log_p(3 / 4, 4 / 4)  # (0, 0), (2, 0), (0, 3), (1, 1)
+    falls = torch.stack([whole - log_p(1 / 3, 4 / 3), whole - log_p(1.0, 1 / 3), whole - log_p(2 / 3, 1.0)])
     scores = attribution.token_attribution(model, tokens, classes=torch.tensor([0, 0]))
-    torch.testing.assert_close(scores, torch.tensor([[0, 2 / 3, -1, 0, 0, 0], [1.0, 0, 0, 0, 0, 0]]))
-    assert model.training and len(model.encoder.body.words._forward_hooks) == hooks
-    scores = attribution.token_attribution(model, tokens[:1], classes=torch.tensor([1]))
-    torch.testing.assert_close(scores, torch.tensor([[0, 0, 1.0, 1 / 3, 0, 0]]))
+    expected = torch.zeros(2, 6)
+    expected[0, 1:4], expected[1, 1] = falls / falls.abs().max(), 1.0
+    torch.testing.assert_close(scores, expected)
+    assert scores[0, 1] > 0 > scores[0, 2]  # word 2 speaks for the first class, word 3 against it
+    assert model.training
+    other = attribution.token_attribution(model, tokens[:1], classes=torch.tensor([1]))
+    assert other[0, 2] > 0 > other[0, 1]
 
 
 def test_attribution_of_a_model_of_images_is_refused(own):

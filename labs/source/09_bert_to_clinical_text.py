@@ -369,7 +369,7 @@ for draw in lab.draws(5):
         seed=draw,
         **settings,
     )
-    guessed = [entry["MaskedLanguageModeling.accuracy"] for entry in mlm.history]
+    guessing = pd.DataFrame(mlm.history)[["MaskedLanguageModeling", "MaskedLanguageModeling.accuracy"]]
     for name in live:
         way, objectives = adaptations[name]
         if "MLM" not in name:
@@ -381,9 +381,9 @@ for draw in lab.draws(5):
             tuned, history = run.model, run.history  # for the pictures below
         del run
 adapted = lab.pooled(f"adapted_{source.name}", adapted, by=("method", "draw"))
-print(
-    f"Hidden words guessed right: {np.mean(guessed[:5]):.2f} in the first steps, {np.mean(guessed[-5:]):.2f} in the last."
-)
+ends = {"first": guessing[:10].mean(), "last": guessing[-10:].mean()}
+for when, (loss, right) in ends.items():
+    print(f"Hidden words, {when} ten steps: loss {loss:.2f}, guessed right {right:.1%}")
 
 # %%
 plain = [row for row in rows if row["labels"] == 20 and row["method"] in ("probe", "full")]

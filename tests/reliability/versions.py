@@ -76,5 +76,7 @@ if __name__ == "__main__":
     found, code = main(options.which, options.python, options.keep)
     from figures import report
 
+    # what is recorded is how to repeat it anywhere: not where the environment lies here
+    sys.argv = [sys.argv[0], options.which, "--python", Path(options.python).name, "--write"]
     report(options.which, found, options.write)
     sys.exit(code)
