@@ -56,7 +56,7 @@ def mean_over_real_tokens(pool):
         )
     if torch.allclose(pooled, torch.tensor([[4.0, 6.0], [4.0, 4.0]])):
         return Mistake("sum", "That is the sum; without the division a long text lies further out than a short one.")
-    return "These are not the means over the tokens that are not 0."
+    return "These are not the means over the tokens that are not 0; if you divide by a count, give it the shape (B, 1)."
 
 
 @recognises("09.3", right="Forty a class against five: pretraining would be worth 35 labels a class.")
@@ -97,14 +97,20 @@ def pretraining_then_labels(stages):
             "not_a_function",
             "Objectives learn during a run, so a stage takes a function that makes new ones: put `lambda:` before the list.",
         )
-    kinds = [[type(objective) for objective in stage.objectives()] for stage in stages]
+    try:
+        made = [list(stage.objectives()) for stage in stages]
+    except TypeError:
+        return "A stage's function takes nothing and gives a list: lambda: [xl.MaskedLanguageModeling()]."
+    if any(isinstance(objective, type) for objectives in made for objective in objectives):
+        return "A class stands in a list of objectives; make one of it with brackets: xl.MaskedLanguageModeling()."
+    kinds = [[type(objective) for objective in objectives] for objectives in made]
     if kinds == [[CrossEntropy], [MaskedLanguageModeling]]:
         return Mistake(
             "labels_first", "The order is turned round: MLM at the end would move features away from the head."
         )
     if kinds != [[MaskedLanguageModeling], [CrossEntropy]]:
         return "Stage 1 has MaskedLanguageModeling alone, stage 2 cross-entropy alone, which is a Stage's default."
-    if stages[0].data == "source" or stages[0].objectives()[0].on == "source":
+    if stages[0].data == "source" or made[0][0].on == "source":
         return Mistake("mlm_on_source", "MLM reads the formal descriptions here; the wording to learn is the target's.")
     if stages[0].data == "both":
         return Mistake("mlm_on_both", 'Stage 1 needs no source: data="target".')
@@ -112,5 +118,8 @@ def pretraining_then_labels(stages):
         return Mistake(
             "labels_beside_target", 'Stage 2 learns from labels, and only the source has them: data="source".'
         )
-    rates = {stages[1].strategy.rate(i, 7, 0.0) for i in range(7)}
-    return None if rates == {1.0} else "Stage 2 is full fine-tuning: leave its strategy at the default."
+    if stages[0].strategy.rate(6, 7, 0.0) == 0:
+        return "Stage 1 moves nothing of the encoder, so it learns no wording; leave its strategy at the default."
+    return (
+        None if stages[1].strategy.name == "full" else "Stage 2 is full fine-tuning: leave its strategy at the default."
+    )
