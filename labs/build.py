@@ -345,15 +345,10 @@ def _fenced(code: str) -> str:
 
 def pack(labs: Path, sources: list[Source], manifest: dict) -> dict[Path, str]:
     """The generated pages of the teacher pack beside the answer keys, by path."""
-    folder = labs / "teaching"
-    costs = json.loads((labs / "budgets.json").read_text("utf-8")) if (labs / "budgets.json").is_file() else []
-    runs = {
-        row["lab"]: f"; runs in {row['seconds']:.0f} s and {row['peak_mb'] / 1000:.1f} GB"
-        for row in costs
-        if row["profile"] == "lab"
-    }
+    folder, measured = labs / "teaching", costs(labs)
     keys = "\n".join(
-        f"- [{s.number} {s.entry['title']}]({s.number}.md), {s.entry['minutes']} minutes{runs.get(s.number, '')}"
+        f"- [{s.number} {s.entry['title']}]({s.number}.md), {s.entry['minutes']} minutes"
+        + (f"; runs in {measured[s.number]}" if s.number in measured else "")
         for s in sources
     )
     pages = {"misconceptions.md": misconceptions(sources), "figures.md": figures(labs, sources)}
@@ -363,6 +358,17 @@ def pack(labs: Path, sources: list[Source], manifest: dict) -> dict[Path, str]:
     made = "\n".join(f"- [{name.removesuffix('.md')}]({name})" for name in sorted(pages))
     pages["README.md"] = f"# Teacher pack\n\n{made}\n{others}\n\n## Answer keys\n\n{keys}\n"
     return {folder / name: text for name, text in pages.items()}
+
+
+def costs(labs: Path) -> dict[str, str]:
+    """What `bench/budgets.py` measured of each lab in profile `lab`, by number: seconds, and the peak of its largest process."""
+    file = labs / "budgets.json"
+    rows = json.loads(file.read_text("utf-8")) if file.is_file() else []
+    return {
+        row["lab"]: f"{row['seconds']:.0f} s, {row['peak_mb'] * 2**20 / 1e9:.1f} GB"
+        for row in rows
+        if row["profile"] == "lab"
+    }
 
 
 FIXED = ("checklist.md", "rubric.md")  # written by hand
@@ -433,22 +439,23 @@ def _pictures(path: Path) -> list:
 # ------------------------------------------------------------------ README, files
 
 
-def table(manifest: dict) -> str:
-    """The README's lab table."""
-    rows = ["| Lab | Minutes | Data | Worked | Open |", "|---|---|---|---|---|"]
+def table(manifest: dict, measured: dict[str, str]) -> str:
+    """The README's lab table, with what each lab was measured to cost (see `costs`)."""
+    rows = ["| Lab | Minutes | Runs in | Data | Worked | Open |", "|---|---|---|---|---|---|"]
     for entry in manifest["labs"]:
         title = html.escape(f"{entry['number']} {entry['title']}")
         if entry["built"]:
             title = f"[{title}](labs/{entry['name']}.ipynb)"
         solution = f"[with answers](labs/solutions/{entry['name']}.ipynb)" if entry["built"] else "planned"
         links = badges(entry, manifest) if entry["built"] else ""
-        rows.append(f"| {title} | {entry['minutes']} | {entry['data']} | {solution} | {links} |")
+        cost = measured.get(entry["number"], "")
+        rows.append(f"| {title} | {entry['minutes']} | {cost} | {entry['data']} | {solution} | {links} |")
     return "\n".join(rows)
 
 
-def readme(text: str, manifest: dict) -> str:
+def readme(text: str, manifest: dict, measured: dict[str, str]) -> str:
     """`text` with the lab table between its markers renewed; unchanged when it has none."""
-    new = f"<!-- labs -->\n{table(manifest)}\n<!-- /labs -->"
+    new = f"<!-- labs -->\n{table(manifest, measured)}\n<!-- /labs -->"
     return re.sub(r"<!-- labs -->.*?<!-- /labs -->", lambda _: new, text, flags=re.DOTALL)
 
 
@@ -560,7 +567,7 @@ def main(arguments: list[str] | None = None, labs: Path = Path(__file__).parent)
         files |= pack(labs, sources, manifest)
     page = labs.parent / "README.md"
     if page.is_file():
-        files[page] = readme(page.read_text("utf-8"), labs_api.course(labs))
+        files[page] = readme(page.read_text("utf-8"), labs_api.course(labs), costs(labs))
     stale = [path for path, text in files.items() if not in_step(path, text)]
     for path in stale:
         shown = path.relative_to(labs.parent)

@@ -257,7 +257,7 @@ xl.lab.say(*board.warnings)
 # %% [markdown]
 # ## Only now: the target's test labels
 # From here on nothing may be changed any more. Orange is what was chosen without these labels, green the oracle's choice, which had
-# them; squares are the two baselines, and the dotted line is source only.
+# them; the square and the dotted line are source only, the baseline.
 
 # %%
 xl.lab.say(board.verdict)

@@ -189,7 +189,7 @@ def test_table_links_what_is_built_and_marks_the_rest_planned(build, labs):
     assert readme.startswith("# Read me\n<!-- labs -->")
     assert readme.endswith("<!-- /labs -->\nend\n")
     assert "[77 A tiny lab](labs/77_tiny.ipynb)" in readme
-    assert "| 78 Later | 5 | none | planned |  |" in readme
+    assert "| 78 Later | 5 |  | none | planned |  |" in readme
     assert "no public address yet" in readme
     assert "mybinder.org" not in readme
 
@@ -287,7 +287,7 @@ def test_teacher_pack_has_a_timetable_misconceptions_and_figures_with_words(buil
     assert "| 77.1 | product |" in wrong
     index = (folder / "README.md").read_text()
     assert all(f"({name})" in index for name in ("77.md", "schedules.md", "misconceptions.md", "rubric.md"))
-    assert "5 minutes; runs in 61 s and 1.2 GB" in index
+    assert "5 minutes; runs in 61 s, 1.3 GB" in index  # 1,230 MiB
     path = labs / "solutions" / "77_tiny.ipynb"
     notebook = nbformat.read(path, 4)
     picture = nbformat.v4.new_output(
