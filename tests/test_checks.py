@@ -212,15 +212,11 @@ def test_quiz_answers_that_do_not_exist_are_refused(question, letter):
 
 def test_quiz_widget_explains_every_option_escaped(made_up):
     widgets = pytest.importorskip("ipywidgets")
-    _, box, button, explained = checks._question(widgets, "77", 1, LAB["quiz"][0]).children
-    radios = box.children
-    button.click()
-    assert "Choose an option" in explained.value
-    radios[0].value = 0
-    radios[1].value = 1
-    assert [radio.value for radio in radios][:2] == [None, 1]  # one mark at a time
-    button.click()
-    assert "Not quite." in explained.value
+    _, *rows, explained = checks._question(widgets, "77", 1, LAB["quiz"][0]).children
+    assert explained.value == ""
+    assert [row.children[0].description for row in rows] == list("abc")[: len(rows)]
+    rows[1].children[0].click()
+    assert "b: not quite." in explained.value
     assert "&lt;b&gt;Yes&lt;/b&gt;" in explained.value
     assert "<code>order</code>" in explained.value
     assert "Count &amp; see." in explained.value

@@ -195,7 +195,7 @@ def reveal(exercise: str, actual) -> None:
 
 
 def quiz(lab: str) -> None:
-    """The quiz of a lab: radio buttons where there is a notebook, else printed. Every option is explained once answered."""
+    """The quiz of a lab: a button for each option where there is a notebook, else printed. Every option is explained once answered."""
     questions = _questions(lab)
     widgets, lines = _widgets(), []
     for number, question in enumerate(questions, 1):
@@ -251,37 +251,27 @@ def progress() -> None:
 
 
 def _question(widgets, lab: str, number: int, question: dict):
-    text = widgets.HTML(f"<b>{number}. {_marked(question['question'])}</b>")
-    wide = widgets.Layout(width="auto")
-    # a group for each option, so that Tab reaches it and Space chooses it: JupyterLab takes the arrow keys that move within a group
-    radios = [
-        widgets.RadioButtons(options=[(option["text"].replace("`", ""), index)], value=None, layout=wide)
-        for index, option in enumerate(question["options"])
-    ]
-    button = widgets.Button(description="Answer", tooltip=f"Answer question {number}")
-    explained = widgets.HTML()
+    """A button for each option, since Tab and Space reach buttons everywhere: JupyterLab takes the arrow keys of radio buttons."""
+    explained, rows = widgets.HTML(), []
 
-    def chosen(change):
-        for other in radios if change["new"] is not None else ():
-            if other is not change["owner"]:
-                other.value = None
-
-    def clicked(_):
-        picked = [radio.value for radio in radios if radio.value is not None]
-        if not picked:
-            explained.value = "Choose an option first."
-            return
-        right = _answered(lab, number, picked[0])
+    def answer(chosen: int):
+        right = _answered(lab, number, chosen)
         items = "".join(
             f"<li><b>{'Right' if option['right'] else 'Wrong'}:</b> {_marked(option['text'])}<br>{_marked(option['why'])}</li>"
             for option in question["options"]
         )
-        explained.value = f"<p><b>{'Right.' if right else 'Not quite.'}</b></p><ul>{items}</ul>"
+        letter = "abcdefgh"[chosen]
+        explained.value = f"<p><b>{letter}: {'right.' if right else 'not quite.'}</b></p><ol type='a'>{items}</ol>"
 
-    for radio in radios:
-        radio.observe(chosen, "value")
-    button.on_click(clicked)
-    return widgets.VBox([text, widgets.VBox(radios), button, explained])
+    for index, option in enumerate(question["options"]):
+        button = widgets.Button(
+            description="abcdefgh"[index],
+            tooltip=option["text"].replace("`", ""),
+            layout=widgets.Layout(width="3em", flex="0 0 auto"),
+        )
+        button.on_click(lambda _, index=index: answer(index))
+        rows.append(widgets.HBox([button, widgets.HTML(_marked(option["text"]))]))
+    return widgets.VBox([widgets.HTML(f"<b>{number}. {_marked(question['question'])}</b>"), *rows, explained])
 
 
 def _answered(lab: str, question: int, chosen: int) -> bool:
