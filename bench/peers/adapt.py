@@ -11,19 +11,12 @@ def dann(net, head, judge, source, labels, target, rows, *, mean, std, lr, sched
     from pytorch_adapt.weighters import MeanWeighter
 
     models = {"G": net.train(), "C": head.train(), "D": torch.nn.Sequential(judge, torch.nn.Flatten(0)).train()}
-    optimizers = [torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.0) for model in models.values()]
-    schedulers = [torch.optim.lr_scheduler.LambdaLR(o, lambda t: schedule(t / len(rows))) for o in optimizers]
+    optimizers = adamw(models, lr)
     weighter = MeanWeighter(weights={"src_domain_loss": 0.5, "target_domain_loss": 0.5}, scale=3)
     reversal = GradientReversalHook(weight=1.0, apply_to=FeaturesForDomainLossHook().out_keys)
     hook = DANNHook(optimizers, weighter=weighter, gradient_reversal=reversal)
-    losses = []
-    for t, (here, there) in enumerate(rows):
-        reversal.fn.update_weight(strength(t / (len(rows) - 1)))
-        _, components = hook({**models, **batch(source, labels, target, here, there, mean, std)})
-        for scheduler in schedulers:
-            scheduler.step()
-        losses.append(components["total_loss"]["total"])
-    return losses
+    reverse = lambda progress: reversal.fn.update_weight(strength(progress))
+    return train(hook, models, optimizers, source, labels, target, rows, mean, std, schedule, before=reverse)
 
 
 def align(net, head, loss, source, labels, target, rows, *, mean, std, lr, schedule) -> list[float]:
@@ -32,13 +25,30 @@ def align(net, head, loss, source, labels, target, rows, *, mean, std, lr, sched
     from pytorch_adapt.weighters import MeanWeighter
 
     models = {"G": net.train(), "C": head.train()}
-    optimizers = [torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.0) for model in models.values()]
-    schedulers = [torch.optim.lr_scheduler.LambdaLR(o, lambda t: schedule(t / len(rows))) for o in optimizers]
+    optimizers = adamw(models, lr)
     aligner = AlignerHook(loss_fn=loss, layer="features")
     hook = AlignerPlusCHook(optimizers, weighter=MeanWeighter(scale=2), aligner_hook=aligner, softmax=False)
+    return train(hook, models, optimizers, source, labels, target, rows, mean, std, schedule)
+
+
+def adamw(models: dict, lr: float) -> list[torch.optim.Optimizer]:
+    return [torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.0) for model in models.values()]
+
+
+def train(hook, models, optimizers, source, labels, target, rows, mean, std, schedule, before=lambda progress: None):
+    """The total loss of each step that `hook` makes of a pair of batches of `rows`; `before(progress)` comes first."""
+    schedulers = [torch.optim.lr_scheduler.LambdaLR(o, lambda t: schedule(t / len(rows))) for o in optimizers]
     losses = []
-    for here, there in rows:
-        _, components = hook({**models, **batch(source, labels, target, here, there, mean, std)})
+    for t, (here, there) in enumerate(rows):
+        before(t / (len(rows) - 1))
+        data = {
+            "src_imgs": (source[here].float() - mean) / std,
+            "target_imgs": (target[there].float() - mean) / std,
+            "src_labels": labels[here],
+            "src_domain": torch.ones(len(here)),
+            "target_domain": torch.zeros(len(there)),
+        }
+        _, components = hook({**models, **data})
         for scheduler in schedulers:
             scheduler.step()
         losses.append(components["total_loss"]["total"])
@@ -57,13 +67,3 @@ def linear_mmd(bandwidth: float):
     from pytorch_adapt.layers.utils import get_kernel_scales
 
     return MMDLoss(get_kernel_scales(low=-2, high=2, num_kernels=5), mmd_type="linear", bandwidth=bandwidth)
-
-
-def batch(source, labels, target, here, there, mean, std) -> dict:
-    return {
-        "src_imgs": (source[here].float() - mean) / std,
-        "target_imgs": (target[there].float() - mean) / std,
-        "src_labels": labels[here],
-        "src_domain": torch.ones(len(here)),
-        "target_domain": torch.zeros(len(there)),
-    }

@@ -47,6 +47,14 @@ def test_every_recipe_starts_from_the_cpus_losses(name, own, source, target):
     assert gpu == pytest.approx(cpu, rel=2e-2, abs=2e-3)
 
 
+@pytest.mark.parametrize("name", xl.recipes)
+def test_every_recipe_runs(name, own, source, target):
+    """In bf16, which is a GPU's default."""
+    recipe = xl.recipes[name]
+    run = recipe.fit(own(), source, target.unlabeled() if recipe.needs_target else None, device="cuda", **SMALL)
+    assert next(run.model.parameters()).is_cuda
+
+
 class Watched(xl.Objective):
     """Nothing to minimise. From the second step to the last, an operation that makes the CPU wait for the GPU raises."""
 
@@ -177,7 +185,7 @@ def test_a_checkpoint_of_a_gpu_goes_on_on_a_cpu(own, source, tmp_path):
 
 
 @pytest.fixture
-def bert(tmp_path):
+def bert():
     """A BERT of two small layers that nobody trained, and texts whose class is a word."""
     transformers = pytest.importorskip("transformers", reason="the extra nlp is not installed")
     config = transformers.BertConfig(
@@ -214,7 +222,7 @@ def test_texts_start_from_the_cpus_losses(name, bert):
     assert all(value == value for value in gpu.values())
 
 
-def test_pictures_stay_bytes_on_the_gpu(own):
+def test_pictures_stay_bytes_on_the_gpu():
     """500 MB would be 2 GB as floats."""
     pictures = torch.zeros(40_000, 3, 64, 64, dtype=torch.uint8)
     domain = xl.Domain(pictures, torch.arange(40_000) % 3, ("a", "b", "c"), name="large", synthetic=True)

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from ..errors import ArgumentError, DataError
 from ..storage import cache_folder, write_atomically
 
+LETTERS = "abcdefgh"  # what a quiz calls its options
+
 __all__ = [
     "Mistake",
     "Verdict",
@@ -200,7 +202,7 @@ def quiz(lab: str) -> None:
     widgets, lines = _widgets(), []
     for number, question in enumerate(questions, 1):
         lines.append(f"{number}. {question['question']}")
-        lines += [f"   {a}) {option['text']}" for a, option in zip("abcdefgh", question["options"], strict=False)]
+        lines += [f"   {a}) {option['text']}" for a, option in zip(LETTERS, question["options"], strict=False)]
     lines.append(
         f'Answer with xl.checks.quiz_answer("{lab}", question, letter), e.g. xl.checks.quiz_answer("{lab}", 1, "a").'
     )
@@ -217,7 +219,7 @@ def quiz_answer(lab: str, question: int, letter: str) -> bool:
     if not 1 <= question <= len(questions):
         raise ArgumentError(f"lab {lab} has questions 1 to {len(questions)}, not {question!r}")
     asked = questions[question - 1]
-    letters = "abcdefgh"[: len(asked["options"])]
+    letters = LETTERS[: len(asked["options"])]
     if str(letter).lower() not in letters or len(str(letter)) != 1:
         raise ArgumentError(f"question {question} has options {', '.join(letters)}, not {letter!r}")
     chosen = letters.index(letter.lower())
@@ -260,12 +262,12 @@ def _question(widgets, lab: str, number: int, question: dict):
             f"<li><b>{'Right' if option['right'] else 'Wrong'}:</b> {_marked(option['text'])}<br>{_marked(option['why'])}</li>"
             for option in question["options"]
         )
-        letter = "abcdefgh"[chosen]
+        letter = LETTERS[chosen]
         explained.value = f"<p><b>{letter}: {'right.' if right else 'not quite.'}</b></p><ol type='a'>{items}</ol>"
 
     for index, option in enumerate(question["options"]):
         button = widgets.Button(
-            description="abcdefgh"[index],
+            description=LETTERS[index],
             tooltip=option["text"].replace("`", ""),
             layout=widgets.Layout(width="3em", flex="0 0 auto"),
         )
