@@ -215,6 +215,8 @@ def test_quiz_widget_explains_every_option_escaped(made_up):
     _, *rows, explained = checks._question(widgets, "77", 1, LAB["quiz"][0]).children
     assert explained.value == ""
     assert [row.children[0].description for row in rows] == list("abc")[: len(rows)]
+    texts = [checks._marked(option["text"]) for option in LAB["quiz"][0]["options"]]
+    assert [row.children[1].value for row in rows] == texts  # in the order of the letters
     rows[1].children[0].click()
     assert "b: not quite." in explained.value
     assert "&lt;b&gt;Yes&lt;/b&gt;" in explained.value
