@@ -118,6 +118,23 @@ def test_labs_run_gives_up_on_a_cell_that_takes_too_long(checkout):
     assert "longer than --timeout" in done.output
 
 
+@pytest.mark.parametrize(
+    "settings, limit",
+    [({}, 900), ({"XFERLAB_PROFILE": "full"}, None), ({"XFERLAB_RECORD": "1"}, None), ({"XFERLAB_RECORD": "0"}, 900)],
+)
+def test_a_cell_that_trains_for_hours_may(checkout, monkeypatch, settings, limit):
+    pytest.importorskip("nbclient")
+    for name in ("XFERLAB_PROFILE", "XFERLAB_RECORD"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    seen = []
+    monkeypatch.setattr("xferlab.lab.execute", lambda notebook, folder, timeout, on_cell: seen.append(timeout))
+    assert run("labs", "run", "77").exit_code == 0
+    assert run("labs", "run", "77", "--timeout", "8").exit_code == 0
+    assert seen == [limit, 8]
+
+
 def test_planned_labs_do_not_run(checkout):
     done = run("labs", "run", "78")
     assert done.exit_code != 0

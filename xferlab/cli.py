@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -111,16 +112,22 @@ def run_lab(
     number: Annotated[str, typer.Argument(help="the lab's number, e.g. 02")],
     out: Annotated[Path, typer.Option(help="folder for the executed notebook and its page")] = Path("runs"),
     student: Annotated[bool, typer.Option("--student", help="the learner's notebook, exercises blank")] = False,
-    timeout: Annotated[int, typer.Option(help="seconds that one cell may take")] = 900,
+    timeout: Annotated[
+        int | None,
+        typer.Option(help="seconds a cell may take: 900, and no limit in profile full or with XFERLAB_RECORD"),
+    ] = None,
 ) -> None:
     """Run a lab from its source, headless; print its results table and where the page is."""
     import nbformat
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
     from tqdm import tqdm
 
-    from .lab import execute, to_html
+    from .lab import Lab, execute, to_html
     from .storage import write_atomically
 
+    lab = Lab(number, os.environ.get("XFERLAB_PROFILE", ""))
+    if timeout is None and not (lab.records or lab.profile == "full"):  # hours of training there
+        timeout = 900
     build = _build()
     source, manifest = build.load(_labs_folder(), f"{number:0>2s}")
     notebook = (build.student if student else build.worked)(source, manifest)

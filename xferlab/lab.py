@@ -263,10 +263,12 @@ def machine() -> str:
     return f"{device}, torch {torch.__version__}"
 
 
-def execute(notebook, cwd: Path, timeout: int = 600, env: dict | None = None, on_cell: Callable | None = None) -> None:
+def execute(
+    notebook, cwd: Path, timeout: int | None = 600, env: dict | None = None, on_cell: Callable | None = None
+) -> None:
     """Runs `notebook` in place in a fresh kernel of this Python, its working directory `cwd`; no progress bars inside.
 
-    `timeout` is in seconds per cell; `on_cell(index)` is called after each. Raises nbclient's `CellExecutionError`
+    `timeout` is in seconds per cell, None for no limit; `on_cell(index)` is called after each. Raises nbclient's `CellExecutionError`
     at the first cell that fails.
     """
     try:
