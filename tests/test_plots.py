@@ -64,9 +64,13 @@ def test_clouds_share_axes_of_both_domains():
 
 
 def test_images_and_overlays_line_up():
-    pictures, heat = torch.zeros(3, 1, 8, 8), torch.rand(3, 8, 8)
+    pictures, heat = torch.full((3, 3, 8, 8), 60), torch.rand(3, 8, 8)
+    pictures[:, 0] = 180
     figure = plots.images({"plain": pictures, "seen": pictures}, overlay={"seen": heat})
     assert [len(axis.images) for axis in figure.axes] == [1, 1, 1, 2, 2, 2]
+    below, above = figure.axes[4].images
+    assert (below.get_array() == 100).all()  # the picture in grey: a stain has the colour map's colours
+    assert np.allclose(above.get_array(), heat[1]) and np.allclose(above.get_alpha(), 0.8 * heat[1])
 
 
 def test_lines_scatter_bars():

@@ -85,7 +85,7 @@ def contact_sheet(*domains: Domain, per_class: int = 6, seed: int = 0):
 
 
 def images(rows: Mapping[str, Tensor], overlay: Mapping[str, Tensor] | None = None):
-    """Rows of pictures `(N, C, H, W)` in 0..255 by name; `overlay` maps `(N, H, W)` in 0..1 are laid over the same rows."""
+    """Rows of pictures `(N, C, H, W)` in 0..255 by name; `overlay` maps `(N, H, W)` in 0..1 are laid over their rows, in grey."""
     plt = _pyplot()
     columns = max(len(row) for row in rows.values())
     figure, axes = plt.subplots(len(rows), columns, figsize=(0.9 * columns + 1.6, 0.9 * len(rows)), squeeze=False)
@@ -93,10 +93,14 @@ def images(rows: Mapping[str, Tensor], overlay: Mapping[str, Tensor] | None = No
         for j, axis in enumerate(line):
             _bare(axis)
             if j < len(row):
-                axis.imshow(_picture(row[j]))
-                if overlay and name in overlay:
-                    heat = overlay[name][j].numpy()
-                    axis.imshow(heat, cmap="magma", alpha=0.65 * heat, vmin=0, vmax=1)
+                picture = _picture(row[j])
+                if not (overlay and name in overlay):
+                    axis.imshow(picture)
+                    continue
+                # stains are as purple and pink as the colour map is
+                axis.imshow(picture.mean(2), cmap="gray", vmin=0, vmax=255)
+                heat = overlay[name][j].numpy()
+                axis.imshow(heat, cmap="inferno", alpha=0.8 * heat, vmin=0, vmax=1)
         line[0].set_ylabel(name, rotation=0, ha="right", va="center")
     figure.subplots_adjust(wspace=0.04, hspace=0.06)
     return figure
