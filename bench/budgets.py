@@ -3,8 +3,9 @@
     python bench/budgets.py              # every built lab in profile lab, one after the other
     python bench/budgets.py 02 04 --profile quick
 
-Writes `labs/budgets.json`, a list of `{"lab", "profile", "seconds", "peak_mb"}` which README and the teacher pack show. Peak memory is
-the largest resident set of any one process of the run, which is the kernel's. Run it on an idle machine.
+Writes `labs/budgets.json`, a list of `{"lab", "profile", "seconds", "peak_mb"}` which README and the teacher pack show. Each lab starts
+with an empty cache, as a learner's first time does: nothing that an earlier run computed is read. Peak memory is the largest resident set of
+any one process of the run, which is the kernel's. Run it on an idle machine.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def measure(lab: str, profile: str) -> dict:
     """Runs the worked notebook of one lab; raises `CalledProcessError` when a cell fails."""
     command = [sys.executable, "-m", "xferlab.cli", "labs", "run", lab]
     with tempfile.TemporaryDirectory() as out, open(Path(out) / "log", "w+") as log:
-        environment = os.environ | {"XFERLAB_PROFILE": profile}
+        environment = os.environ | {"XFERLAB_PROFILE": profile, "XFERLAB_DATA": str(Path(out) / "data")}
         began = time.perf_counter()
         process = subprocess.Popen([*command, "--out", out], env=environment, cwd=LABS.parent, stdout=log, stderr=log)
         _, status, used = os.wait4(process.pid, 0)  # what it used includes the kernel, which it waited for
