@@ -65,16 +65,16 @@ xl.checks.predict("02.p1", guess, options=ways)
 # ## The experiment
 # A *draw* is one random choice of which cells were labelled. Draw 0 with 20 labels a class trains now; the other four
 # draws, and 5 and 100 labels a class, were measured earlier with this same code and are read from a file that says when and
-# where. A *recipe* in the code is a named way of training, one for each row above. Smaller draws are parts of larger ones, so a curve adds labels and never swaps them. Rates and steps were chosen on
-# validation splits and are the same for every data set; the test set is looked at once per run, at its end.
+# where. A *recipe* in the code is a named way of training, one for each row above. Smaller draws are parts of larger ones, so a curve adds labels and never swaps them. Rates, steps and the
+# batch of 16, which a Binder tab's memory holds, were chosen on validation splits and are the same for every data set; the test set is looked at once per run, at its end.
 #
 # The encoder sees the pictures at 96 px: its five halvings leave a 3 x 3 map there, against 2 x 2 at their own 64 px.
 
 # %%
-steps = lab.scale(quick=3, lab=40, full=300)
+steps = lab.scale(quick=3, lab=60, full=600)
 counts = (5, 20, 100) if lab.records else lab.scale(quick=(20,), lab=(20,), full=(5, 20, 100))
 size = lab.scale(quick=64, lab=96, full=224)
-settings = dict(batch_size=32, lr=1e-3, progress_bar=lab.shows_progress)
+settings = dict(batch_size=16, lr=1e-3, progress_bar=lab.shows_progress)
 
 # name: (recipe, encoder, start from ImageNet?, steps)
 methods = {
@@ -291,7 +291,7 @@ xl.checks.check("02.2", rate)
 # %% [markdown]
 # ## What does the model read?
 # Grad-CAM ([Selvaraju et al., 2017](https://arxiv.org/abs/1610.02391)) weighs the channels of one layer by how much
-# they speak for the predicted class and draws the result over the picture. It glows where the evidence is; no glow means that no
+# they speak for the predicted class and draws the result over the picture, turned grey. It glows where the evidence is; no glow means that no
 # channel of this layer spoke for the class. Each column is a test picture, one of each class in the order of the first figure.
 # We look at a middle block, whose map is still fine enough to tell the nucleus from its surroundings.
 

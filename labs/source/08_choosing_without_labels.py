@@ -87,20 +87,21 @@ some = source.train.take(n=lab.scale(quick=100, lab=400, full=2000))
 T = xl.transferability
 measured = []
 for name, (encoder, layers) in shelf.items():
+    # every layer from one pass through the encoder
+    z_source, z_val, z_test, *z_few = (
+        xl.embed(encoder, d, layer=layers) for d in (some, source.val.take(n=300), target.test, *labelled)
+    )
     for layer in layers:
-        z_source, z_val, z_test = (
-            xl.embed(encoder, d, layer=layer).numpy() for d in (some, source.val.take(n=300), target.test)
-        )
-        head = probe(z_source, some.labels)
+        head = probe(z_source[layer], some.labels)
         shared = {"encoder": name, "layer": layer or "output"}
-        shared["source accuracy"] = head.score(z_val, source.val.take(n=300).labels)
-        for draw, few in zip(draws, labelled):
-            z = xl.embed(encoder, few, layer=layer).numpy()
-            row = {"draw": draw, "truth": probe(z, few.labels).score(z_test, target.test.labels)}
+        shared["source accuracy"] = head.score(z_val[layer], source.val.take(n=300).labels)
+        for draw, (few, features) in enumerate(zip(labelled, z_few)):
+            z = features[layer].numpy()
+            row = {"draw": draw, "truth": probe(z, few.labels).score(z_test[layer], target.test.labels)}
             row["LogME"] = T.logme(features=z, labels=few.labels)
             row["LEEP"] = T.leep(source_probabilities=head.predict_proba(z), target_labels=few.labels)
             row["H-score"] = T.regularized_h_score(features=z, labels=few.labels)
-            row["Fréchet distance"] = -T.frechet_distance(source=z_source[: len(z)], target=z)
+            row["Fréchet distance"] = -T.frechet_distance(source=z_source[layer][: len(z)].numpy(), target=z)
             measured.append(shared | row)
 candidates = pd.DataFrame(measured).groupby(["encoder", "layer"], sort=False).mean().drop(columns="draw")
 print(f"Means over {len(draws)} draws of {len(labelled[0])} labelled {target.name} pictures")
