@@ -149,14 +149,15 @@ def test_paired_compares_within_a_draw():
         paired(rows, "score", "baseline")
 
 
-@pytest.mark.parametrize(("size", "n", "batches"), [(32, 300, [256, 44]), (16, 600, [512, 88]), (256, 9, [8, 1])])
+@pytest.mark.parametrize(("size", "n", "batches"), [(32, 300, [128, 128, 44]), (16, 600, [512, 88]), (256, 9, [8, 1])])
 def test_batches_fit_a_cpus_caches_unless_asked(size, n, batches):
-    """A quarter of a million pixels each, at least 8 pictures and at most 512."""
+    """2^17 pixels each, at least 8 pictures and at most 512."""
     model, seen = xl.Classifier(xl.encoder("lenet", pretrained=False, size=size), ("a", "b")), []
     model.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
     domain = xl.Domain(torch.zeros(n, 1, 16, 16, dtype=torch.uint8), torch.arange(n) % 2, ("a", "b"), name="dark")
-    xl.predict(model, domain)
+    probabilities = xl.predict(model, domain)
     assert seen == batches
+    assert not probabilities.is_inference()  # a loss may be computed from them
     seen.clear()
     xl.predict(model, domain[:8], batch_size=4)
     assert seen == [4, 4]

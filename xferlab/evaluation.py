@@ -58,10 +58,15 @@ def in_batches(model: nn.Module, compute, domain: Domain, batch_size: int | None
     if not domain.is_image:
         order = (inputs != 0).sum(1).argsort(stable=True)  # texts of like length together: less padding to read
         inputs, back = inputs[order], order.argsort().cpu()
+    outputs = None
     with evaluating(model):
-        outputs = [compute(part.to(device)).float().cpu() for part in inputs.split(batch_size)]
+        for start in range(0, len(inputs), batch_size):
+            part = compute(inputs[start : start + batch_size].to(device)).float()
+            if outputs is None:  # whole: small results kept between large activations would leave the heap in pieces
+                with torch.inference_mode(False):  # a head may be trained on it
+                    outputs = torch.empty(len(inputs), *part.shape[1:])
+            outputs[start : start + len(part)] = part
     give_back()
-    outputs = torch.cat(outputs)
     outputs = outputs if back is None else outputs[back]
     if not torch.isfinite(outputs).all():
         rows = (~torch.isfinite(outputs).all(dim=1)).sum()
