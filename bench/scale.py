@@ -108,6 +108,8 @@ def main() -> None:
             f"{row['evaluate_growth']:6.2f} {row['fingerprint_us']:8.1f} us {row['input_mb']:6.0f} MB {row['peak_mb']:6.0f} MB  "
             f"{row['bytes_per_input_byte'] or '-'}"
         )
+    slope = statistics.linear_regression(*([row[key] for row in rows] for key in ("input_mb", "peak_mb"))).slope
+    print(f"memory: {slope:.2f} bytes an input byte, the slope through all sizes")
     if not options.quick:
         from xferlab.storage import write_atomically
 
