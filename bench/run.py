@@ -232,23 +232,28 @@ def mmd_step_vs_pytorch_adapt(quick: bool) -> Row:
 
 def finetune_epoch_vs_tutorial(quick: bool) -> Row:
     """EfficientNet-Lite0, 64 px, batch 64, one epoch of 512 pictures; an epoch."""
-    n, batch = (16, 8) if quick else (512, 64)
-    domain = pictures(n)
+    domain, model, steps, batch = epoch(quick)
     arrays = np.ascontiguousarray(domain.inputs.permute(0, 2, 3, 1).numpy())
 
     def theirs(net, head, rows, lr):
         order, settings = torch.cat(rows).tolist(), {"size": 64, "lr": lr, "schedule": warm()} | LITE0
         return tutorial.finetune(net, head, arrays, domain.labels, order, batch, **settings)
 
-    row = finetune(domain, lite0(domain), n // batch, batch, theirs, 2e-2, weight_decay=0.0)
+    row = finetune(domain, model, steps, batch, theirs, 2e-2, weight_decay=0.0)
     return replace(row, unit="s", parts=1)
+
+
+def epoch(quick: bool) -> tuple[xl.Domain, xl.Classifier, int, int]:
+    """Pictures, a model, and the steps and batch of one pass."""
+    n, batch = (16, 8) if quick else (512, 64)
+    domain = pictures(n)
+    return domain, lite0(domain), n // batch, batch
 
 
 def bare_epoch_vs_tutorial(quick: bool) -> Row:
     """The same with the bare loop in the place of `fit`: what the network leaves to win."""
-    n, batch = (16, 8) if quick else (512, 64)
-    domain = pictures(n)
-    limit = finetune(domain, lite0(domain), n // batch, batch, bare_loop(domain), 2e-2)
+    domain, *rest = epoch(quick)
+    limit = finetune(domain, *rest, bare_loop(domain), 2e-2)
     return replace(finetune_epoch_vs_tutorial(quick), ours=limit.theirs)
 
 

@@ -1,6 +1,6 @@
 """How cost grows: time an image and memory from 1,000 to 64,000 images, each size in a process of its own.
 
-    python bench/scale.py                # five repetitions, about twelve minutes on two idle cores
+    python bench/scale.py                # five repetitions, about eight minutes on two idle cores
     python bench/scale.py --quick        # 200 and 400 images, to see that it runs; writes nothing
 
 A lenet is trained on 64 px pictures for one pass, 16,000 images at least, then predicts all of them. Time an image counts everything
