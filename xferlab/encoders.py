@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .errors import ArgumentError, DataError, DownloadError
+from .folding import foldable
 from .storage import verify
 
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -59,7 +60,10 @@ class Encoder(nn.Module):
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
         example = torch.zeros(2, channels, *(self.size or (64, 64)))
-        self.blocks, self.dim = _dry_run(body, example, name)
+        self.blocks, self.dim, folds = _dry_run(body, example, name)
+        # what is recorded at the end of a block may not change: such a convolution keeps its norm apart
+        ends = {block.modules[-1] for block in self.blocks}
+        self.folds = tuple(pair for pair in folds if pair[0] not in ends)
         # the old head is a reference, not a part that trains, moves into optimizers or is saved with the model
         self._source_head = (source_head,)
 
@@ -109,8 +113,8 @@ def recording(encoder: nn.Module, names: Collection[str] | None = None) -> Itera
         yield seen
 
 
-def _dry_run(body: nn.Module, example: Tensor, name: str) -> tuple[list[Block], int]:
-    """Blocks in the order they run, and the feature dimension, from one forward pass in eval mode."""
+def _dry_run(body: nn.Module, example: Tensor, name: str) -> tuple[list[Block], int, tuple]:
+    """Blocks in the order they run, the feature dimension, and norms to fold, from a forward pass each in eval mode."""
     candidates = _expand(body)
     order: list[str] = []
     hooks = [
@@ -122,6 +126,7 @@ def _dry_run(body: nn.Module, example: Tensor, name: str) -> tuple[list[Block], 
     try:
         with torch.no_grad():
             features = body.eval()(example.to(device))
+        folds = foldable(body, example.to(device))
     except Exception as error:
         raise ArgumentError(
             f"encoder {name!r} failed on a dry run with inputs {tuple(example.shape)}: {error}; give channels= and size= that fit it"
@@ -146,9 +151,11 @@ def _dry_run(body: nn.Module, example: Tensor, name: str) -> tuple[list[Block], 
         raise ArgumentError(f"encoder {name!r} has no layer with parameters; nothing in it can be trained")
     held = {id(p) for _, modules in blocks for module in modules for p in module.parameters()}
     loose = tuple(p for p in body.parameters() if id(p) not in held)
-    return [
-        Block(key, tuple(modules), loose if i == 0 else ()) for i, (key, modules) in enumerate(blocks)
-    ], features.shape[1]
+    return (
+        [Block(key, tuple(modules), loose if i == 0 else ()) for i, (key, modules) in enumerate(blocks)],
+        features.shape[1],
+        folds,
+    )
 
 
 def _expand(module: nn.Module, prefix: str = "") -> dict[str, nn.Module]:

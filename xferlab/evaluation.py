@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .domains import Domain
 from .errors import ArgumentError, DataError
+from .folding import folded
 from .memory import give_back
 
 METRICS = ("accuracy", "balanced_accuracy", "auc", "ece")
@@ -20,12 +21,12 @@ DRAWS = 5  # no difference is called separated below so many draws or seeds
 
 @contextlib.contextmanager
 def evaluating(*modules: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; every submodule gets its own mode back afterwards."""
+    """Evaluation mode without gradients, batch norms folded; every submodule gets its own mode back afterwards."""
     modes = {module: module.training for root in modules for module in root.modules()}
     for root in modules:
         root.eval()
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), folded(*modules):
             yield
     finally:
         for module, mode in modes.items():
