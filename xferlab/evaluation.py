@@ -45,16 +45,22 @@ def predict(model: nn.Module, domain: Domain, batch_size: int | None = None) -> 
 CPU_PIXELS, GPU_PIXELS = 2**17, 2**22  # of a forward pass: what a CPU's caches hold of an early layer, what fills a GPU
 
 
+def inference_batch(model: nn.Module, domain: Domain) -> int:
+    """Examples a forward pass without gradients, by the size that the model sees a picture in and the device."""
+    if not domain.is_image:
+        return 64
+    height, width = getattr(getattr(model, "encoder", model), "size", None) or domain.inputs.shape[-2:]
+    pixels = CPU_PIXELS if next(model.parameters()).device.type == "cpu" else GPU_PIXELS
+    return min(max(pixels // (height * width), 8), 512)
+
+
 def in_batches(model: nn.Module, compute, domain: Domain, batch_size: int | None) -> Tensor:
     """`compute` on a domain's inputs a batch at a time, `model` in evaluation mode; float32 on the CPU, in the domain's order.
 
     Raises `DataError` where the result is not finite.
     """
     device = next(model.parameters()).device
-    if batch_size is None:
-        height, width = getattr(getattr(model, "encoder", model), "size", None) or domain.inputs.shape[-2:]
-        pixels = CPU_PIXELS if device.type == "cpu" else GPU_PIXELS
-        batch_size = min(max(pixels // (height * width), 8), 512) if domain.is_image else 64
+    batch_size = inference_batch(model, domain) if batch_size is None else batch_size
     inputs, back = domain.inputs, None
     if not domain.is_image:
         order = (inputs != 0).sum(1).argsort(stable=True)  # texts of like length together: less padding to read

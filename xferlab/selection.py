@@ -19,7 +19,7 @@ from torch import Tensor
 from .domains import Domain, Splits
 from .encoders import Classifier
 from .errors import TargetLabelsError
-from .evaluation import evaluate, evaluating, in_batches
+from .evaluation import evaluate, evaluating, in_batches, inference_batch
 from .objectives import selftraining
 from .recipes import Recipe
 
@@ -74,7 +74,7 @@ class Candidate:
             z = model.features(inputs)
             return torch.cat([z, model.head(z)], dim=1)
 
-        table = in_batches(model, both, domain, 256).double()
+        table = in_batches(model, both, domain, None).double()
         return table.tensor_split([model.head.in_features], dim=1)
 
 
@@ -219,17 +219,18 @@ def mixval(candidate: Candidate, ratio: float = 0.55) -> float:
         (rows, rows[torch.randperm(len(rows), generator=generator)], False),
     ):
         keep = (labels[a] == labels[b]) & (a != b) if alike else labels[a] != labels[b]
-        pairs = zip(a[keep].split(256), b[keep].split(256), strict=True)
-        right = [_mixture_right(candidate, labels, i, j, ratio) for i, j in pairs if len(i)]
-        scores.append(float(torch.cat(right).double().mean()) if right else 0.0)
+        scores.append(_mixtures_right(candidate, labels, a[keep], b[keep], ratio) if keep.any() else 0.0)
     return sum(scores) / 2
 
 
-def _mixture_right(candidate: Candidate, labels: Tensor, a: Tensor, b: Tensor, ratio: float) -> Tensor:
-    first, second = candidate.target[a].inputs.float(), candidate.target[b].inputs.float()
-    with evaluating(candidate.model):
-        mixed = (ratio * first + (1 - ratio) * second).to(next(candidate.model.parameters()).device)
-        return candidate.model(mixed).argmax(1).cpu() == labels[a]
+def _mixtures_right(candidate: Candidate, labels: Tensor, a: Tensor, b: Tensor, ratio: float) -> float:
+    model, target = candidate.model, candidate.target
+    device, batch, said = next(model.parameters()).device, inference_batch(model, target), []
+    with evaluating(model):
+        for i, j in zip(a.split(batch), b.split(batch), strict=True):
+            mixed = ratio * target[i].inputs.float() + (1 - ratio) * target[j].inputs.float()
+            said.append(model(mixed.to(device)).argmax(1).cpu())
+    return float((torch.cat(said) == labels[a]).double().mean())
 
 
 def _rows(n: int, limit: int) -> Tensor:
