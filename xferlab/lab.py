@@ -296,6 +296,7 @@ def execute(
             kernel_name="python3",
             store_widget_state=False,
             record_timing=False,
+            shutdown_kernel="immediate",  # a kernel that frees a gigabyte of modules and tensors takes seconds to say goodbye
             extra_arguments=["--IPKernelApp.log_level=50"],  # else it writes to the user's terminal
         )
         client.execute(cwd=str(cwd))
