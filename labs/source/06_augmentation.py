@@ -246,7 +246,10 @@ sites = {site.name: site.test for site in (home, *abroad)}
 if lab.profile == "quick":
     sites = {name: test.take(per_class=4) for name, test in sites.items()}
 # in the lab profile three pipelines are read from the file as well, to stay inside two minutes
-waiting = {"lab": ("flips and turns", "RandAugment", "MixStyle"), "quick": list(pipelines)[1:4] + list(pipelines)[5:]}.get(lab.profile, ())
+waiting = {
+    "lab": ("flips and turns", "RandAugment", "MixStyle"),
+    "quick": list(pipelines)[1:4] + list(pipelines)[5:],
+}.get(lab.profile, ())
 live = [method for method in pipelines if lab.records or method not in waiting]
 rows, models = [], {}
 for draw in lab.draws(5):
