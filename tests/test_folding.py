@@ -1,10 +1,13 @@
 """Norms folded into convolutions: the same outputs wherever it is done, and left alone wherever it would change them."""
 
 import copy
+import functools
+import sys
 
 import pytest
 import torch
 from small import TwentyLines
+from timm.layers import Conv2dSame
 from torch import nn
 
 import xferlab as xl
@@ -34,6 +37,14 @@ def both_ways(encoder, images):
     with torch.no_grad():
         assert torch.equal(encoder(images), plain)  # and afterwards everything is as it was, to the bit
     return inside, plain
+
+
+class Weighed(nn.Module):
+    """A sum over the picture that weighs every place differently, so that a shifted map gives another."""
+
+    def forward(self, x):
+        h, w = x.shape[-2:]
+        return torch.einsum("bchw,h,w->bc", x, torch.arange(1.0, h + 1).to(x), torch.arange(1.0, w + 1).to(x).sqrt())
 
 
 class Net(nn.Module):
@@ -84,6 +95,32 @@ def test_whole_networks_give_the_same_features(name, pairs):
     inside, plain = both_ways(encoder, images)
     assert len(encoder.folds) == pairs and not torch.equal(inside, plain)  # something was folded
     torch.testing.assert_close(inside, plain, atol=1e-4 * plain.abs().max().item(), rtol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (2, 2), (7, 8), (8, 7), (7, 7), (1, 1), (12, 6)])
+@pytest.mark.parametrize("kernel", [1, 2, 3, 4, 5, 7, (3, 5)], ids=str)
+@pytest.mark.parametrize("settings", [{}, {"groups": 1}, {"stride": 1}, {"stride": (2, 1)}, {"dilation": 2}], ids=str)
+@pytest.mark.parametrize("conv", [Conv2dSame, functools.partial(nn.Conv2d, padding=6)], ids=["same", "plain"])
+def test_same_padding_is_left_to_the_kernel(conv, kernel, settings, shape):
+    settings = {"stride": 2, "groups": 6} | settings
+    body = nn.Sequential(conv(6, 6, kernel, **settings), nn.BatchNorm2d(6), Weighed())
+    encoder = worn(xl.encoder(body, channels=6, size=shape)).double()
+    images = torch.rand(2, 6, *shape, dtype=torch.float64)
+    plain = encoder.eval().body(images)
+    with evaluating(encoder):
+        inside = encoder.body(images)
+    torch.testing.assert_close(inside, plain.detach(), atol=1e-13, rtol=1e-12)
+
+
+def test_a_padded_copy_is_made_only_where_it_is_the_cheaper_way(monkeypatch):
+    encoder, padded = xl.encoder("efficientnet_lite0", pretrained=False), []
+    assert sum(isinstance(module, Conv2dSame) for module in encoder.modules()) == 5
+    timms = sys.modules[Conv2dSame.__module__]
+    pad = timms.pad_same
+    monkeypatch.setattr(timms, "pad_same", lambda x, *rest: padded.append(x.shape[1]) or pad(x, *rest))
+    with evaluating(encoder):
+        encoder.body(torch.zeros(2, 3, 64, 64))
+    assert padded == [3]
 
 
 def test_the_norm_is_left_out_and_the_rounding_is_the_only_difference():

@@ -1,12 +1,13 @@
-"""Batch norm as part of the convolution before it: the same function in evaluation mode, one pass over memory less."""
+"""Batch norm and padding as part of the convolution: the same function in evaluation mode, two passes over memory less."""
 
 from __future__ import annotations
 
 import contextlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 # by name, so that an encoder without timm does not import it; any other class may do more in its forward than these
@@ -82,11 +83,34 @@ def folded(*roots: nn.Module) -> Iterator[None]:
                 conv._parameters["bias"] = (shift if norm.bias is None else shift + norm.bias).detach()
                 rest = (norm.drop, norm.act) if type(norm).__name__ == "BatchNormAct2d" else ()
                 norm.forward = nn.Sequential(*rest).forward
+                if type(conv).__name__ == "Conv2dSame":
+                    conv.forward = _pads_itself(conv)
         yield
     finally:
         for conv, norm, parameters in kept:
             conv._parameters.update(parameters)
             del norm.forward
+            vars(conv).pop("forward", None)
+
+
+def _pads_itself(conv: nn.Conv2d) -> Callable[[Tensor], Tensor]:
+    """The forward of a depthwise "same" convolution of stride 2 without its padded copy of the input, on the CPU.
+
+    TensorFlow pads an even length with one row more below than above, for which torch's convolution has no argument. A kernel
+    with a row of zeros put above asks for equally many on both sides. (With three channels in, the copy is the cheaper way.)
+    """
+    plain, size = conv.forward, conv.kernel_size[0]
+    shape = (conv.kernel_size, conv.stride, conv.dilation, conv.groups)
+    if shape != ((size, size), (2, 2), (1, 1), conv.in_channels) or size == 1:
+        return plain
+    wide = F.pad(conv.weight, (1, 0, 1, 0))
+
+    def forward(x: Tensor) -> Tensor:
+        if x.shape[-2] % 2 or x.shape[-1] % 2 or x.device.type != "cpu":
+            return plain(x)
+        return F.conv2d(x, wide, conv.bias, conv.stride, size // 2, groups=conv.groups)
+
+    return forward
 
 
 def _plain(conv: nn.Module, norm: nn.Module) -> bool:
