@@ -149,9 +149,9 @@ def test_paired_compares_within_a_draw():
         paired(rows, "score", "baseline")
 
 
-@pytest.mark.parametrize(("size", "n", "batches"), [(32, 300, [128, 128, 44]), (16, 600, [512, 88]), (256, 9, [8, 1])])
+@pytest.mark.parametrize(("size", "n", "batches"), [(32, 400, [192, 192, 16]), (16, 600, [512, 88]), (256, 9, [8, 1])])
 def test_batches_fit_a_cpus_caches_unless_asked(size, n, batches):
-    """2^17 pixels each, at least 8 pictures and at most 512."""
+    """3 x 2^16 pixels each, at least 8 pictures and at most 512."""
     model, seen = xl.Classifier(xl.encoder("lenet", pretrained=False, size=size), ("a", "b")), []
     model.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
     domain = xl.Domain(torch.zeros(n, 1, 16, 16, dtype=torch.uint8), torch.arange(n) % 2, ("a", "b"), name="dark")

@@ -207,7 +207,7 @@ def fit(
                 def encoded(rows=rows, inputs=inputs) -> dict[str, Tensor]:
                     with torch.enable_grad(), mixed():
                         if once:
-                            return {name: table[rows[name]] for name, table in features.items()}
+                            return {name: table.index_select(0, rows[name]) for name, table in features.items()}
                         return _encode(model, {name: inputs[name] for name in rows})
 
                 with mixed():
@@ -281,8 +281,8 @@ class _Inputs(dict):
         self.domains, self.rows = domains, rows
 
     def __missing__(self, side: str) -> Tensor:
-        # by tensor, not by Domain, whose checks would make a GPU wait
-        self[side] = self.domains[side].inputs[self.rows[side]]
+        # by tensor, not by Domain, whose checks would make a GPU wait; index_select copies pictures whole, [] byte by byte
+        self[side] = self.domains[side].inputs.index_select(0, self.rows[side])
         return self[side]
 
 
