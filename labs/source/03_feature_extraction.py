@@ -35,34 +35,34 @@ xl.lab.show(
 # %% [markdown]
 # ## Embed once
 # A frozen encoder gives the same features for the same picture, so it need see it once. `embed` keeps what it computed in a
-# file that is named by the **content** of weights and pictures. Below we count how often a batch really passes through the
+# file that is named by the **content** of weights and pictures. Below we count how many pictures really pass through the
 # network: on a first call, on a second, after one pixel has changed, and after one weight has.
 
 # %%
 encoder = xl.encoder("efficientnet_lite0")
 few = source.test.take(n=64)
-passes = []
-counting = encoder.body.register_forward_hook(lambda *_: passes.append(1))
+passed = []
+counting = encoder.body.register_forward_hook(lambda _module, _inputs, features: passed.extend(features))
 
 
-def passes_of(domain, folder) -> int:
-    passes.clear()
+def pictures_through(domain, folder) -> int:
+    passed.clear()
     xl.embed(encoder, domain, cache=folder)
-    return len(passes)
+    return len(passed)
 
 
 with tempfile.TemporaryDirectory() as folder:
-    print("first call:               ", passes_of(few, folder), "pass")
-    print("second call:              ", passes_of(few, folder))
+    print("first call:               ", pictures_through(few, folder), "pictures")
+    print("second call:              ", pictures_through(few, folder))
     few.inputs[0, 0, 0, 0] ^= 1  # the lowest bit of one pixel
-    print("one pixel changed:        ", passes_of(few, folder))
+    print("one pixel changed:        ", pictures_through(few, folder))
     few.inputs[0, 0, 0, 0] ^= 1
     weight = next(encoder.parameters()).data.flatten()
     kept = weight[0].item()
     weight[0] = kept + 1e-3
-    print("one weight changed:       ", passes_of(few, folder))
+    print("one weight changed:       ", pictures_through(few, folder))
     weight[0] = kept
-    print("both as they were:        ", passes_of(few, folder))
+    print("both as they were:        ", pictures_through(few, folder))
 counting.remove()
 
 # %% [markdown]
