@@ -42,7 +42,8 @@ def predict(model: nn.Module, domain: Domain, batch_size: int | None = None) -> 
     return logits.sigmoid() if domain.multilabel else logits.softmax(dim=1)
 
 
-CPU_PIXELS, GPU_PIXELS = 3 * 2**16, 2**22  # of a forward pass: what a CPU's caches hold of an early layer, what fills a GPU
+# of a forward pass: what a CPU's caches hold of an early layer, what fills a GPU
+CPU_PIXELS, GPU_PIXELS = 3 * 2**16, 2**22
 
 
 def inference_batch(model: nn.Module, domain: Domain) -> int:
