@@ -101,12 +101,12 @@ def _pads_itself(conv: nn.Conv2d) -> Callable[[Tensor], Tensor]:
     """
     plain, size = conv.forward, conv.kernel_size[0]
     shape = (conv.kernel_size, conv.stride, conv.dilation, conv.groups)
-    if shape != ((size, size), (2, 2), (1, 1), conv.in_channels) or size == 1:
+    if shape != ((size, size), (2, 2), (1, 1), conv.in_channels) or size == 1 or conv.weight.device.type != "cpu":
         return plain
     wide = F.pad(conv.weight, (1, 0, 1, 0))
 
     def forward(x: Tensor) -> Tensor:
-        if x.shape[-2] % 2 or x.shape[-1] % 2 or x.device.type != "cpu":
+        if x.shape[-2] % 2 or x.shape[-1] % 2:
             return plain(x)
         return F.conv2d(x, wide, conv.bias, conv.stride, size // 2, groups=conv.groups)
 
