@@ -31,12 +31,12 @@ def labs(tmp_path):
         (folder / "source").mkdir(parents=True, exist_ok=True)
         (folder / "source" / f"{name}.py").touch()
         (folder / "solutions").mkdir(exist_ok=True)
-        text = nbformat.v4.new_markdown_cell(f"# {name}\n\n[next](71_two.ipynb) [words](glossary.md)")
-        start = nbformat.v4.new_notebook(cells=[text, nbformat.v4.new_code_cell("answer = ...")])
+        text = nbformat.v4.new_markdown_cell(f"# {name}\n\n[next](71_two.ipynb) [words](glossary.md)", id="text")
+        start = nbformat.v4.new_notebook(cells=[text, nbformat.v4.new_code_cell("answer = ...", id="code")])
         nbformat.write(start, folder / f"{name}.ipynb")
         shown = nbformat.v4.new_output("display_data", {"image/png": png}, metadata={"image/png": {"alt": "a dot"}})
         done = nbformat.v4.new_notebook(
-            cells=[text, nbformat.v4.new_code_cell("answer = 42", outputs=[shown], execution_count=1)]
+            cells=[text, nbformat.v4.new_code_cell("answer = 42", outputs=[shown], execution_count=1, id="code")]
         )
         nbformat.write(done, folder / "solutions" / f"{name}.ipynb")
     (folder / "course.toml").write_text(MANIFEST)
