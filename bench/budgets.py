@@ -20,7 +20,7 @@ import time
 import traceback
 from pathlib import Path
 
-from xferlab.lab import course, execute
+from xferlab.course.lab import course, execute
 from xferlab.storage import write_atomically
 
 LABS = Path(__file__).resolve().parents[1] / "labs"

@@ -41,7 +41,9 @@ import xferlab as xl
 from xferlab.objectives.discrepancy import mmd
 from xferlab.objectives.objective import warm_up
 from xferlab.storage import write_atomically
-from xferlab.training import _mixed, _Stream, schedule
+from xferlab.training.feed import Stream as _Stream
+from xferlab.training.feed import mixed as _mixed
+from xferlab.training.fit import schedule
 
 RESULTS = Path(__file__).parent / "results.json"
 TARGETS = {

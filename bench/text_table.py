@@ -24,7 +24,7 @@ from pathlib import Path
 
 import xferlab as xl
 from xferlab.evaluation import format_interval
-from xferlab.lab import machine
+from xferlab.machine import describe as machine
 from xferlab.storage import fingerprint, write_atomically
 
 HERE = Path(__file__).parent

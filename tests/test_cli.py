@@ -1,6 +1,5 @@
 """The command line and the doctor."""
 
-import shutil
 import sys
 import time
 from collections import namedtuple
@@ -56,7 +55,6 @@ def checkout(monkeypatch, tmp_path):
     (tmp_path / "labs" / "source").mkdir(parents=True)
     (tmp_path / "labs" / "course.toml").write_text(MANIFEST)
     (tmp_path / "labs" / "source" / "77_tiny.py").write_text(SOURCE.format(extra=""))
-    shutil.copy(LABS / "build.py", tmp_path / "labs")
     monkeypatch.setenv("PYTHONPATH", str(LABS.parent))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -129,7 +127,7 @@ def test_a_cell_that_trains_for_hours_may(checkout, monkeypatch, settings, limit
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     seen = []
-    monkeypatch.setattr("xferlab.lab.execute", lambda notebook, folder, timeout, on_cell: seen.append(timeout))
+    monkeypatch.setattr("xferlab.course.lab.execute", lambda notebook, folder, timeout, on_cell: seen.append(timeout))
     assert run("labs", "run", "77").exit_code == 0
     assert run("labs", "run", "77", "--timeout", "8").exit_code == 0
     assert seen == [limit, 8]
@@ -187,13 +185,13 @@ def test_doctor_checks_the_weights_for_real():
 
 
 def test_doctor_reports_damaged_weights(monkeypatch):
-    from xferlab import encoders
+    from xferlab.encoders import images
     from xferlab.errors import ChecksumError
 
     def damaged():
         raise ChecksumError("the file is damaged")
 
-    monkeypatch.setattr(encoders, "lite0_weights", damaged)
+    monkeypatch.setattr(images, "lite0_weights", damaged)
     mend = []
     assert "damaged" in doctor._weights(mend)[0][1]
     assert mend == ["the file is damaged"]

@@ -8,71 +8,8 @@ run = xl.fit(model, source.train.take(per_class=20), strategy=xl.strategies.full
 print(xl.evaluate(model, target.test))
 """
 
-from . import (
-    attribution,
-    augment,
-    checks,
-    doctor,
-    errors,
-    evaluation,
-    features,
-    lab,
-    objectives,
-    plots,
-    selection,
-    strategies,
-    text,
-    transferability,
-    weights,
-    widgets,
-)
-from .comparison import compare
-from .domains import Domain, Splits, catalog, load
-from .encoders import Classifier, Encoder, encoder
-from .evaluation import Scores, evaluate, predict
-from .features import embed
-from .leaderboard import Leaderboard
-from .objectives import *  # noqa: F403  every objective class is also directly on xferlab
-from .objectives import __all__ as _objectives
-from .recipes import Recipe, Stage, recipes
-from .training import Run, fit
+import lazy_loader
 
 __version__ = "0.1.0"
-
-__all__ = [
-    "Classifier",
-    "Domain",
-    "Encoder",
-    "Leaderboard",
-    "Recipe",
-    "Run",
-    "Scores",
-    "Splits",
-    "Stage",
-    "attribution",
-    "augment",
-    "catalog",
-    "checks",
-    "compare",
-    "doctor",
-    "embed",
-    "encoder",
-    "errors",
-    "evaluate",
-    "evaluation",
-    "features",
-    "fit",
-    "lab",
-    "load",
-    "objectives",
-    "plots",
-    "predict",
-    "recipes",
-    "selection",
-    "strategies",
-    "text",
-    "transferability",
-    "weights",
-    "widgets",
-    *_objectives,
-]
+# a name is imported when it is first used, from where `__init__.pyi` says: `xferlab --help` needs no torch
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

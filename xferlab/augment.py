@@ -644,3 +644,28 @@ def smear() -> list[Callable]:
 def digits() -> list[Callable]:
     """For written digits, which a flip or a half turn destroys: shifts, slight turns, slight zoom."""
     return [Crop(2), Rotate(12), RandomResizedCrop((0.8, 1.0), (0.9, 1.1))]
+
+
+@dataclass(frozen=True)
+class DropTokens:
+    """Leaves out each token with probability p and closes the gap; a text's first and last tokens stay.
+
+    Random deletion of Wei & Zou, 2019, arXiv:1901.11196: an augmentation `(B, L), generator -> (B, L)`, and what
+    `step.view("strong")` does to text. The weak view is the text itself, under the encoder's own dropout.
+    """
+
+    p: float = 0.2
+
+    def __post_init__(self):
+        if not 0 <= self.p < 1:
+            raise ArgumentError(f"DropTokens got p {self.p}, expected a probability, 0 up to but not including 1")
+
+    def __call__(self, tokens: Tensor, generator: Generator) -> Tensor:
+        draws = torch.rand(tokens.shape, generator=generator)
+        dropped = draws.to(tokens.device, non_blocking=True) < self.p
+        real = tokens != 0
+        ends = torch.arange(tokens.shape[1], device=tokens.device)
+        last = (real * ends).amax(1, keepdim=True)
+        keep = real & (~dropped | (ends == 0) | (ends == last))
+        order = (~keep).to(torch.uint8).argsort(dim=1, stable=True)  # what is kept first, in its order
+        return (tokens * keep).gather(1, order)

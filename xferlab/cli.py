@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from .errors import ArgumentError, MissingExtra, XferlabError
+from .errors import XferlabError
 
 app = typer.Typer(help="Transfer learning you can run: labs, checks and measurements.", no_args_is_help=True)
 labs = typer.Typer(help="The course's notebooks.", no_args_is_help=True)
@@ -32,7 +31,7 @@ def doctor(
     network: Annotated[bool, typer.Option(help="also try to reach the data host (5 s at most)")] = False,
 ) -> None:
     """Print a pasteable report of this machine and what to fix before a workshop."""
-    from .doctor import report
+    from .course.doctor import report
 
     text, mend = report(network)
     typer.echo(text)
@@ -68,7 +67,7 @@ def compare(
 
     Interrupted, the same command goes on where it was. Not for clinical use.
     """
-    from . import commands
+    from .comparison import commands
 
     commands.compare(
         source,
@@ -92,7 +91,7 @@ def predict(
     factory: Annotated[str, typer.Option(help="module.py:function, where the network is your own")] = "",
 ) -> None:
     """Classifies every image of a folder. Not for clinical use."""
-    from . import commands
+    from .comparison import commands
 
     commands.predict(model, input, out, factory=factory or None, say=typer.echo)
 
@@ -100,9 +99,9 @@ def predict(
 @labs.command("list")
 def list_labs() -> None:
     """List the labs: minutes, data, and which are built."""
-    from .lab import course
+    from .course.lab import checkout, course
 
-    for entry in course(_labs_folder())["labs"]:
+    for entry in course(checkout())["labs"]:
         state = "" if entry["built"] else "  (planned)"
         typer.echo(f"{entry['number']}  {entry['title']:48s} {entry['minutes']:3d} min  {entry['data']}{state}")
 
@@ -122,14 +121,14 @@ def run_lab(
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
     from tqdm import tqdm
 
-    from .lab import Lab, execute, to_html
+    from .course import build
+    from .course.lab import Lab, checkout, execute, to_html
     from .storage import write_atomically
 
     lab = Lab(number, os.environ.get("XFERLAB_PROFILE", ""))
     if timeout is None and not (lab.records or lab.profile == "full"):  # hours of training there
         timeout = 900
-    build = _build()
-    source, manifest = build.load(_labs_folder(), f"{number:0>2s}")
+    source, manifest = build.load(checkout(), f"{number:0>2s}")
     notebook = (build.student if student else build.worked)(source, manifest)
     name = source.entry["name"]
     page, script = out / f"{name}.html", out / f"{name}.ipynb"
@@ -165,10 +164,11 @@ def bundle_labs(
 
     Needs a network once, where it is made. It is for this kind of machine and this Python.
     """
-    from .bundle import write
+    from .course.bundle import write
+    from .course.lab import checkout
 
     names = [[name.strip() for name in text.split(",") if name.strip()] for text in (extras, without)]
-    write(out, _labs_folder(), extras=names[0], without=names[1], wheels=wheels, data=data, say=typer.echo)
+    write(out, checkout(), extras=names[0], without=names[1], wheels=wheels, data=data, say=typer.echo)
 
 
 def _said(notebook, failure: Exception) -> str:
@@ -191,31 +191,6 @@ def _results(notebook) -> str:
         if "results" in cell.metadata.get("tags", []):
             texts += [output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.outputs]
     return "\n".join(text.rstrip() for text in texts if text) or "This lab has no results table."
-
-
-def _labs_folder() -> Path:
-    from .lab import folder
-
-    found = folder()
-    if found is None:
-        raise ArgumentError(
-            f"no labs folder in {Path.cwd()} or above it: the package is installed, the notebooks are not; "
-            "run this inside a checkout of the repository"
-        )
-    return found
-
-
-def _build():
-    """`labs/build.py` as a module: it lives with the labs, not in the package."""
-    path = _labs_folder() / "build.py"
-    spec = importlib.util.spec_from_file_location("xferlab_labs_build", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    try:
-        spec.loader.exec_module(module)
-    except ModuleNotFoundError as error:
-        raise MissingExtra(error.name, extra="labs") from error
-    return module
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from .domains import Domain
+from .encoders.folding import folded
 from .errors import ArgumentError, DataError
-from .folding import folded
-from .memory import give_back
+from .machine import give_back
 
 METRICS = ("accuracy", "balanced_accuracy", "auc", "ece")
 DRAWS = 5  # no difference is called separated below so many draws or seeds

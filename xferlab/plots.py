@@ -17,7 +17,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
-def _pyplot():
+def pyplot():
     try:
         from matplotlib import pyplot
     except ImportError as error:
@@ -27,7 +27,7 @@ def _pyplot():
 
 def style() -> None:
     """Sets matplotlib up for the labs: large type, a white ground that survives dark mode, the palette."""
-    plt = _pyplot()
+    plt = pyplot()
     plt.rcParams.update(
         {
             "figure.facecolor": "white",
@@ -60,7 +60,7 @@ def _picture(image: Tensor) -> np.ndarray:
 
 def contact_sheet(*domains: Domain, per_class: int = 6, seed: int = 0):
     """A row for each class, `per_class` examples of it from each domain, side by side."""
-    plt = _pyplot()
+    plt = pyplot()
     classes = domains[0].classes
     columns = per_class * len(domains)
     figure, axes = plt.subplots(
@@ -86,7 +86,7 @@ def contact_sheet(*domains: Domain, per_class: int = 6, seed: int = 0):
 
 def images(rows: Mapping[str, Tensor], overlay: Mapping[str, Tensor] | None = None):
     """Rows of pictures `(N, C, H, W)` in 0..255 by name; `overlay` maps `(N, H, W)` in 0..1 are laid over their rows, in grey."""
-    plt = _pyplot()
+    plt = pyplot()
     columns = max(len(row) for row in rows.values())
     figure, axes = plt.subplots(len(rows), columns, figsize=(0.9 * columns + 1.6, 0.9 * len(rows)), squeeze=False)
     for (name, row), line in zip(rows.items(), axes, strict=True):
@@ -108,7 +108,7 @@ def images(rows: Mapping[str, Tensor], overlay: Mapping[str, Tensor] | None = No
 
 def curves(rows: Sequence[Mapping], *, x: str, y: str, by: str, xlabel: str, ylabel: str, log: bool = True):
     """A line for each value of `by`: mean of `y` at each `x`, with its 95 % t-interval over the rows that share both."""
-    plt = _pyplot()
+    plt = pyplot()
     figure, axis = plt.subplots(figsize=(8, 4.6))
     names = list(dict.fromkeys(row[by] for row in rows))
     for i, name in enumerate(names):
@@ -136,7 +136,7 @@ def scatter(
     points: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xlabel: str, ylabel: str, log: bool = False
 ):
     """A cloud of points for each name, told apart by colour and marker."""
-    plt = _pyplot()
+    plt = pyplot()
     figure, axis = plt.subplots(figsize=(8, 4.6))
     for i, (name, (xs, ys)) in enumerate(points.items()):
         axis.scatter(xs, ys, s=70, color=PALETTE[i % 8], marker=MARKERS[i % 8], label=name, alpha=0.85)
@@ -156,7 +156,7 @@ def lines(
     level: float | None = None,
 ):
     """A line for each name, of (xs, ys); a dashed grey line across at `level`, where there is one."""
-    plt = _pyplot()
+    plt = pyplot()
     figure, axis = plt.subplots(figsize=(8, 4.2))
     for i, (name, (xs, ys)) in enumerate(series.items()):
         every = max(1, len(xs) // 8)
@@ -174,7 +174,7 @@ def clouds(moments: Mapping[str, tuple[Tensor, Tensor]], labels: Tensor | None =
 
     labels  of the source, int64 `(N,)`: its points carry the class's number; the target's have none to show
     """
-    plt = _pyplot()
+    plt = pyplot()
     figure, axes = plt.subplots(1, len(moments), figsize=(4.0 * len(moments), 4.0), squeeze=False)
     for axis, (name, (source, target)) in zip(axes[0], moments.items(), strict=True):
         both = torch.cat([source, target]).float()
@@ -200,7 +200,7 @@ def bars(groups: Mapping[str, Mapping[str, float]], *, xlabel: str, ylabel: str)
     """Grouped bars: for each name in `groups`, a value for each key; keys along the axis."""
     if not groups:
         raise ArgumentError("bars got no groups to draw")
-    plt = _pyplot()
+    plt = pyplot()
     keys = list(dict.fromkeys(key for values in groups.values() for key in values))
     figure, axis = plt.subplots(figsize=(max(8, 0.9 * len(keys) + 3), 4.2))
     width = 0.8 / len(groups)
@@ -226,7 +226,7 @@ def bars(groups: Mapping[str, Mapping[str, float]], *, xlabel: str, ylabel: str)
 
 def confusion(scores, *, title: str = ""):
     """Share of each true class (row) that was predicted as each class (column), of `evaluate`'s Scores."""
-    plt = _pyplot()
+    plt = pyplot()
     counts = scores.confusion
     share = counts / counts.sum(1, keepdims=True).clip(min=1)
     k = len(counts)

@@ -12,7 +12,7 @@ target set; their absolute values, and values from different sets, do not compar
 import numpy as np
 import torch
 
-from xferlab.errors import ArgumentError, DataError
+from .errors import ArgumentError, DataError
 
 BLOCK = 4096  # rows turned to float64 at a time: large float32 features never exist twice
 LARGEST = 1e50  # beyond it, fourth powers leave float64

@@ -77,7 +77,7 @@ class Watched(xl.Objective):
 def watched_fit(own, source, target, monkeypatch):
     """`fit` on both domains that raises where a step waits; what the log reads each half second is left out."""
     clock = itertools.count()
-    monkeypatch.setattr("xferlab.training.time.perf_counter", lambda: next(clock) * 1e-3)
+    monkeypatch.setattr("xferlab.training.keeping.time.perf_counter", lambda: next(clock) * 1e-3)
 
     def run(objectives, data="both", **settings):
         sides = (source if data != "target" else None, target.unlabeled() if data != "source" else None)

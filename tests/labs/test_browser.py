@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from xferlab.cli import _build
+from xferlab.course import build
 
 LABS = Path(__file__).parents[2] / "labs"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -103,7 +103,6 @@ def _wait_for(address, process, log):
 
 @pytest.mark.parametrize("number", ["00", "02", "04"])
 def test_a_learner_works_through_the_lab(number, server, page, folder):
-    build = _build()
     source, manifest = build.load(LABS, number)
     notebook = build.student(source, manifest)
     name = f"{source.entry['name']}.ipynb"

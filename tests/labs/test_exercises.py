@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from xferlab import lab
-from xferlab.cli import _build
+from xferlab.course import build
 
 LABS = Path(__file__).parents[2] / "labs"
 BUILT = [entry["number"] for entry in lab.course(LABS)["labs"] if entry["built"]]
@@ -18,7 +18,6 @@ def test_every_exercise_can_be_left_got_wrong_and_solved(number, monkeypatch, tm
     monkeypatch.setenv("PYTHONPATH", str(LABS.parent))
     for name in ("XFERLAB_STRICT", "XFERLAB_DATASET", "XFERLAB_RECORD"):
         monkeypatch.delenv(name, raising=False)
-    build = _build()
     source, manifest = build.load(LABS, number)
     exercises = {name: e for name, e in source.exercises.items() if ".p" not in name}
     assert len(exercises) >= 4, "a lab has at least four exercises"

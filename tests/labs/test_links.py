@@ -1,7 +1,6 @@
 """Links, badges and file names: every relative link leads to a file, every badge to a notebook, `binder/` is what it should be."""
 
 import ast
-import functools
 import json
 import os
 import re
@@ -11,7 +10,7 @@ from urllib.parse import parse_qs, unquote, urlparse
 import pytest
 
 from xferlab import lab
-from xferlab.cli import _build
+from xferlab.course import build
 
 ROOT = Path(__file__).parents[2]
 LABS = ROOT / "labs"
@@ -64,15 +63,9 @@ def test_a_broken_link_is_found(tmp_path):
     assert broken(page) == ["gone.md", "page.md#two", "http://x.y"]
 
 
-@functools.cache
-def build():
-    os.chdir(ROOT)
-    return _build()
-
-
 @pytest.mark.parametrize("entry", [e for e in COURSE["labs"] if e["built"]], ids=lambda e: e["number"])
 def test_badges_open_a_notebook_that_is_there(entry):
-    text = build().badges(entry, COURSE | {"repository": "someone/course", "branch": "main"})
+    text = build.badges(entry, COURSE | {"repository": "someone/course", "branch": "main"})
     pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
     assert [urlparse(p).netloc for p in pictures] == ["mybinder.org", "colab.research.google.com"]
     binder, colab = (urlparse(link) for link in re.findall(r"\)\]\(([^)]+)\)", text))
@@ -90,13 +83,13 @@ def test_the_manifest_names_what_is_on_disk():
     assert built == {path.stem for path in LABS.glob("*.ipynb")}
     assert built == {path.stem for path in (LABS / "solutions").glob("*.ipynb")}
     address = COURSE["repository"]
-    assert build().ADDRESS.match(address) or address == "no public address yet"
+    assert build.ADDRESS.match(address) or address == "no public address yet"
 
 
 @pytest.mark.parametrize("entry", [e for e in COURSE["labs"] if e["built"]], ids=lambda e: e["number"])
 def test_colab_s_first_cell_installs_only_when_needed_and_keeps_torch_and_numpy(entry):
-    source, manifest = build().load(LABS, entry["number"])
-    cells = build().header(source, manifest | {"repository": "someone/course", "branch": "main"})
+    source, manifest = build.load(LABS, entry["number"])
+    cells = build.header(source, manifest | {"repository": "someone/course", "branch": "main"})
     text = next(text for kind, text, metadata in cells if "install" in metadata.get("tags", []))
     tree = ast.parse(text)
     condition = next(node for node in tree.body if isinstance(node, ast.If))

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 import xferlab as xl
+from xferlab.encoders.text import TextEncoder
 from xferlab.errors import ArgumentError
 from xferlab.objectives import Batch, Step
 from xferlab.objectives.masked_language import MaskedLanguageModeling, mask_tokens
-from xferlab.text import TextEncoder
 
 transformers = pytest.importorskip("transformers", reason="text needs the extra nlp")
 

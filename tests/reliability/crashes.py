@@ -37,6 +37,7 @@ from small import blobs
 
 import xferlab as xl
 from xferlab.domains import download
+from xferlab.encoders.images import read_state
 from xferlab.errors import DataError, XferlabError
 from xferlab.storage import fingerprint
 
@@ -175,7 +176,7 @@ def all_whole(folder: Path) -> None:
             with np.load(file) as arrays:
                 assert all(arrays[key].size for key in arrays)
         elif file.suffix == ".safetensors":
-            xl.encoders._read_state(file)
+            read_state(file)
         else:
             assert file.read_bytes() == BODY, f"{file} is not what was served"
 

@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from xferlab.lab import machine
+from xferlab.machine import describe as machine
 from xferlab.storage import write_atomically
 
 HERE = Path(__file__).parent

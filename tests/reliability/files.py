@@ -28,7 +28,8 @@ from PIL import Image
 from small import TwentyLines, blobs
 
 import xferlab as xl
-from xferlab import modelfile
+from xferlab.comparison import modelfile
+from xferlab.encoders.images import read_state
 from xferlab.errors import XferlabError
 
 ATTACKS: dict[str, Callable] = {}  # name: what makes the file in a folder and gives the call that reads it
@@ -147,7 +148,7 @@ def checkpoint_that_runs_code(folder):
 @attack
 def weights_that_run_code(folder):
     torch.save({"weight": Evil(folder)}, folder / "w.pth")
-    return lambda: xl.encoders._read_state(folder / "w.pth")
+    return lambda: read_state(folder / "w.pth")
 
 
 @attack
@@ -169,7 +170,7 @@ def model_file_with_a_header_of_10_gb(folder):
 
 @attack
 def weights_with_a_header_of_10_gb(folder):
-    return lambda: xl.encoders._read_state(safetensors(folder, b"{}", 10 << 30))
+    return lambda: read_state(safetensors(folder, b"{}", 10 << 30))
 
 
 @attack

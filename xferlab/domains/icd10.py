@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import torch
 
 from ..errors import DataError, MissingExtra
-from ..text import tokenize
 from .domain import Domain, Splits, cut
+from .tokens import tokenize
 
 NAMES = ("descriptions", "inclusion-terms")
 CHAPTERS = {

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from ..errors import DataError
-from ..text import tokenize
 from .domain import Domain, Splits, split
+from .tokens import tokenize
 
 
 def load(

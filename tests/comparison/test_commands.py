@@ -1,0 +1,209 @@
+"""`xferlab compare` and `xferlab predict` on folders, and the model file between them."""
+
+import csv
+import json
+import shutil
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from small import TwentyLines, blobs
+from typer.testing import CliRunner
+
+import xferlab as xl
+from xferlab import cli
+from xferlab.comparison import commands, modelfile
+from xferlab.errors import ArgumentError, DataError, XferlabError
+
+NET = """
+from small import TwentyLines
+def make():
+    return TwentyLines()
+def number():
+    return 3
+"""
+
+
+def folder(root, shift=0, seed=0, per_class=10, classes="abc", flat=False):
+    made = blobs(per_class * 3, shift=shift, seed=seed)
+    for i, (x, y) in enumerate(zip(made.inputs, made.labels.tolist(), strict=True)):
+        if (name := made.classes[y]) in classes:
+            file = root / ("" if flat else name) / f"{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(x.permute(1, 2, 0).numpy()).resize((16 + i % 3, 16)).save(file)
+    return root
+
+
+def run(*arguments):
+    done = CliRunner().invoke(cli.app, [str(a) for a in arguments])
+    if isinstance(done.exception, XferlabError):
+        raise done.exception
+    assert done.exit_code == 0, done.output + repr(done.exception)
+    return done.output
+
+
+@pytest.fixture
+def sides(tmp_path):
+    return folder(tmp_path / "here"), folder(tmp_path / "there", shift=60, seed=5, classes="ab")
+
+
+def compared(tmp_path, source, target, *more):
+    quick = ["--encoder", "lenet", "--size", 28, "--seeds", 1, "--steps", 4, "--store", tmp_path / "store"]
+    quick += ["--recipes", "source_only,colour,adabn", "--out", tmp_path / "r.html"]
+    return run("compare", "--source", source, "--target", target, *quick, *more)
+
+
+def rows(path):
+    return list(csv.DictReader(path.open(encoding="utf-8")))
+
+
+def test_compare_then_predict_end_to_end(tmp_path, sides):
+    """A corrupt image, a stray text file, an empty class folder and a class the target lacks: all named, in print and report."""
+    source, target = sides
+    (target / "a" / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\nhalf")
+    (source / "a" / "notes.txt").write_text("read me")
+    (source / "later").mkdir()
+    said = compared(tmp_path, source, target)
+    page, card = (tmp_path / "r.html").read_text(), (tmp_path / "r.md").read_text()
+    for text in (said, page):
+        assert all(part in text for part in ("torn.png", "notes.txt", "later", "no image of c"))
+    assert "Chosen without target labels" in said and "Not for clinical use" in said
+    assert "Model card" in page and "estimated share of the target" in page and "temperature" in page
+    assert "Not for clinical use" in card and "20 labelled images" not in card and "Trained on" in card
+    told = run("predict", "--model", tmp_path / "r.safetensors", "--input", target, "--out", tmp_path / "p.csv")
+    table = rows(tmp_path / "p.csv")
+    assert (
+        len(table) == 20 and "Left out 1 files" in told and "a/torn.png" in told and "folders' names for truth" in told
+    )
+    assert {row["file"] for row in table} == {f"{'ab'[i % 3]}/{i}.png" for i in range(30) if i % 3 < 2}
+    for row in table:
+        p = {name: float(row[f"p_{name}"]) for name in "abc"}
+        assert sum(p.values()) == pytest.approx(1, abs=1e-5) and row["predicted"] == max(p, key=p.get)
+    # what the file predicts is what the kept run predicts
+    board = commands.compare(
+        str(source), str(target), chosen=["source_only", "colour", "adabn"], encoder="lenet", size=28, seeds=1, steps=4,
+        store=tmp_path / "store", out=tmp_path / "again.html", say=lambda text: None,
+    )  # fmt: skip
+    assert board.best().recipe in card and (tmp_path / "again.md").read_text() == card
+    assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "r.safetensors").read_bytes()
+
+
+def test_a_flat_target_is_adapted_to_whole_and_has_no_oracle(tmp_path, sides):
+    said = compared(tmp_path, sides[0], folder(tmp_path / "flat", shift=60, flat=True))
+    assert "30 images without labels" in said and "was not measured" in said and "there is no oracle" in said
+    assert "no labels. Label some" in (tmp_path / "r.md").read_text()
+    run("predict", "--model", tmp_path / "r.safetensors", "--input", tmp_path / "flat", "--out", tmp_path / "p.csv")
+    assert len(rows(tmp_path / "p.csv")) == 30
+
+
+def test_labelled_target_images_join_and_from_40_on_choose(tmp_path, sides):
+    few = folder(tmp_path / "few", shift=60, seed=9, per_class=2)
+    assert "Trained on 6 labelled target images too" in compared(tmp_path, *sides, "--labeled", few)
+    many = folder(tmp_path / "many", shift=60, seed=9, per_class=14)
+    said = compared(tmp_path, *sides, "--labeled", many)
+    assert "by target_labels" in said and "are the validator target_labels" in said
+
+
+def test_a_network_of_your_own(tmp_path, sides):
+    (tmp_path / "net.py").write_text(NET)
+    save_file(TwentyLines().state_dict(), tmp_path / "w.safetensors")
+    own = f"{tmp_path / 'net.py'}:make"
+    compared(tmp_path, *sides, "--model", own, "--weights", tmp_path / "w.safetensors")
+    predict = ["predict", "--model", tmp_path / "r.safetensors", "--input", sides[1], "--out", tmp_path / "p.csv"]
+    with pytest.raises(ArgumentError, match="--factory module"):
+        run(*predict)  # the file names its code and does not get it run
+    run(*predict, "--factory", own)
+    assert len(rows(tmp_path / "p.csv")) == 20
+    with pytest.raises(ArgumentError, match="has no function 'other'; it has"):
+        modelfile.from_factory(f"{tmp_path / 'net.py'}:other")
+    with pytest.raises(ArgumentError, match="gives a int"):
+        modelfile.from_factory(f"{tmp_path / 'net.py'}:number")()
+    with pytest.raises(ArgumentError, match="names no file"):
+        modelfile.from_factory("net")
+    save_file({"x": torch.zeros(1)}, tmp_path / "w.safetensors")
+    with pytest.raises(DataError, match="does not fit"):
+        modelfile.from_factory(own, tmp_path / "w.safetensors")()
+
+
+def test_what_cannot_be_compared_is_said_before_any_training(tmp_path, sides):
+    source, target = sides
+    other = folder(tmp_path / "other")
+    shutil.move(other / "c", other / "z")
+    for arguments, says in [
+        ((source, other), r"class folders \['z'\] that the source lacks"),
+        ((folder(tmp_path / "flat", flat=True), target), "has no class folders, and a source needs labels"),
+        ((source, tmp_path / "nowhere"), "nowhere"),
+        ((source, target, "--recipes", "dan"), "no recipe is called 'dan'"),
+        ((source, target, "--minutes", 0), "--minutes is 0"),
+        ((source, target, "--weights", "w.pt"), "give --model"),
+        ((source, target, "--labeled", tmp_path / "flat"), "--labeled needs one folder a class"),
+    ]:
+        with pytest.raises(XferlabError, match=says):
+            compared(tmp_path, *arguments)
+    assert not (tmp_path / "store").exists()
+
+
+def test_predict_refuses_files_that_are_no_models(tmp_path, sides):
+    save_file({"x": torch.zeros(1)}, tmp_path / "plain.safetensors")
+    (tmp_path / "torn.safetensors").write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{")
+    for name, says in (("plain", "no model file"), ("torn", "no model file"), ("absent", "does not exist")):
+        with pytest.raises(DataError, match=says):
+            run("predict", "--model", tmp_path / f"{name}.safetensors", "--input", sides[0])
+    model = xl.Classifier(xl.encoder("lenet"), ("a", "b"))
+    modelfile.save(
+        tmp_path / "m.safetensors",
+        model,
+        encoder="lenet",
+        size=None,
+        recipe="source_only",
+        pixels=28,
+        channels=3,
+        source="x",
+    )
+    with pytest.raises(DataError, match="neither a folder"):
+        run("predict", "--model", tmp_path / "m.safetensors", "--input", tmp_path / "nowhere")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "a.png").write_bytes(b"no")
+    with pytest.raises(DataError, match="none of the 1 images can be read"):
+        run(
+            "predict",
+            "--model",
+            tmp_path / "m.safetensors",
+            "--input",
+            tmp_path / "broken",
+            "--out",
+            tmp_path / "p.csv",
+        )
+    assert not (tmp_path / "p.csv").exists()
+    loaded, about = modelfile.load(tmp_path / "m.safetensors")
+    assert about["recipe"] == "source_only" and all(
+        torch.equal(a, b) for a, b in zip(model.state_dict().values(), loaded.state_dict().values(), strict=True)
+    )
+
+
+def test_the_plan_fits_the_time_by_hand():
+    """Two recipes of 1 and 2 source-only steps of 1 s, scoring 1 s; the winner, 2, runs once more."""
+    plan = lambda budget: commands.fit_to(budget, ["a", "b"], [1.0, 2.0], 3, 1.0, 1.0)
+    roomy = plan(11 * 120 + 7)  # 3 seeds x 3 + 2 a step, 7 scorings
+    assert (roomy.seeds, roomy.steps, roomy.recipes, roomy.seconds) == (3, 120, ["a", "b"], 11 * 120 + 7)
+    assert roomy.longest == 2 * 120 + 1
+    fewer = plan(11 * 99 + 7)  # 2 seeds: (1096 - 5) / 8
+    assert (fewer.seeds, fewer.steps) == (2, 136)
+    short = plan(5 * 29 + 3)  # one seed at fewer than 30 steps: b goes, and a has (148 - 2) / 2
+    assert (short.seeds, short.steps, short.recipes) == (1, 73, ["a"])
+    assert plan(10**6).steps == commands.MOST
+
+
+def test_the_same_command_keeps_its_plan(tmp_path, sides, monkeypatch):
+    monkeypatch.setattr(commands, "measure", lambda *_: (0.002, 0.0))
+    arguments = dict(
+        chosen=["source_only", "adabn"], encoder="lenet", size=28, minutes=0.2, seeds=1, store=tmp_path / "store"
+    )
+    arguments |= dict(out=tmp_path / "r.html", say=lambda text: None)
+    monkeypatch.setattr(commands, "MOST", 3), monkeypatch.setattr(commands, "FEWEST", 3)
+    first = commands.compare(*map(str, sides), **arguments)
+    (plan,) = (tmp_path / "store").glob("plan-*.json")
+    assert json.loads(plan.read_text())["steps"] == 3
+    monkeypatch.setattr(commands, "measure", None)  # a second measurement would choose other steps, and other runs
+    assert commands.compare(*map(str, sides), **arguments).table["runs"].equals(first.table["runs"])

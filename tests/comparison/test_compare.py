@@ -1,0 +1,426 @@
+"""The run store and compare(): nothing is trained twice, nothing is lost, and target labels reach the oracle alone."""
+
+import importlib.util
+import json
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from small import TwentyLines, blobs
+
+import xferlab as xl
+from xferlab import selection
+from xferlab.errors import ArgumentError, DataError, TargetLabelsError
+
+runs = importlib.import_module("xferlab.comparison.runs")
+comparison = importlib.import_module("xferlab.comparison.compare")
+THREE = ["source_only", "source_only_joint_bn", "dann"]
+CHEAP = ["source_val", "information_maximization"]
+
+
+def splits(shift=0, seed=0, name="place"):
+    return xl.Splits(*(blobs(n, shift=shift, seed=seed + i, name=name) for i, n in enumerate((48, 24, 24))))
+
+
+SOURCE, TARGET = splits(name="here"), splits(shift=60, seed=10, name="there")
+
+
+def own(seed):
+    """A network of the user's, made anew from the seed."""
+    return xl.encoder(TwentyLines(), size=16)
+
+
+def compare(store, recipes=THREE, source=SOURCE, target=TARGET, **changes):
+    settings = dict(seeds=2, validators=CHEAP, encoder=own, steps=6, batch_size=16, lr=1e-2, progress_bar=False)
+    return xl.compare(recipes, source, target, store=store, **(settings | changes))
+
+
+def same(a, b, but=("seconds",)):
+    drop = [c for c in a.table if any(c.startswith(name) for name in but)]
+    pd.testing.assert_frame_equal(a.table.drop(columns=drop), b.table.drop(columns=drop))
+    return True
+
+
+def no_training(monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(comparison.Recipe, "fit", refuse)
+
+
+def test_a_run_is_what_fit_and_evaluate_give(tmp_path):
+    """The record against the same steps by hand."""
+    board = compare(tmp_path, ["dann"], seeds=[3])
+    torch.manual_seed(3)
+    model = xl.Classifier(own(3), SOURCE.classes, seed=3)
+    xl.recipes["dann"].fit(
+        model, SOURCE.train, TARGET.train.unlabeled(), steps=6, batch_size=16, lr=1e-2, seed=3, progress_bar=False
+    )
+    (run,) = board.runs
+    assert run["target"]["accuracy"] == xl.evaluate(model, TARGET.test).accuracy
+    assert run["source"]["ece"] == pytest.approx(xl.evaluate(model, SOURCE.test).ece)
+    seen = selection.Candidate(model, None, SOURCE, TARGET.train.unlabeled())
+    assert run["validators"]["information_maximization"] == pytest.approx(selection.information_maximization(seen))
+    assert [entry["step"] for entry in run["history"]] == list(range(6)) and "DANN.adversary_accuracy" in run[
+        "history"
+    ][0]
+
+
+def test_finished_runs_are_never_repeated(tmp_path, monkeypatch):
+    first = compare(tmp_path)
+    assert len(list(tmp_path.glob("*.json"))) == 6 and not list(tmp_path.glob("*.pt"))
+    no_training(monkeypatch)
+    assert same(first, compare(tmp_path), but=())
+    # a part of it, and its other metric, are there too
+    assert compare(tmp_path, ["dann"], seeds=[1], metric="balanced_accuracy").table["runs"].tolist() == [1]
+
+
+def changed_pixel():
+    inputs = TARGET.train.inputs.clone()
+    inputs[0, 0, 0, 0] += 1
+    return replace(TARGET, train=replace(TARGET.train, inputs=inputs))
+
+
+def recipe(weight=1.0, strategy=None, share=1.0):
+    stage = xl.Stage(lambda: [xl.CrossEntropy(), xl.CORAL(weight)], strategy or xl.strategies.full(), share=share)
+    return [xl.Recipe("mine", (stage,))]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        dict(steps=7),
+        dict(lr=2e-2),
+        dict(batch_size=17),
+        dict(per_class=4),
+        dict(seeds=[1]),
+        dict(target=changed_pixel()),
+        dict(recipes=recipe(weight=2.0)),
+        dict(recipes=recipe(strategy=xl.strategies.layerwise())),
+        dict(recipes=recipe(share=2.0)),
+        dict(encoder=lambda: xl.encoder(TwentyLines(), size=15)),
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_whatever_matters_makes_it_another_run(tmp_path, change):
+    arguments = dict(recipes=recipe(), seeds=[0])
+    compare(tmp_path, **arguments)
+    compare(tmp_path, **arguments)
+    assert len(list(tmp_path.glob("*.json"))) == 1
+    compare(tmp_path, **(arguments | change))
+    assert len(list(tmp_path.glob("*.json"))) == 2
+
+
+def test_code_of_an_objective_matters_and_its_comments_do_not(tmp_path):
+    def kind(name, text):
+        (tmp_path / f"{name}.py").write_text(f"import xferlab as xl\nclass Mine(xl.Objective):\n{text}\n")
+        spec = importlib.util.spec_from_file_location(name, tmp_path / f"{name}.py")
+        sys.modules[name] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return runs._code(module.Mine)
+
+    plain = kind("plain", "    def forward(self, step):\n        return 1")
+    assert plain == kind("said", '    """What it does."""\n\n    def forward(self, step):\n        return 1  # why')
+    assert plain != kind("other", "    def forward(self, step):\n        return 2")
+    scope = {"Objective": xl.Objective}
+    exec("class Mine(Objective):\n    pass", scope)
+    assert runs._code(scope["Mine"]) == runs._code(xl.Objective)  # typed in by hand: no source, no crash
+
+
+def test_kill_and_the_same_call_gives_the_same_table(tmp_path):
+    """SIGKILL in the middle of a run: what was finished stays, what was begun goes on, the table is the undisturbed one."""
+    long = dict(seeds=1, steps=120, checkpoint_every=10)
+    threads = torch.get_num_threads()  # other tests may have changed it, and another number gives other last bits
+    code = (
+        f"import sys, torch; sys.path[:0] = {[str(p) for p in Path(__file__).parents[:2]]!r}; torch.set_num_threads({threads})\n"
+        "from test_compare import compare\n"
+        f"compare({str(tmp_path / 'killed')!r}, **{long!r})\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        deadline = time.time() + 900  # only against hanging for good
+        while not list((tmp_path / "killed").glob("source_only_joint_bn-*.pt")):
+            assert process.poll() is None and time.time() < deadline, "it ended before it could be killed"
+            time.sleep(0.005)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "killed").glob("*.json")}
+    assert 1 <= len(kept) < 3
+    again = compare(tmp_path / "killed", **long)
+    assert same(again, compare(tmp_path / "whole", **long))
+    assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
+    assert not list((tmp_path / "killed").glob("*.pt"))
+
+
+def test_a_checkpoint_is_taken_up(tmp_path, monkeypatch):
+    whole = compare(tmp_path / "a", ["dann"], seeds=1, steps=8, checkpoint_every=2)
+    write = runs._remember
+    monkeypatch.setattr(runs, "_remember", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        compare(tmp_path / "b", ["dann"], seeds=1, steps=8, checkpoint_every=2)
+    monkeypatch.setattr(runs, "_remember", write)
+    assert [path.suffixes for path in (tmp_path / "b").iterdir()] == [[".0", ".pt"]]
+    resumed, fit = [], comparison.Recipe.fit
+    monkeypatch.setattr(comparison.Recipe, "fit", lambda *a, **k: resumed.append(fit(*a, **k)) or resumed[-1])
+    assert same(whole, compare(tmp_path / "b", ["dann"], seeds=1, steps=8, checkpoint_every=2))
+    assert resumed[0].resumed_from == 8
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"{}"])
+def test_a_damaged_record_or_checkpoint_is_made_again(tmp_path, damage):
+    first = compare(tmp_path, ["dann"], seeds=1)
+    (path,) = tmp_path.glob("*.json")
+    path.write_bytes(damage)
+    (tmp_path / f"{path.stem}.0.pt").write_bytes(damage)
+    assert same(first, compare(tmp_path, ["dann"], seeds=1)) and json.loads(path.read_text())["recipe"] == "dann"
+
+
+def test_poisoned_target_labels_change_the_oracle_alone(tmp_path):
+    def poison(domain):
+        return replace(domain, labels=(domain.labels + 1) % 3)
+
+    poisoned = xl.Splits(*(poison(part) for part in TARGET.parts().values()))
+    all_of_them = dict(recipes=["source_only", "dann", "shot"], validators=None, seeds=1, steps=20)
+    true, false = compare(tmp_path / "a", **all_of_them), compare(tmp_path / "b", target=poisoned, **all_of_them)
+    assert same(true, false, but=("seconds", "target_", "vs_"))
+    assert true.best() == false.best()
+    assert not true.table["target_accuracy"].equals(false.table["target_accuracy"])  # the poison arrived where it may
+
+
+def test_an_unlabelled_target_has_no_oracle(tmp_path):
+    for target in (TARGET.train.unlabeled(), xl.Splits(*(part.unlabeled() for part in TARGET.parts().values()))):
+        board = compare(tmp_path, target=target)
+        assert not board.has_oracle and not [c for c in board.table if c.startswith(("target", "vs"))]
+        assert any("no oracle" in said for said in board.warnings)
+        with pytest.raises(DataError, match="no oracle"):
+            board.oracle()
+
+
+def test_what_a_target_or_source_lacks_is_said(tmp_path):
+    rows = TARGET.train.labels != 2
+    part = xl.Splits(TARGET.train[rows], TARGET.val, TARGET.test[TARGET.test.labels != 1])
+    assert any("no example of b" in said for said in compare(tmp_path, ["source_only"], target=part).warnings)
+    fewer = replace(TARGET.train[rows].unlabeled(), classes=("a", "b"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # said once, in the leaderboard, not by every run
+        board = compare(tmp_path, target=fewer)
+    assert any("lacks c" in said for said in board.warnings)
+    thin = replace(SOURCE, train=SOURCE.train[SOURCE.train.labels != 0])
+    assert any("no training example of a" in said for said in compare(tmp_path, ["source_only"], source=thin).warnings)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        (dict(target=TARGET.train), TargetLabelsError, r"target.unlabeled\(\)"),
+        (dict(target=replace(TARGET.train.unlabeled(), classes=("a", "z"))), DataError, "'z'"),
+        (dict(source=SOURCE.train), ArgumentError, "expected Splits"),
+        (dict(source=replace(SOURCE, val=SOURCE.val.unlabeled())), DataError, "unlabelled part"),
+        (dict(recipes=["dan"]), ArgumentError, "'dan'"),
+        (dict(recipes=["dann", "dann"]), ArgumentError, "each name once"),
+        (dict(recipes=[]), ArgumentError, "at least one"),
+        (dict(validators=["oracle"]), ArgumentError, "'oracle'"),
+        (dict(selector="dev"), ArgumentError, "'dev'"),
+        (dict(metric="ece"), ArgumentError, "'ece'"),
+        (dict(seeds=0), ArgumentError, "at least one"),
+        (dict(seeds=[1, 1]), ArgumentError, "each once"),
+        (dict(target_labels=True), ArgumentError, "'target_labels'"),
+        (dict(minutes=0), ArgumentError, "no run was finished in 0 minutes"),
+        (dict(lr=-1.0), ArgumentError, "lr is -1"),
+    ],
+    ids=str,
+)
+def test_bad_arguments(tmp_path, change, error, says):
+    with pytest.raises(error, match=says):
+        compare(tmp_path, **change)
+
+
+def test_multilabel_data_is_refused(tmp_path):
+    many = xl.Splits(*(replace(part, labels=torch.eye(3)[part.labels]) for part in SOURCE.parts().values()))
+    with pytest.raises(DataError, match="multi-label"):
+        compare(tmp_path, source=many)
+
+
+def test_a_recipe_that_fails_is_listed_and_the_others_go_on(tmp_path, monkeypatch):
+    class Broken(xl.Objective):
+        needs = frozenset({"source"})
+
+        def forward(self, step):
+            return step.source.features.sum() * float("nan")
+
+    bad = xl.Recipe("broken", (xl.Stage(lambda: [Broken()], data="source"),))
+    board = compare(tmp_path, ["source_only", bad])
+    assert board.table.loc["broken", "runs"] == 0 and board.best().recipe == "source_only"
+    assert any(said.startswith("broken failed in 2 of 2 runs: DivergenceError") for said in board.warnings)
+    no_training(monkeypatch)
+    assert len(compare(tmp_path, ["source_only", bad]).runs) == 4  # that it diverges is kept as well
+
+
+def test_minutes_leave_out_what_does_not_fit_and_say_so(tmp_path):
+    compare(tmp_path, seeds=1)
+    board = compare(tmp_path, seeds=2, minutes=0)
+    assert [(run["recipe"], run["seed"]) for run in board.runs] == [(name, 0) for name in THREE]
+    assert any("3 of 6 runs were left out" in said for said in board.warnings)
+
+
+def test_weights_are_kept_and_a_validator_added_later_needs_no_training(tmp_path, monkeypatch):
+    before = compare(tmp_path, keep_weights=True)
+    model = before.best().model
+    run = next(r for r in before.runs if (r["recipe"], r["seed"]) == (before.best().recipe, before.best().seed))
+    assert xl.evaluate(model, TARGET.test).accuracy == run["target"]["accuracy"]
+    no_training(monkeypatch)
+    mine = {
+        "information_maximization": selection.information_maximization,
+        "minus_size": lambda c: -float(len(c.target)),
+    }
+    after = compare(tmp_path, keep_weights=True, validators=mine)
+    assert (after.table["minus_size"] == -48).all()
+    assert after.table["information_maximization"].equals(before.table["information_maximization"])
+
+
+def test_parts_that_a_strategy_adds_come_back(tmp_path):
+    lora = xl.Recipe("lora", (xl.Stage(strategy=xl.strategies.lora(2), data="source"),))
+    board = compare(tmp_path, [lora], seeds=1, keep_weights=True)
+    assert xl.evaluate(board.best().model, TARGET.test).accuracy == board.runs[0]["target"]["accuracy"]
+    (path,) = tmp_path.glob("*.json")
+    path.unlink()
+    (tmp_path / f"{path.stem}.0.pt").write_bytes(b"damaged")
+    assert same(board, compare(tmp_path, [lora], seeds=1))
+
+
+def test_a_validator_added_without_weights_trains_again_and_keeps_the_others(tmp_path, monkeypatch):
+    for names in (["source_val"], ["entropy"]):
+        compare(tmp_path, ["source_only"], seeds=1, validators=names, selector=names[0])
+    no_training(monkeypatch)
+    compare(tmp_path, ["source_only"], seeds=1, validators=["source_val", "entropy"], selector="entropy")
+
+
+def test_a_checkpoint_left_beside_a_finished_run_goes(tmp_path):
+    compare(tmp_path, ["source_only"], seeds=1)
+    (path,) = tmp_path.glob("*.json")
+    (tmp_path / f"{path.stem}.0.pt").write_bytes(b"the kill came between record and removal")
+    compare(tmp_path, ["source_only"], seeds=1)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_no_recipes_means_all_of_them():
+    assert comparison.chosen_recipes(None) == list(xl.recipes.values())
+
+
+def test_without_kept_weights_there_is_no_model(tmp_path):
+    assert compare(tmp_path, ["source_only"], seeds=1).best().model is None
+
+
+def test_a_module_is_copied_and_a_function_must_make_it_anew(tmp_path):
+    module = TwentyLines()
+    start = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    compare(tmp_path, encoder=xl.encoder(module, size=16))
+    assert all(torch.equal(start[name], tensor) for name, tensor in module.state_dict().items())
+    with pytest.raises(ArgumentError, match="another model at each call"):
+        compare(
+            tmp_path / "b", encoder=lambda: xl.encoder(module, size=16)
+        )  # the second run would start from the first's end
+    with pytest.raises(ArgumentError, match="classes are"):
+        compare(tmp_path / "c", encoder=lambda: xl.Classifier(own(0), ("x", "y")))
+
+
+def test_draws_of_labels_change_with_the_seed(tmp_path, monkeypatch):
+    seen, fit = [], comparison.Recipe.fit
+    monkeypatch.setattr(
+        comparison.Recipe,
+        "fit",
+        lambda self, model, source, *a, **k: seen.append(source) or fit(self, model, source, *a, **k),
+    )
+    compare(tmp_path, ["source_only"], per_class=4)
+    assert [len(source) for source in seen] == [12, 12] and not torch.equal(seen[0].inputs, seen[1].inputs)
+
+
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+def test_executors_give_the_same_table(tmp_path, kind, one_thread):
+    """Threads would disturb each other's random draws, did they not take turns. A worker process has one torch thread, and
+    sums in another order on two, so the serial side has one as well."""
+    settings = dict(
+        recipes=["source_only", "dann"], seeds=1 if kind == "processes" else 2, encoder="small_cnn", steps=3
+    )
+    serial = compare(tmp_path / "serial", **settings)
+    make = (
+        (lambda: ThreadPoolExecutor(2)) if kind == "threads" else lambda: ProcessPoolExecutor(1, get_context("spawn"))
+    )
+    with make() as executor:
+        assert same(serial, compare(tmp_path / "pool", executor=executor, **settings))
+        if kind == "processes":
+            with pytest.raises(ArgumentError, match="give recipes by name"):
+                compare(tmp_path / "pool", executor=executor, encoder=lambda: own(0))
+
+
+def test_a_few_labelled_target_examples_join_the_training(tmp_path, monkeypatch):
+    seen, fit = [], comparison.Recipe.fit
+    spy = lambda self, model, source, *a, **k: seen.append(source) or fit(self, model, source, *a, **k)
+    monkeypatch.setattr(comparison.Recipe, "fit", spy)
+    few = TARGET.val.take(per_class=2)
+    for labeled in (None, few, few[:3]):
+        board = compare(tmp_path, ["source_only"], seeds=1, labeled=labeled)
+        assert board.selector == "information_maximization"
+    assert [len(source) for source in seen] == [48, 48 + 8 * 6, 48 + 10 * 3]  # at most half, at most ten times over
+    assert torch.equal(seen[1].inputs[-6:], few.inputs) and seen[1].labels[-6:].tolist() == few.labels.tolist()
+    assert any("Trained on 3 labelled target images" in said for said in board.warnings)
+    leaked = compare(tmp_path, ["source_only"], seeds=1, labeled=TARGET.test[:6])
+    assert any("6 of the labelled images are in the target's test part" in said for said in leaked.warnings)
+    for wrong, says in ((few.unlabeled(), "no single-label labels"), (blobs(6, size=12), "one shape")):
+        with pytest.raises(DataError, match=says):
+            compare(tmp_path, labeled=wrong)
+
+
+def test_forty_labelled_examples_choose_and_those_are_never_trained_on(tmp_path):
+    many = blobs(42, shift=60, seed=30, name="few")
+    board = compare(tmp_path, ["source_only"], seeds=1, labeled=many, keep_weights=True)
+    train, held = (many[rows] for rows in comparison.cut(many, (0.5, 0.5)))
+    value = board.runs[0]["validators"]["target_labels"]
+    assert board.selector == "target_labels" and len(held) == 21
+    assert value == xl.evaluate(board.best().model, held).balanced_accuracy
+    images = {x.numpy().tobytes() for x in runs._beside(SOURCE.train, train).inputs}
+    assert not images & {x.numpy().tobytes() for x in held.inputs}
+
+
+def test_a_record_says_what_the_shift_did_and_older_ones_are_still_found(tmp_path, monkeypatch):
+    board = compare(tmp_path, ["source_only"], seeds=1, steps=30, keep_weights=True)
+    model, found = board.best().model, board.runs[0]["shift"]
+    p = xl.predict(model, TARGET.train)
+    assert found["confidence_target"] == pytest.approx(float(p.max(1).values.mean()), abs=1e-5)
+    assert found["confidence_source"] == pytest.approx(
+        float(xl.predict(model, SOURCE.test).max(1).values.mean()), abs=1e-5
+    )
+    assert sum(found["estimate"]) == pytest.approx(1) and found["source"] == pytest.approx([1 / 3] * 3)
+    gap = found["confidence_source"] - found["confidence_target"]
+    assert board.table.loc["source_only", "confidence_gap"] == pytest.approx(gap)
+    assert "estimated share of the target" in board.to_html(tmp_path / "r.html").read_text()
+    (path,) = tmp_path.glob("*.json")
+    path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "shift"}))
+    no_training(monkeypatch)
+    old = compare(tmp_path, ["source_only"], seeds=1, steps=30)
+    assert old.shift is None and "estimated share" not in old.to_html(tmp_path / "r.html").read_text()
+
+
+def test_costs_are_in_runs_of_source_only():
+    model = xl.Classifier(own(0), SOURCE.classes)
+    cost = lambda name: comparison.cost(xl.recipes[name], model) - 0.1
+    assert cost("source_only") == cost("colour") == 1 and cost("dann") == 2 and cost("mcc") == pytest.approx(0.3 + 1.4)
+    assert cost("linear_probe") < 0.1 and cost("adabn") == pytest.approx(0.7 + 0.1)

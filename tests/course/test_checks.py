@@ -1,0 +1,265 @@
+"""Exercises that answer back: verdicts, hints, quizzes, predictions, and what is remembered."""
+
+import json
+
+import pytest
+
+from xferlab import checks, lab
+from xferlab.errors import ArgumentError
+
+LAB = {
+    "title": "A made-up lab",
+    "exercises": {
+        "77.1": {
+            "hints": ["nudge", "name", "`code`"],
+            "solution": [["code", "answer = 2"], ["markdown", "Because."]],
+            "starter": "answer = ...",
+        },
+        "77.p1": {"hints": [], "solution": [], "starter": ""},
+    },
+    "quiz": [
+        {
+            "question": "Is 1 < 2?",
+            "options": [
+                {"text": "<b>Yes</b>", "right": True, "why": "By `order`."},
+                {"text": "No", "right": False, "why": "Count & see."},
+            ],
+        }
+    ],
+    "results": {"speed": {"command": "made by hand", "date": "2026-01-02", "machine": "a box", "rows": [{"x": 1}]}},
+}
+
+
+@pytest.fixture(autouse=True)
+def made_up(monkeypatch, tmp_path):
+    """A made-up lab 77, an empty memory and a lenient mode."""
+    monkeypatch.setenv("XFERLAB_DATA", str(tmp_path))
+    monkeypatch.delenv("XFERLAB_STRICT", raising=False)
+    monkeypatch.setattr(lab, "packaged", lambda number: {"77": LAB}[number])
+    monkeypatch.setattr(lab, "built", lambda: ["77"])
+    monkeypatch.setattr(checks, "_session", {})
+    monkeypatch.setattr(checks, "_recognisers", {})
+
+    @checks.recognises("77.1", right="Two it is.")
+    def two(answer):
+        if answer == 3:
+            return checks.Mistake("off_by_one", "That is one too many.")
+        return None if answer + 0 == 2 else "The answer is a number near 2."
+
+    return tmp_path
+
+
+def test_right_answer_passes_and_says_why(capsys):
+    verdict = checks.check("77.1", 2)
+    assert (verdict.passed, verdict.mistake) == (True, "")
+    assert "Two it is." in capsys.readouterr().out
+    assert checks.verdicts["77.1"] is verdict
+
+
+def test_wrong_answers_are_named_and_explained(capsys):
+    assert checks.check("77.1", 3).mistake == "off_by_one"
+    assert "one too many" in capsys.readouterr().out
+    assert checks.check("77.1", 9).mistake == "unnamed"
+
+
+def empty(a, b): ...
+
+
+def documented(a):
+    """Says what it should do."""
+
+
+@pytest.mark.parametrize(
+    "answer", [..., None, empty, documented, lambda x: ..., {"a": ...}, [1, ...], (..., 2)], ids=lambda a: str(a)[:20]
+)
+def test_blank_answers_are_recognised_without_asking_the_recogniser(answer):
+    assert checks.check("77.1", answer).mistake == "blank"
+
+
+def test_no_answer_at_all_is_blank():
+    assert checks.check("77.1").mistake == "blank"
+
+
+@pytest.mark.parametrize("answer", [0, False, "", [], {}, lambda x: x, int, print])
+def test_answers_that_only_look_empty_are_not_blank(answer):
+    assert checks.check("77.1", answer).mistake != "blank"
+
+
+def test_an_answer_the_recogniser_chokes_on_is_a_sentence_not_a_traceback(capsys):
+    assert checks.check("77.1", "two").mistake == "unreadable"
+    assert "TypeError" in capsys.readouterr().out
+
+
+def test_strict_raises_and_leaves_the_learners_progress_alone(monkeypatch, made_up):
+    monkeypatch.setenv("XFERLAB_STRICT", "1")
+    with pytest.raises(AssertionError, match="one too many"):
+        checks.check("77.1", 3)
+    checks.check("77.1", 2)
+    checks.predict("77.p1", 5)
+    assert list(made_up.iterdir()) == []
+
+
+def test_strict_predictions_are_still_revealed(monkeypatch, capsys):
+    monkeypatch.setenv("XFERLAB_STRICT", "1")
+    checks.predict("77.p1", "full")
+    checks.reveal("77.p1", "probe")
+    assert "You predicted full; the run says probe." in capsys.readouterr().out
+
+
+def test_unknown_exercises_and_labs_are_refused():
+    with pytest.raises(ArgumentError, match=r"77\.9"):
+        checks.check("77.9", 1)
+    with pytest.raises(ArgumentError, match=r"77\.1"):
+        checks.hint("77.9")
+
+
+def test_recognisers_of_a_lab_are_imported_when_first_needed(monkeypatch, tmp_path):
+    (tmp_path / "lab_77.py").write_text(
+        "from xferlab.course.checks import recognises\n@recognises('77.5')\ndef f(a): return 'from the file'\n"
+    )
+    monkeypatch.setattr(checks, "__path__", [str(tmp_path)])
+    assert checks.check("77.5", 1).message == "from the file"
+
+
+def test_a_broken_recogniser_file_is_not_taken_for_a_missing_one(monkeypatch, tmp_path):
+    (tmp_path / "lab_76.py").write_text("import no_such_module_at_all\n")
+    monkeypatch.setattr(checks, "__path__", [str(tmp_path)])
+    with pytest.raises(ModuleNotFoundError, match="no_such_module_at_all"):
+        checks.check("76.1", 1)
+
+
+def test_each_call_opens_exactly_one_more_hint(capsys):
+    opened = []
+    for _ in range(4):
+        checks.hint("77.1")
+        out = capsys.readouterr().out
+        opened.append([word for word in ("nudge", "name", "`code`") if word in out])
+    assert opened == [["nudge"], ["nudge", "name"], ["nudge", "name", "`code`"], ["nudge", "name", "`code`"]]
+
+
+def test_solution_is_shown(capsys):
+    checks.solution("77.1")
+    assert "answer = 2\nBecause." in capsys.readouterr().out
+
+
+def test_progress_is_stored_and_shown(made_up, capsys):
+    checks.check("77.1", 3)
+    checks.check("77.1", 2)
+    checks.check("77.1", 3)  # trying something else later does not undo a pass
+    checks.hint("77.1")
+    checks.quiz_answer("77", 1, "a")
+    state = json.loads((made_up / "progress.json").read_text())
+    assert state["exercises"]["77.1"] == {"passed": True, "tries": 3, "hints": 1}
+    capsys.readouterr()
+    checks.progress()
+    out = capsys.readouterr().out
+    assert "77.1  passed  1 hint" in out
+    assert "1 of 1 right" in out
+    assert "77.p1" not in out
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", '{"exercises": []}', "\x00"])
+def test_a_damaged_progress_file_does_not_stop_a_lesson(made_up, damage):
+    (made_up / "progress.json").write_text(damage)
+    assert checks.check("77.1", 2).passed
+    assert json.loads((made_up / "progress.json").read_text())["exercises"]["77.1"]["passed"]
+
+
+def test_a_folder_that_cannot_be_written_does_not_stop_a_lesson(monkeypatch, made_up, capsys):
+    (made_up / "file").write_text("")
+    monkeypatch.setenv("XFERLAB_DATA", str(made_up / "file"))
+    checks.hint("77.1")
+    checks.hint("77.1")
+    assert "Hint 2 of 3" in capsys.readouterr().out
+
+
+def test_predictions_wait_for_a_guess_and_are_compared(capsys):
+    checks.predict("77.p1", ...)
+    checks.predict("77.p1", "nonsense", options=["probe", "full"])
+    checks.reveal("77.p1", "probe")
+    out = capsys.readouterr().out
+    assert "Make a guess first" in out
+    assert "'nonsense' is not one of 'probe', 'full'" in out
+    assert "You made no prediction" in out
+    checks.predict("77.p1", "probe", options=["probe", "full"])
+    checks.reveal("77.p1", "probe")
+    assert "As you thought." in capsys.readouterr().out
+    checks.predict("77.p1", 0.8)
+    checks.reveal("77.p1", 0.71234)
+    assert "You predicted 0.8; the run says 0.712." in capsys.readouterr().out
+
+
+def test_quiz_without_a_notebook_is_printed_without_answers(capsys):
+    checks.quiz("77")
+    out = capsys.readouterr().out
+    assert "a) <b>Yes</b>" in out
+    assert "order" not in out
+
+
+@pytest.mark.parametrize(("letter", "right"), [("a", True), ("B", False)])
+def test_quiz_answer_explains_every_option(letter, right, capsys):
+    assert checks.quiz_answer("77", 1, letter) is right
+    out = capsys.readouterr().out
+    assert "By `order`." in out
+    assert "Count & see." in out
+
+
+@pytest.mark.parametrize(("question", "letter"), [(2, "a"), (0, "a"), (1, "c"), (1, "ab"), (1, "")])
+def test_quiz_answers_that_do_not_exist_are_refused(question, letter):
+    with pytest.raises(ArgumentError):
+        checks.quiz_answer("77", question, letter)
+
+
+def test_quiz_widget_explains_every_option_escaped(made_up):
+    widgets = pytest.importorskip("ipywidgets")
+    _, *rows, explained = checks._question(widgets, "77", 1, LAB["quiz"][0]).children
+    assert explained.value == ""
+    assert [row.children[0].description for row in rows] == list("abc")[: len(rows)]
+    texts = [checks._marked(option["text"]) for option in LAB["quiz"][0]["options"]]
+    assert [row.children[1].value for row in rows] == texts  # in the order of the letters
+    rows[1].children[0].click()
+    assert "b: not quite." in explained.value
+    assert "&lt;b&gt;Yes&lt;/b&gt;" in explained.value
+    assert "<code>order</code>" in explained.value
+    assert "Count &amp; see." in explained.value
+    assert json.loads((made_up / "progress.json").read_text())["quiz"] == {"77.1": {"right": False}}
+
+
+def test_stuck_buttons_open_hints(monkeypatch):
+    widgets = pytest.importorskip("ipywidgets")
+    shown = []
+    monkeypatch.setattr(checks, "ipywidgets", lambda: widgets)
+    monkeypatch.setattr(checks, "_display", lambda widget, instead: shown.append(widget))
+    checks.stuck("77.1")
+    buttons, _ = shown[0].children
+    buttons.children[0].click()
+    buttons.children[0].click()
+    buttons.children[1].click()
+    assert checks._noted("exercises", "77.1") == {"hints": 2, "solution": True}
+
+
+def test_stuck_without_a_notebook_names_the_calls(capsys):
+    checks.stuck("77.1")
+    assert 'xl.checks.hint("77.1")' in capsys.readouterr().out
+
+
+def test_a_saved_page_shows_words_where_the_widget_was(monkeypatch):
+    widgets = pytest.importorskip("ipywidgets")
+    if int(widgets.__version__.split(".")[0]) < 8:
+        pytest.skip("ipywidgets 7 brings its own words")
+    import IPython.display
+
+    shown = []
+    monkeypatch.setattr(IPython.display, "display", lambda data, raw: shown.append(data))
+    monkeypatch.setattr(checks, "ipywidgets", lambda: widgets)
+    checks.quiz("77")
+    checks.stuck("77.1")
+    assert all("application/vnd.jupyter.widget-view+json" in data for data in shown)
+    assert "a) <b>Yes</b>" in shown[0]["text/plain"]
+    assert "order" not in shown[0]["text/plain"]
+    assert 'xl.checks.hint("77.1")' in shown[1]["text/plain"]
+
+
+def test_a_number_in_quotes_is_called_text():
+    assert "without quotes" in checks.number("0.24", 0.24, [], "no", abs_tol=0.01)
+    assert checks.number(0.24, 0.24, [], "no", abs_tol=0.01) is None

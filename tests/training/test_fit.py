@@ -1,0 +1,303 @@
+import copy
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from small import blobs
+from torch import nn
+
+import xferlab as xl
+from xferlab import strategies
+from xferlab.errors import ArgumentError, CheckpointError, DataError, DivergenceError, TargetLabelsError
+from xferlab.objectives import Objective
+from xferlab.training.feed import Stream as _Stream
+from xferlab.training.fit import schedule
+
+FAST = dict(steps=8, batch_size=16, progress_bar=False)
+
+
+class Probe(Objective):
+    """Keeps what fit hands to an objective."""
+
+    needs = frozenset({"source"})
+
+    def __init__(self, taps=(), weight=1.0):
+        super().__init__(weight)
+        self.taps, self.steps, self.after = taps, [], 0
+        self.part = nn.Linear(1, 1)
+
+    def forward(self, step):
+        self.steps.append(step)
+        return step.source.logits.square().mean() + self.part.weight.square().sum()
+
+    def after_step(self, step):
+        assert not torch.is_grad_enabled()
+        self.after += 1
+
+
+def same(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_learns_what_labels_say(own, source):
+    model = own()
+    run = xl.fit(model, source, steps=60, batch_size=30, lr=1e-2, progress_bar=False)
+    assert xl.evaluate(model, blobs(seed=9)).balanced_accuracy > 0.95
+    assert run.model is model and not model.training and run.seconds > 0 and run.images_per_second > 0
+    assert run.history[0]["step"] == 0 and run.history[-1]["step"] == 59
+    assert all(isinstance(value, float) for entry in run.history for value in entry.values())
+
+
+def test_wrong_labels_are_not_learnt_from_nothing(own):
+    """The check above could pass on leaked labels: with shuffled ones the test set must stay at chance."""
+    source = blobs(seed=1)
+    shuffled = replace(source, labels=source.labels[torch.randperm(60, generator=torch.Generator().manual_seed(0))])
+    model = own()
+    xl.fit(model, shuffled, steps=60, batch_size=30, lr=1e-2, progress_bar=False)
+    assert xl.evaluate(model, blobs(seed=9)).balanced_accuracy < 0.7
+
+
+def test_same_seed_same_bits_another_seed_not(own, source, target):
+    models = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(100 + len(models))  # the caller's random state must not matter
+        model = own()
+        augment = [xl.augment.Flip(), xl.augment.Noise()]
+        xl.fit(model, source, target.unlabeled(), seed=seed, augment=augment, **FAST)
+        models.append(model)
+    assert same(models[0], models[1]) and not same(models[0], models[2])
+
+
+def test_the_callers_random_state_is_left_alone(own, source):
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    xl.fit(own(), source, **FAST)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_stream_is_endless_passes_each_a_permutation():
+    stream = _Stream(10, 4, seed=0)
+    drawn = torch.cat([stream(t) for t in range(10)])
+    for k in range(4):
+        assert drawn[10 * k : 10 * k + 10].sort().values.tolist() == list(range(10))
+    assert drawn[:10].tolist() != drawn[10:20].tolist()
+    assert _Stream(10, 4, seed=0)(7).tolist() == stream(7).tolist() == drawn[28:32].tolist()
+    assert _Stream(3, 8, seed=0)(5).sort().values.tolist() == [0, 1, 2]
+
+
+def test_schedule_rises_then_falls_to_zero():
+    values = [schedule(p / 100, 0.1) for p in range(101)]
+    assert values.index(max(values)) == 10 and max(values) == pytest.approx(1.0)
+    assert 0 < values[0] < 0.02 and values[100] == pytest.approx(0, abs=1e-12)
+    assert values[55] == pytest.approx(0.5)
+
+
+def test_an_objective_is_handed_one_forward_of_both_sides(own, source, target):
+    model, probe = own(), Probe(taps=("deep",))
+    calls = []
+    model.encoder.body.register_forward_hook(lambda _m, args, _out: calls.append(len(args[0])))
+    xl.fit(model, source, target.unlabeled(), objectives=[probe], steps=3, batch_size=16, progress_bar=False)
+    assert calls == [32, 32, 32]  # source and target together
+    step = probe.steps[1]
+    assert step.source.features.shape == (16, 12) and step.target.logits.shape == (16, 3) and step.target.labels is None
+    assert step.source.inputs.dtype == torch.uint8 and step.progress == 0.5 and step.model is model
+    at_source, at_target = step.taps("deep")
+    assert at_source.shape == at_target.shape == (16, 16, 8, 8) and not torch.equal(at_source, at_target)
+    with pytest.raises(ArgumentError, match="was not recorded"):
+        step.taps("stem")
+    assert probe.after == 3
+
+
+def test_an_objectives_own_parts_train_and_weights_count(own, source):
+    probe = Probe(weight=2.0)
+    before = probe.part.weight.item()
+    xl.fit(own(), source, objectives=[probe], **FAST)
+    assert probe.part.weight.item() != before
+    quiet = Probe(weight=0.0)
+    model = own()
+    start = copy.deepcopy(model.encoder.body.project.bias.detach())
+    xl.fit(model, source, objectives=[quiet], weight_decay=0, **FAST)
+    assert torch.equal(start, model.encoder.body.project.bias)
+
+
+def test_views_are_made_once_and_differ(own, source, target):
+    seen = []
+
+    class Look(Objective):
+        def forward(self, step):
+            strong = step.view("strong")
+            assert step.view("strong") is strong and step.view("weak") is not strong
+            seen.append((step.target.inputs, strong.inputs))
+            return strong.logits.mean()
+
+    xl.fit(own(), source, target.unlabeled(), objectives=[Look()], **FAST)
+    assert all(a.shape == b.shape and not torch.equal(a.float(), b.float()) for a, b in seen)
+
+
+def test_frozen_encoder_is_run_once_and_gives_the_same_weights(own, source):
+    """The shortcut through cached features must train the head exactly as forwarding every batch would."""
+    fast, slow = own(), own()
+    calls = []
+    fast.encoder.body.register_forward_hook(lambda *_: calls.append(1))
+    xl.fit(fast, source, strategy=strategies.head_only(), objectives=[xl.CrossEntropy()], **FAST)
+    assert len(calls) <= 1
+    identity = [lambda images, generator: images]
+    xl.fit(slow, source, strategy=strategies.head_only(), augment=identity, **FAST)
+    torch.testing.assert_close(fast.head.weight, slow.head.weight, atol=1e-6, rtol=1e-5)
+
+
+def test_no_objectives_moves_batch_norm_statistics_only(own, source):
+    model = own()
+    before = copy.deepcopy(model.state_dict())
+    xl.fit(model, None, source.unlabeled(), objectives=[], **FAST)
+    names = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert names and all("running" in name or "num_batches" in name for name in names)
+
+
+def test_best_weights_on_validation_are_kept(own, source):
+    model = own()
+    run = xl.fit(model, source, val=blobs(seed=8), steps=30, batch_size=16, lr=5e-2, val_every=3, progress_bar=False)
+    scores = [entry["val_balanced_accuracy"] for entry in run.history if "val_balanced_accuracy" in entry]
+    assert len(scores) == 10
+    assert xl.evaluate(model, blobs(seed=8)).balanced_accuracy == pytest.approx(max(scores))
+
+
+def test_sides_of_different_size_and_channels_meet_in_the_encoder(source):
+    model = xl.Classifier(xl.encoder("lenet"), source.classes)
+    gray = blobs(channels=1, size=20, name="gray").unlabeled()
+    probe = Probe()
+    xl.fit(model, source, gray, objectives=[probe], **FAST)
+    assert probe.steps[0].target.features.shape == (16, 128)
+
+
+def test_target_labels_train_only_when_asked(own, source, target):
+    with pytest.raises(TargetLabelsError, match="unlabeled"):
+        xl.fit(own(), source, target, **FAST)
+    run = xl.fit(own(), source, target, objectives=[xl.CrossEntropy(on="target")], target_labels=True, **FAST)
+    assert run.history
+
+
+def test_a_target_with_some_of_the_classes_is_said_aloud(own, source):
+    part = blobs(classes=2, name="part").unlabeled()
+    with pytest.warns(UserWarning, match=r"lacks the classes \['c'\]"):
+        xl.fit(own(), source, part, **FAST)
+
+
+def test_kill_9_and_again_gives_the_bits_of_an_undisturbed_run(tmp_path):
+    """Killed for real, in its own process, at a moment of the run; the same call then goes on from the file."""
+    script = textwrap.dedent(f"""
+        import os, sys, torch
+        sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+        torch.set_num_threads(1)
+        import xferlab as xl
+        from small import TwentyLines, blobs
+        from xferlab.objectives import Objective
+        class Killer(Objective):
+            needs = frozenset({{"source"}})
+            def forward(self, step):
+                if len(sys.argv) > 2 and step.progress > float(sys.argv[2]):
+                    os.kill(os.getpid(), 9)
+                return step.source.logits.sum() * 0
+        torch.manual_seed(0)
+        model = xl.Classifier(xl.encoder(TwentyLines(), size=16), ("a", "b", "c"))
+        source, target = blobs(seed=1), blobs(seed=2, shift=60).unlabeled()
+        run = xl.fit(model, source, target, objectives=[xl.CrossEntropy(), Killer()], augment=[xl.augment.Flip(), xl.augment.Noise()],
+               val=blobs(seed=3), steps=30, checkpoint=sys.argv[1], checkpoint_every=4, progress_bar=False)
+        torch.save([model.state_dict(), run.history, run.resumed_from], sys.argv[1] + ".out")
+    """)
+    (tmp_path / "run.py").write_text(script)
+
+    def go(name, *more):
+        return subprocess.run(
+            [sys.executable, tmp_path / "run.py", tmp_path / name, *more], env=os.environ, timeout=300
+        ).returncode
+
+    assert go("whole.pt") == 0
+    assert go("cut.pt", "0.3") == -signal.SIGKILL and go("cut.pt", "0.7") == -signal.SIGKILL
+    assert go("cut.pt") == 0
+    whole, cut = (torch.load(tmp_path / f"{name}.pt.out") for name in ("whole", "cut"))
+    assert whole[2] == 0 and cut[2] == 20
+    assert all(torch.equal(a, b) for a, b in zip(whole[0].values(), cut[0].values(), strict=True))
+    assert whole[1] == cut[1]
+
+
+def test_a_finished_checkpoint_returns_at_once(own, source, tmp_path):
+    first, again = own(), own(seed=3)
+    xl.fit(first, source, checkpoint=tmp_path / "c.pt", **FAST)
+    run = xl.fit(again, source, checkpoint=tmp_path / "c.pt", **FAST)
+    assert run.resumed_from == 8 and same(first, again) and run.history[-1]["step"] == 7
+
+
+def test_a_checkpoint_of_another_run_is_refused(own, source, target, tmp_path):
+    file = tmp_path / "c.pt"
+    xl.fit(own(), source, checkpoint=file, **FAST)
+    for change in (dict(seed=1), dict(lr=0.5), dict(objectives=[xl.CrossEntropy(label_smoothing=0.1)])):
+        with pytest.raises(CheckpointError, match="other data or arguments"):
+            xl.fit(own(), source, checkpoint=file, **(FAST | change))
+    with pytest.raises(CheckpointError, match="other data"):
+        xl.fit(own(), blobs(seed=5), checkpoint=file, **FAST)
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="no checkpoint of fit"):
+        xl.fit(own(), source, checkpoint=file, **FAST)
+
+
+def test_singular_values_of_a_diverged_network_are_a_divergence(own, source):
+    class Singular(Objective):
+        needs = frozenset({"source"})
+
+        def forward(self, step):
+            return torch.linalg.svdvals(step.source.logits / 0).sum()
+
+    with pytest.raises(DivergenceError, match=r"step 0 cannot be computed .*lower lr"):
+        xl.fit(own(), source, objectives=[Singular()], **FAST)
+
+
+def test_divergence_names_the_objective(own, source):
+    class Broken(Objective):
+        needs = frozenset({"source"})
+
+        def forward(self, step):
+            return step.source.logits.sum() * float("nan")
+
+    with pytest.raises(DivergenceError, match="Broken is nan at step 0"):
+        xl.fit(own(), source, objectives=[xl.CrossEntropy(), Broken()], **FAST)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        (dict(steps=0), ArgumentError, "steps is 0"),
+        (dict(batch_size=1), ArgumentError, "batch_size is 1"),
+        (dict(lr=0), ArgumentError, "lr is 0"),
+        (dict(lr=float("nan")), ArgumentError, "lr is nan"),
+        (dict(precision="fp8"), ArgumentError, "precision is 'fp8'"),
+        (dict(source=None), ArgumentError, "neither a source nor a target"),
+        (dict(source="unlabelled"), ArgumentError, "CrossEntropy needs source_labels"),
+        (dict(source="splits"), ArgumentError, "of Splits, pass .train"),
+        (dict(source="one class"), DataError, "nothing to tell apart"),
+        (dict(source="one example"), DataError, "1 example"),
+        (dict(source="other classes"), DataError, "that the source lacks"),
+        (dict(objectives=[xl.CrossEntropy(on="target")]), ArgumentError, "needs target"),
+        (dict(objectives=[Probe(taps=("nowhere",))]), ArgumentError, "has no blocks"),
+        (dict(model=nn.Linear(1, 1)), ArgumentError, "expected xl.Classifier"),
+    ],
+)
+def test_bad_input(change, error, says, own, source):
+    odd = {
+        "unlabelled": source.unlabeled(),
+        "splits": xl.Splits(source, source, source),
+        "one class": source[source.labels == 1],
+        "one example": source[:1],
+        "other classes": replace(source, classes=("a", "b", "zebra")),
+    }
+    arguments = FAST | {"model": own(), "source": source} | change
+    if isinstance(arguments["source"], str):
+        arguments["source"] = odd[arguments["source"]]
+    with pytest.raises(error, match=says):
+        xl.fit(arguments.pop("model"), arguments.pop("source"), **arguments)

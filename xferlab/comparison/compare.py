@@ -1,0 +1,303 @@
+"""compare(): every recipe, every seed, each finished run kept; and the Leaderboard that says what can be told from them."""
+
+from __future__ import annotations
+
+import functools
+import math
+import pickle
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from torch import nn
+from tqdm.auto import tqdm
+
+from ..domains import Domain, Splits
+from ..domains.domain import cut
+from ..encoders import Classifier
+from ..errors import ArgumentError, DataError, TargetLabelsError
+from ..evaluation import METRICS
+from ..recipe import Recipe
+from ..recipe import recipes as registry
+from ..storage import cache_folder, fingerprint
+from . import selection
+from .leaderboard import Leaderboard
+from .runs import Task, definition, identity, load_weights, make_model, perform, recall, stable, version
+
+_FIT = {"augment", "batch_size", "checkpoint_every", "device", "precision", "views", "warmup", "weight_decay"}
+
+
+def compare(
+    recipes: Sequence[str | Recipe] | None,
+    source: Splits,
+    target: Splits | Domain,
+    *,
+    seeds: int | Sequence[int] = 3,
+    validators: Sequence[str] | dict[str, selection.Validator] | None = None,
+    selector: str | None = None,
+    labeled: Domain | None = None,
+    encoder: str | nn.Module | Callable[..., nn.Module] = "lenet",
+    metric: str = "accuracy",
+    steps: int = 400,
+    lr: float = 1e-3,
+    per_class: int | None = None,
+    minutes: float | None = None,
+    store: str | Path | None = None,
+    keep_weights: bool = False,
+    executor: Executor | None = None,
+    progress_bar: bool = True,
+    **arguments,
+) -> Leaderboard:
+    """Trains every recipe with every seed and ranks them without target labels.
+
+    recipes     names in `xl.recipes`, or Recipes; None for all of `xl.recipes`
+    source      labelled Splits: `train` trains, `val` is what validators may see, `test` gives the source score
+    target      Splits: `train`, its labels dropped, is adapted to and validated on, and the labels of `test` make the
+                oracle's columns and nothing else; or one unlabelled Domain, and there is no oracle
+    seeds       how many (0, 1, ...), or which: each sets the head's and the encoder's first weights, batches and draws
+    validators  names in `selection.validators` (None for all), or functions by name
+    selector    the validator that `best()` and the report go by; fix it before the oracle is looked at. None is
+                "target_labels" where enough images are `labeled`, else "information_maximization"
+    labeled     the few target examples that have labels (not ones of `target.test`): they join the source's training
+                examples, each up to 10 times over, to make up at most half. Of 40 or more, half are kept out of training
+                and are the validator "target_labels": balanced accuracy on them
+    encoder     a name for `xl.encoder`, a module (copied for each run), or a function that makes an Encoder, a module or
+                a Classifier; given the seed if it has an argument `seed`
+    metric      "accuracy", "balanced_accuracy" or "auc": of source and target scores
+    per_class   draw so many source training examples of each class, anew for each seed; None takes all
+    minutes     start no run after that long; what was left out is said. Runs go seed by seed, so all recipes get as far
+    store       folder of finished runs (default: in the cache folder)
+    keep_weights  keep each run's weights there too, so that `best().model` is there
+    executor    any `concurrent.futures` executor. Processes need recipes by name, and picklable functions; start them
+                with `multiprocessing.get_context("spawn")`. Threads take turns, since they share torch's random state
+    steps, lr, and further arguments go to `Recipe.fit`; there is no checkpoint selection: the last step is what counts
+
+    A finished run is one small JSON file, named by recipe, seed and a fingerprint of all that it depends on: data,
+    objectives' hyper-parameters and code, strategies, arguments, first weights and the package's version (not functions
+    that objectives call). The same call never repeats it, and takes an interrupted one up from its checkpoint.
+
+    Each record also says what the shift did to the model, see `shift`: class shares of the target estimated from its
+    answers, its confidence on both sides, and calibration before and after temperature scaling.
+
+    A recipe that diverges or cannot run on this encoder or data is listed with the reason. Raises `DataError` for a class
+    that the source lacks or multi-label data, `TargetLabelsError` for a labelled target Domain, `ArgumentError` for unknown
+    names or when no run succeeded.
+    """
+    source, adapt, test, notes = _domains(source, target)
+    chosen = chosen_recipes(recipes)
+    few, judge = _labeled(labeled, source, test, notes)
+    selector = selector or ("target_labels" if judge else "information_maximization")
+    judges = _validators(validators, selector, {"target_labels": judge} if judge else {})
+    if metric not in METRICS or metric == "ece":
+        raise ArgumentError(f"metric is {metric!r}, expected 'accuracy', 'balanced_accuracy' or 'auc'")
+    seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ArgumentError(f"seeds are {seeds}, expected at least one, each once")
+    if unknown := set(arguments) - _FIT:
+        raise ArgumentError(
+            f"compare has no argument {sorted(unknown)[0]!r}; of fit's it takes {', '.join(sorted(_FIT))}"
+        )
+    store = Path(store) if store else cache_folder("runs")
+    deadline = time.time() + 60 * minutes if minutes is not None else math.inf
+
+    data = fingerprint(
+        [(d.inputs, d.labels) for d in source.parts().values()],
+        adapt.inputs,
+        source.classes,
+        test and (test.inputs, test.labels),
+        *([] if labeled is None else [(labeled.inputs, labeled.labels, labeled.classes)]),
+    )
+    settings = {"steps": steps, "lr": lr, "per_class": per_class} | arguments
+    shared = (source, adapt, test, few, encoder, settings, judges, store, keep_weights, deadline)
+    tasks, definitions = [], {recipe.name: definition(recipe) for recipe in chosen}
+    for seed in seeds:
+        first = identity(model := make_model(encoder, source.classes, seed))
+        for recipe in chosen:
+            key = fingerprint(version(), definitions[recipe.name], seed, data, first, stable(settings))
+            known = recipe.name if registry.get(recipe.name) is recipe else recipe
+            tasks.append(Task(known, seed, first, key, round(100 * cost(recipe, model)), *shared))
+    if executor is not None and not isinstance(executor, ThreadPoolExecutor):
+        _check_picklable(tasks)
+    runs = list(_perform(tasks, executor, progress_bar))
+    if left := sum(run is None for run in runs):
+        notes.append(
+            f"{left} of {len(tasks)} runs were left out: {minutes:g} minutes were over; the same call goes on from here"
+        )
+    runs = [run for run in runs if run is not None]
+    if not any("error" not in run for run in runs):
+        raise ArgumentError(
+            f"no run succeeded; the first: {runs[0]['error']}"
+            if runs
+            else f"no run was finished in {minutes:g} minutes; give more"
+        )
+    name = encoder if isinstance(encoder, str) else getattr(encoder, "__name__", type(encoder).__name__)
+    said = {"steps": steps, "lr": lr, "per_class": per_class, "seeds": seeds} | arguments
+    setting = ", ".join(
+        [f"{source.name} -> {adapt.name}", name, *(f"{k} {stable(v)}" for k, v in said.items() if v is not None)]
+    )
+    board = Leaderboard(runs, [recipe.name for recipe in chosen], list(judges), selector, metric, setting, notes)
+    board.classes = source.classes
+    board.true_shares = None if test is None else (test.align(source.classes).counts() / len(test)).tolist()
+    by_name = {recipe.name: recipe for recipe in chosen}
+    board.load_model = lambda run: load_weights(
+        store, run, by_name[run["recipe"]], make_model(encoder, source.classes, run["seed"])
+    )
+    return board
+
+
+def _perform(tasks: list[Task], executor: Executor | None, progress_bar: bool) -> Iterable[dict | None]:
+    """Each task's record in order, from the store where it is there."""
+    records = [recall(task) for task in tasks]
+    waiting = [i for i, record in enumerate(records) if record is None]
+    done = {i for i, record in enumerate(records) if record is not None}
+    # in units of work, not runs: a run costs up to three times as much as another, and the time left would jump about
+    with tqdm(
+        total=sum(task.cost for task in tasks),
+        initial=sum(tasks[i].cost for i in done),
+        desc=f"{len(done)} of {len(tasks)} runs",
+        bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left{postfix}",
+        smoothing=0,
+        disable=not progress_bar,
+    ) as bar:
+
+        def finished(i: int):
+            done.update([i] if records[i] else [])
+            bar.set_description_str(f"{len(done)} of {len(tasks)} runs", refresh=False)
+            bar.update(tasks[i].cost)
+
+        if executor is None:
+            for i in waiting:
+                bar.set_postfix_str(tasks[i].stem.rsplit("-", 1)[0], refresh=True)
+                records[i] = perform(tasks[i])
+                finished(i)
+        else:
+            futures = {executor.submit(perform, tasks[i]): i for i in waiting}
+            try:
+                for future in as_completed(futures):
+                    records[futures[future]] = future.result()
+                    finished(futures[future])
+            finally:  # after an error, what has not begun is not begun
+                for future in futures:
+                    future.cancel()
+    return records
+
+
+def _domains(source: Splits, target: Splits | Domain) -> tuple[Splits, Domain, Domain | None, list[str]]:
+    """Source, the target's unlabelled examples, its labelled test part or None, and what is to be said of them."""
+    if not isinstance(source, Splits):
+        raise ArgumentError(f"source is a {type(source).__name__}, expected Splits, such as xl.load(...) gives")
+    if not isinstance(target, (Splits, Domain)):
+        raise ArgumentError(f"target is a {type(target).__name__}, expected Splits or an unlabelled Domain")
+    if isinstance(target, Domain) and target.labels is not None:
+        raise TargetLabelsError(
+            f"target {target.name!r} has labels; pass target.unlabeled(), or Splits, whose test labels make the oracle's columns"
+        )
+    adapt = target.train.unlabeled() if isinstance(target, Splits) else target
+    test = target.test if isinstance(target, Splits) and target.test.labels is not None else None
+    if any(part.labels is None for part in source.parts().values()):
+        raise DataError(
+            f"source {source.name!r} has an unlabelled part; compare needs labels in its train, val and test"
+        )
+    if source.train.multilabel or (test is not None and test.multilabel):
+        raise DataError(
+            "compare chooses between single-label classifiers; of multi-label data, pass one label at a time"
+        )
+    if source.train.is_image != adapt.is_image:
+        raise DataError(f"source {source.name!r} and target {adapt.name!r} are not both images, or both tokens")
+    adapt.align(source.classes)  # raises for a class that the source lacks
+    notes = (
+        []
+        if test is not None
+        else ["The target has no labelled test part: there is no oracle, and nothing here measures target accuracy."]
+    )
+    empty = [name for name, count in zip(source.classes, source.train.counts().tolist(), strict=True) if count == 0]
+    if empty:
+        notes.append(f"The source has no training example of {', '.join(empty)}: no recipe can learn it from labels.")
+    if absent := [name for name in source.classes if adapt.classes and name not in adapt.classes]:
+        notes.append(
+            f"The target lacks {', '.join(absent)}: methods that match whole domains may force examples into it."
+        )
+    if test is not None and (
+        unseen := [n for n, c in zip(test.classes, test.counts().tolist(), strict=True) if c == 0]
+    ):
+        notes.append(f"The target's test part has no example of {', '.join(unseen)}: the oracle says nothing of it.")
+    if source.train.synthetic or adapt.synthetic:
+        notes.append("Synthetic data: rendered, not from patients.")
+    return source, adapt, test, notes
+
+
+def _labeled(
+    labeled: Domain | None, source: Splits, test: Domain | None, notes: list[str]
+) -> tuple[Domain | None, Callable | None]:
+    """The labelled target examples to train on, and the validator that the others make, or None."""
+    if labeled is None:
+        return None, None
+    if labeled.labels is None or labeled.multilabel:
+        raise DataError(
+            f"labeled {labeled.name!r} has no single-label labels; pass target examples with one class each"
+        )
+    if labeled.inputs.shape[1:] != source.train.inputs.shape[1:]:
+        raise DataError(
+            f"labeled {labeled.name!r} holds {tuple(labeled.inputs.shape[1:])}, the source {tuple(source.train.inputs.shape[1:])}; "
+            "bring them to one shape"
+        )
+    labeled, seen = labeled.align(source.classes), set()
+    if test is not None:
+        seen = {x.numpy().tobytes() for x in test.inputs.cpu()} & {x.numpy().tobytes() for x in labeled.inputs.cpu()}
+    if seen:
+        notes.append(f"{len(seen)} of the labelled images are in the target's test part too: the oracle is too good.")
+    if len(labeled) < 40:
+        notes.append(f"Trained on {len(labeled)} labelled target images too: too few to choose by as well.")
+        return labeled, None
+    train, held = (labeled[rows] for rows in cut(labeled, (0.5, 0.5)))
+    notes.append(
+        f"Trained on {len(train)} labelled target images too; {len(held)} others are the validator target_labels."
+    )
+    return train, functools.partial(selection.on_labels, held)
+
+
+def chosen_recipes(wanted: Sequence[str | Recipe] | None) -> list[Recipe]:
+    wanted = list(registry) if wanted is None else [wanted] if isinstance(wanted, (str, Recipe)) else list(wanted)
+    if unknown := [name for name in wanted if not isinstance(name, Recipe) and name not in registry]:
+        raise ArgumentError(f"no recipe is called {unknown[0]!r}; xl.recipes has {', '.join(registry)}")
+    chosen = [recipe if isinstance(recipe, Recipe) else registry[recipe] for recipe in wanted]
+    names = [recipe.name for recipe in chosen]
+    if not names or len(set(names)) < len(names):
+        raise ArgumentError(f"recipes are {names}, expected at least one, each name once")
+    return chosen
+
+
+def _validators(wanted: Sequence[str] | dict | None, selector: str, more: dict) -> dict[str, selection.Validator]:
+    known = more | selection.validators
+    if not isinstance(wanted, dict):
+        names = list(known) if wanted is None else list(wanted)
+        if unknown := [name for name in names if name not in known]:
+            raise ArgumentError(f"no validator is called {unknown[0]!r}; selection.validators has {', '.join(known)}")
+        wanted = {name: known[name] for name in names}
+    wanted = more | dict(wanted)
+    if selector not in wanted:
+        raise ArgumentError(f"selector is {selector!r}, expected one of the validators: {', '.join(wanted)}")
+    return wanted
+
+
+def cost(recipe: Recipe, model: Classifier) -> float:
+    """About how long a run of the recipe takes, in the time that source only takes, for plans and bars."""
+    total = 0.0
+    for stage in recipe.stages:
+        each = 2.0 if stage.data == "both" else 1.0
+        if stage.strategy.freezes_encoder(model) and not stage.augment:
+            each = 0.01  # features are computed once
+        elif not stage.objectives():
+            each /= 3  # forward only
+        total += stage.share * each
+    return total + 0.1  # its evaluation
+
+
+def _check_picklable(tasks: list[Task]) -> None:
+    try:
+        pickle.dumps([(task.recipe, task.encoder, task.validators, task.settings) for task in tasks])
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ArgumentError(
+            f"an executor of processes cannot take this ({error}); give recipes by name, and functions a module defines"
+        ) from error

@@ -1,0 +1,107 @@
+"""A trained model as one file: safetensors, whose metadata say in JSON how to build the network. Nothing is unpickled."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from ..encoders import Classifier, encoder
+from ..encoders.images import read_state
+from ..errors import ArgumentError, DataError
+from ..recipe import recipes
+from ..storage import write_atomically
+
+
+def save(path: str | Path, model: Classifier, **about) -> Path:
+    """Writes a Classifier's weights, its classes and `about` (plain values). `load` needs of it: `encoder`, a name that
+    `xl.encoder` knows, or None for a network of your own; `size`, the encoder's, or None; `recipe`."""
+    state = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in model.state_dict().items()}
+    about = {"format": 1, "classes": model.classes} | about
+    with write_atomically(path) as temporary:
+        save_file(state, temporary, metadata={"xferlab": json.dumps(about)})
+    return Path(path)
+
+
+def load(path: str | Path, factory: str | None = None) -> tuple[Classifier, dict]:
+    """The Classifier of a file that `save` wrote, ready to predict, and what the file says about itself.
+
+    factory  `module.py:function`, as in `from_factory`, where the network is your own: a model file never says which code
+             to run. Raises `DataError` for a file that is damaged or not one of ours, `ArgumentError` when the factory is
+             missing or makes another network.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path} does not exist; give the .safetensors file that `xferlab compare` wrote")
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {})["xferlab"])
+        name, size, classes, recipe = (about[key] for key in ("encoder", "size", "classes", "recipe"))
+        if not (isinstance(classes, list) and isinstance(name, str | None) and isinstance(size, int | None)):
+            raise ValueError("not what save writes")
+        if size is not None and not 1 <= size <= 4096:
+            raise ValueError(f"pictures of {size} px")
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} is no model file of xferlab, or a damaged one ({type(error).__name__}); give the .safetensors file that "
+            "`xferlab compare` wrote"
+        ) from error
+    if name is None and factory is None:
+        raise ArgumentError(
+            f"{path} holds weights of a network of your own ({about.get('factory', 'unnamed')}); give the function that makes it: "
+            "--factory module.py:function"
+        )
+    made = encoder(name, pretrained=False, size=size) if name else from_factory(factory, size=size)()
+    model = made if isinstance(made, Classifier) else Classifier(made, classes)
+    for stage in recipes[recipe].stages if recipe in recipes else ():
+        stage.strategy.prepare(model)  # it may have added parts
+    try:
+        model.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        raise ArgumentError(f"{path} does not fit the network: {str(error).splitlines()[1].strip()}") from error
+    return model.eval(), about
+
+
+def from_factory(
+    reference: str, weights: str | Path | None = None, size: int | None = None
+) -> Callable[..., nn.Module]:
+    """A function that makes your own network from `module.py:function`, with the weights of a file of tensors in it.
+
+    The function takes nothing, or `seed`, and gives a module that maps float images to `(B, D)`, an Encoder or a Classifier.
+    Its file is run, so give your own. Raises `ArgumentError` when it cannot be, `DataError` for weights that do not fit.
+    """
+    file, _, name = reference.rpartition(":")
+    if not file or not Path(file).is_file():
+        raise ArgumentError(f"{reference!r} names no file; expected module.py:function, such as net.py:make")
+    spec = importlib.util.spec_from_file_location(f"xferlab_own_{Path(file).stem}", file)
+    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ArgumentError(f"{file} fails when it is imported: {type(error).__name__}: {error}") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise ArgumentError(f"{file} has no function {name!r}; it has {', '.join(known)}")
+    state = None if weights is None else read_state(Path(weights))
+
+    def make(seed: int = 0):
+        made = function(seed=seed) if "seed" in inspect.signature(function).parameters else function()
+        if not isinstance(made, nn.Module):
+            raise ArgumentError(f"{reference} gives a {type(made).__name__}, expected a torch.nn.Module")
+        if state is not None:
+            try:
+                made.load_state_dict(state)
+            except RuntimeError as error:
+                raise DataError(f"{weights} does not fit {reference}: {str(error).splitlines()[1].strip()}") from error
+        return made if hasattr(made, "blocks") or isinstance(made, Classifier) else encoder(made, size=size)
+
+    make.__name__ = reference
+    return make

@@ -1,0 +1,277 @@
+"""One run of a comparison: trained, scored, and kept as a small file that the same call finds again."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import copy
+import datetime
+import inspect
+import json
+import math
+import multiprocessing
+import re
+import textwrap
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from ..domains import Domain, Splits
+from ..encoders import Classifier
+from ..encoders import encoder as make_encoder
+from ..errors import ArgumentError, CheckpointError, DataError, DivergenceError, MissingExtra
+from ..evaluation import METRICS, Scores, evaluate
+from ..machine import describe as machine
+from ..recipe import Recipe
+from ..recipe import recipes as registry
+from ..storage import fingerprint, write_atomically
+from . import selection, shift
+
+_TURN = threading.Lock()  # fit seeds torch's random state, which the threads of a process share
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run, as an executor gets it."""
+
+    recipe: str | Recipe
+    seed: int
+    first: str
+    key: str
+    cost: int
+    source: Splits
+    target: Domain
+    test: Domain | None
+    labeled: Domain | None
+    encoder: str | nn.Module | Callable
+    settings: dict
+    validators: dict[str, selection.Validator]
+    store: Path
+    keep_weights: bool
+    deadline: float
+
+    @property
+    def stem(self) -> str:
+        return _stem(self.recipe if isinstance(self.recipe, str) else self.recipe.name, self.seed, self.key)
+
+
+def perform(task: Task) -> dict | None:
+    """Trains, scores and stores one run; its record, or None when time is over."""
+    if time.time() > task.deadline:
+        return None
+    with _TURN:
+        if multiprocessing.parent_process() is not None:
+            torch.set_num_threads(1)  # workers that each take every core slow each other down
+        recipe = registry[task.recipe] if isinstance(task.recipe, str) else task.recipe
+        record = {"recipe": recipe.name, "about": recipe.about, "seed": task.seed, "key": task.key}
+        record |= {"settings": json.loads(json.dumps(task.settings, default=stable)), "machine": machine()}
+        record |= {"date": datetime.date.today().isoformat(), "version": version()}
+        model = make_model(task.encoder, task.source.classes, task.seed)
+        if identity(model) != task.first:
+            raise ArgumentError(
+                "the encoder's function makes another model at each call; seed what it draws, and make it anew"
+            )
+        weights = task.store / f"{task.stem}.safetensors"
+        earlier = _read(task.store / f"{task.stem}.json")
+        if earlier and weights.is_file():  # a validator was added since
+            record = earlier
+            load_weights(task.store, earlier, recipe, model)
+        else:
+            try:
+                run = _fit(task, recipe, model)
+            except (DivergenceError, ArgumentError, DataError, MissingExtra) as error:
+                record["error"] = f"{type(error).__name__}: {error}"
+                return _remember(task, record) if isinstance(error, DivergenceError) else record
+            model = run.model
+            record |= {"seconds": run.seconds, "history": _thin(run.history)}
+            record["validators"] = (earlier or {}).get("validators", {})
+        try:
+            here, there = evaluate(model, task.source.test), task.test and evaluate(model, task.test)
+            record |= {"source": _scores(here), "target": there and _scores(there)}
+            candidate = selection.Candidate(model, recipe, task.source, task.target)
+            record["shift"] = describe_shift(candidate, here, there)
+            record["validators"] = record["validators"] | selection.validate(candidate, task.validators)
+        except DataError as error:  # NaN in what the model gives
+            record["error"] = str(error)
+        if task.keep_weights and not weights.is_file():
+            with write_atomically(weights) as temporary:
+                save_file({k: v.cpu().contiguous().clone() for k, v in model.state_dict().items()}, temporary)
+        return _remember(task, record)
+
+
+def _fit(task: Task, recipe: Recipe, model: Classifier):
+    settings = dict(task.settings)
+    per_class = settings.pop("per_class")
+    train = task.source.train if per_class is None else task.source.train.take(per_class, seed=task.seed)
+    train = train if task.labeled is None else _beside(train, task.labeled)
+    target = task.target if recipe.needs_target else None
+    checkpoint = task.store / f"{task.stem}.pt"
+    arguments = dict(seed=task.seed, checkpoint=checkpoint, progress_bar=False) | settings
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*lacks the classes")  # said once, by compare
+        try:
+            return recipe.fit(model, train, target, **arguments)
+        except CheckpointError:  # damaged, or of other code: begin again
+            _forget_checkpoints(task)
+            return recipe.fit(make_model(task.encoder, task.source.classes, task.seed), train, target, **arguments)
+
+
+def _beside(source: Domain, labeled: Domain) -> Domain:
+    """The source and the few, repeated up to 10 times, to make up at most half."""
+    times = max(1, min(10, len(source) // len(labeled)))
+    few = [labeled] * times
+    cat = lambda name: torch.cat([getattr(part, name) for part in [source, *few]])
+    return replace(source, inputs=cat("inputs"), labels=cat("labels"), groups=None)
+
+
+def _remember(task: Task, record: dict) -> dict:
+    with write_atomically(task.store / f"{task.stem}.json") as temporary:
+        temporary.write_text(json.dumps(_finite(record)) + "\n", "utf-8")
+    _forget_checkpoints(task)
+    return _finite(record)
+
+
+def _forget_checkpoints(task: Task) -> None:
+    for path in task.store.glob(f"{task.stem}.*.pt"):
+        path.unlink(missing_ok=True)
+
+
+def recall(task: Task) -> dict | None:
+    """The stored record, if it holds all that is asked for."""
+    record = _read(task.store / f"{task.stem}.json")
+    if record is None:
+        return None
+    complete = "error" in record or set(task.validators) <= set(record["validators"])
+    kept = not task.keep_weights or "error" in record or (task.store / f"{task.stem}.safetensors").is_file()
+    if not (complete and kept):
+        return None
+    _forget_checkpoints(task)  # a kill may have come between the record and this
+    return record
+
+
+def _read(path: Path) -> dict | None:
+    with contextlib.suppress(OSError, ValueError):
+        record = json.loads(path.read_text("utf-8"))
+        return record if isinstance(record, dict) and "key" in record else None
+    return None
+
+
+def load_weights(store: Path, run: dict, recipe: Recipe, model: Classifier) -> Classifier | None:
+    """The run's weights in a fresh model, or None when they were not kept."""
+    path = store / f"{_stem(run['recipe'], run['seed'], run['key'])}.safetensors"
+    if not path.is_file():
+        return None
+    for stage in recipe.stages:
+        stage.strategy.prepare(model)  # it may have added parts
+    model.load_state_dict(load_file(path))
+    return model.eval()
+
+
+def _stem(recipe: str, seed: int, key: str) -> str:
+    return "-".join([re.sub(r"[^\w-]+", "_", recipe), str(seed), key])
+
+
+def make_model(encoder: str | nn.Module | Callable, classes: tuple[str, ...], seed: int) -> Classifier:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if isinstance(encoder, str):
+            made = make_encoder(encoder, seed=seed)
+        elif isinstance(encoder, nn.Module):
+            made = copy.deepcopy(encoder)
+        else:
+            made = encoder(seed=seed) if "seed" in inspect.signature(encoder).parameters else encoder()
+    if isinstance(made, Classifier):
+        if made.classes != classes:
+            raise ArgumentError(
+                f"the model's classes are {made.classes}, the source's {classes}; give it the source's, in order"
+            )
+        return made
+    return Classifier(made if hasattr(made, "blocks") else make_encoder(made), classes, seed=seed)
+
+
+def identity(model: Classifier) -> str:
+    encoder = model.encoder
+    inputs = [getattr(encoder, name, None) for name in ("name", "channels", "size", "mean", "std")]
+    return fingerprint(repr(model), inputs, model.state_dict())
+
+
+def definition(recipe: Recipe) -> str:
+    """Names what a recipe does: any change of a hyper-parameter, strategy or objective's code shows."""
+    stages = []
+    for stage in recipe.stages:
+        strategy = stage.strategy
+        rates = [strategy.rate(i, 8, p / 4) for i in range(8) for p in range(5)]
+        objectives = [(o.hyperparameters(), o.extra_repr(), _code(type(o))) for o in stage.objectives()]
+        stages.append(
+            (objectives, strategy.name, strategy.head, rates, stage.data, stage.share, stage.lr, stable(stage.augment))
+        )
+    return fingerprint(recipe.name, stages, getattr(recipe.finish, "__qualname__", None))
+
+
+def _code(kind: type) -> list[str]:
+    """Source of an objective's classes, without comments, docstrings and layout."""
+    trees = []
+    for parent in kind.__mro__[: kind.__mro__.index(nn.Module)]:
+        with contextlib.suppress(OSError, TypeError, SyntaxError):  # typed in by hand: no source to be had
+            tree = ast.parse(textwrap.dedent(inspect.getsource(parent)))
+            for node in ast.walk(tree):
+                if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+                    node.body = node.body[1:]
+            trees.append(ast.dump(tree))
+    return trees
+
+
+def stable(value) -> str:
+    """`repr` without addresses, which differ from process to process."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+
+
+def version() -> str:
+    from .. import __version__
+
+    return __version__
+
+
+def _scores(scores: Scores) -> dict[str, float]:
+    return {name: getattr(scores, name) for name in METRICS} | {"n": scores.n}
+
+
+def describe_shift(candidate: selection.Candidate, here: Scores, there: Scores | None) -> dict:
+    """What the shift did to the model. Class shares rest on the source's val and test parts; the temperature on val."""
+    on_val, on_target = (logits.softmax(1).numpy() for _, logits in (candidate.on_source_val, candidate.on_target))
+    labels = candidate.source_val_labels.numpy()
+    predicted, truth = np.r_[on_val.argmax(1), here.predictions], np.r_[labels, here.labels]
+    shares = shift.target_shares(predicted, truth, on_target.argmax(1), len(candidate.model.classes))
+    found = {name: getattr(shares, name).tolist() for name in ("estimate", "low", "high", "source")}
+    found |= {"distance": shares.distance, "differs": shares.differs, "temperature": shift.temperature(on_val, labels)}
+    found |= {"confidence_source": float(here.probabilities.max(1).mean())}
+    found |= {"confidence_target": float(on_target.max(1).mean())}
+    for name, scores in (("source", here), ("target", there)):
+        if scores is not None:
+            p = shift.scaled(scores.probabilities, found["temperature"])
+            found[f"ece_{name}_scaled"] = replace(scores, probabilities=p).ece
+    return found
+
+
+def _thin(history: list[dict]) -> list[dict]:
+    """About 50 entries, the last among them, in five digits."""
+    every = max(1, len(history) // 50)
+    kept = [entry for i, entry in enumerate(history) if i % every == 0 or i == len(history) - 1]
+    return [{name: float(f"{value:.5g}") for name, value in entry.items()} for entry in kept]
+
+
+def _finite(value):
+    """NaN and infinities as None, which JSON can say."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

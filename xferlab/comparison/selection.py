@@ -1,0 +1,270 @@
+"""Choose between trained models without target labels: a validator is `Candidate -> float`, higher is better.
+
+None is to be trusted unseen: each looks at one symptom, and a method that optimises the symptom scores well on it however
+wrong it is. `compare(...).validator_quality()` ranks them against the oracle where there are target labels to test with.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..domains import Domain, Splits
+from ..encoders import Classifier
+from ..errors import TargetLabelsError
+from ..evaluation import evaluate, evaluating, in_batches, inference_batch
+from ..objectives import selftraining
+from ..recipe import Recipe
+
+ROWS = 2000  # what the classifiers inside DEV and reverse validation are fitted on, at most, from each side
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A trained model and all that a choice without target labels may look at.
+
+    model   the Classifier, in whatever state training left it
+    recipe  how it was trained, or None
+    source  labelled Splits; the model's training saw the train part
+    target  the target's unlabelled Domain
+
+    Raises `TargetLabelsError` when the target has labels.
+    """
+
+    model: Classifier
+    recipe: Recipe | None
+    source: Splits
+    target: Domain
+
+    def __post_init__(self):
+        if self.target.labels is not None:
+            raise TargetLabelsError(
+                f"target {self.target.name!r} has labels, and a choice must not see them; pass target.unlabeled()"
+            )
+
+    @cached_property
+    def on_target(self) -> tuple[Tensor, Tensor]:
+        """Features `(N, D)` and logits `(N, K)` of the target, float64 on the CPU."""
+        return self._outputs(self.target)
+
+    @cached_property
+    def on_source_val(self) -> tuple[Tensor, Tensor]:
+        return self._outputs(self.source.val)
+
+    @cached_property
+    def source_val_labels(self) -> Tensor:
+        return self.source.val.align(self.model.classes).labels.cpu()
+
+    @cached_property
+    def on_source_train(self) -> tuple[Tensor, Tensor]:
+        """Of at most `ROWS` training examples, drawn with seed 0."""
+        return self._outputs(self.source.train.take(n=ROWS))
+
+    def _outputs(self, domain: Domain) -> tuple[Tensor, Tensor]:
+        model = self.model
+
+        def both(inputs):
+            z = model.features(inputs)
+            return torch.cat([z, model.head(z)], dim=1)
+
+        table = in_batches(model, both, domain, None).double()
+        return table.tensor_split([model.head.in_features], dim=1)
+
+
+Validator = Callable[[Candidate], float]
+
+
+def source_val(candidate: Candidate) -> float:
+    """Accuracy on the source's validation part: what is there without any method, and blind to the shift."""
+    right = candidate.on_source_val[1].argmax(1) == candidate.source_val_labels
+    return float(right.double().mean())
+
+
+def entropy(candidate: Candidate) -> float:
+    """`-1/N sum_i H(p_i)` over target predictions, between -log K and 0: sure is good (Morerio et al., 2018,
+    arXiv:1711.10288).
+
+    A model that gives every example one class with certainty scores best.
+    """
+    return -float(selftraining.entropy(candidate.on_target[1]).mean())
+
+
+def information_maximization(candidate: Candidate) -> float:
+    """`H(1/N sum_i p_i) - 1/N sum_i H(p_i)` over target predictions: sure of each, even over all; between 0 and log K.
+
+    The mutual information of input and prediction, used to select by Musgrave et al. (2022, arXiv:2208.07360). It takes
+    target classes to be equally frequent, and does not notice classes that are swapped.
+    """
+    logits = candidate.on_target[1]
+    return float(selftraining.marginal_entropy(logits) - selftraining.entropy(logits).mean())
+
+
+def bnm(candidate: Candidate) -> float:
+    """`||P||_* / N`, the nuclear norm of the target's predictions `(N, K)` (Cui et al., 2020, arXiv:2003.12237; to select:
+    Musgrave et al., 2022, arXiv:2208.07360): sure and varied. Depends on N: compare on one target."""
+    return float(selftraining.nuclear_norm(candidate.on_target[1]))
+
+
+def soft_neighborhood_density(probabilities: Tensor, temperature: float = 0.05) -> float:
+    """Mean entropy of each row's softmax over its similarities to the other rows, `(N, K)` to a number up to log(N - 1).
+
+        P_ij = exp(s_ij / T) / sum_{k != i} exp(s_ik / T),  s = cosine;   SND = -1/N sum_i sum_{j != i} P_ij log P_ij
+
+    Saito et al., 2021, arXiv:2108.10860, equations 1 to 3, on softmax outputs with the paper's T.
+    """
+    p = F.normalize(probabilities, dim=1)
+    total = 0.0
+    for rows in torch.arange(len(p)).split(1024):
+        similarity = p[rows] @ p.T / temperature
+        similarity[torch.arange(len(rows)), rows] = float("-inf")
+        log_p = similarity.log_softmax(1)
+        total -= float((log_p.exp() * log_p.clamp(min=-1e30)).sum())
+    return total / len(p)
+
+
+def snd(candidate: Candidate) -> float:
+    """Soft neighbourhood density of target predictions (Saito et al., 2021, arXiv:2108.10860): large where predictions
+    form few dense clusters. See `soft_neighborhood_density`; of a larger target 10,000 rows, drawn with seed 0.
+
+    One cluster is densest: a collapsed model scores best.
+    """
+    p = candidate.on_target[1].softmax(1)
+    return soft_neighborhood_density(p[_rows(len(p), 10_000)])
+
+
+def dev_risk(weights: np.ndarray, losses: np.ndarray) -> float:
+    """Importance-weighted risk with a control variate, from density ratios and losses, both `(N,)`.
+
+        R = mean(w l) + eta mean(w) - eta,   eta = -Cov(w l, w) / Var(w)
+
+    You et al., 2019 (ICML), algorithm 1. The mean of w is 1 in expectation, which eta uses to lower the variance.
+    """
+    weighted = weights * losses
+    spread = weights.var(ddof=1)
+    eta = -np.cov(weighted, weights)[0, 1] / spread if spread > 0 else 0.0
+    return float(weighted.mean() + eta * weights.mean() - eta)
+
+
+def density_ratio(source: Tensor, target: Tensor, at: Tensor) -> np.ndarray:
+    """`p_target(z) / p_source(z)` at rows of `at`, from a logistic regression that tells the two sides apart.
+
+        w(z) = N_s / N_t * P(target | z) / P(source | z)
+
+    The strength of its L2 penalty is the one, of three, with the least log loss on a held-out fifth. Features of all
+    three are `(., D)`. Domains that are told apart perfectly have no finite ratio: probabilities are cut at 1e-6.
+    """
+    from sklearn.metrics import log_loss
+    from sklearn.model_selection import train_test_split
+
+    x = torch.cat([source, target]).numpy()
+    d = np.repeat([0, 1], [len(source), len(target)])
+    fit_x, held_x, fit_d, held_d = train_test_split(x, d, test_size=0.2, random_state=0, stratify=d)
+    loss = {c: log_loss(held_d, _logistic(fit_x, fit_d, c).predict_proba(held_x)) for c in (1e-3, 1e-2, 1e-1)}
+    p = _logistic(x, d, min(loss, key=loss.get)).predict_proba(at.numpy())[:, 1].clip(1e-6, 1 - 1e-6)
+    return len(source) / len(target) * p / (1 - p)
+
+
+def dev(candidate: Candidate) -> float:
+    """Minus the deep embedded validation risk (You et al., 2019, ICML): the source's validation error, 0 or 1 an example,
+    weighted by the density ratio of target to source in the model's own features. See `dev_risk`, `density_ratio`.
+
+    Where features still separate the domains few validation examples carry all the weight, and it is noise.
+    """
+    target = candidate.on_target[0]
+    features, logits = candidate.on_source_val
+    weights = density_ratio(candidate.on_source_train[0], target[_rows(len(target), ROWS)], features)
+    return -dev_risk(weights, (logits.argmax(1) != candidate.source_val_labels).double().numpy())
+
+
+def reverse_validation(candidate: Candidate) -> float:
+    """Accuracy on the source's validation part of a classifier trained on the target's predicted labels.
+
+    Zhong et al., 2010 (ECML); Ganin et al., 2016, arXiv:1505.07818, section 5.1.2. Here the reverse classifier is a
+    probe, a logistic regression on the model's own features, rather than the whole method run backwards.
+    """
+    features, logits = candidate.on_target
+    rows = _rows(len(features), ROWS)
+    labels, truth = logits[rows].argmax(1).numpy(), candidate.source_val_labels.numpy()
+    if (labels == labels[0]).all():  # nothing to fit: the reverse classifier knows one class
+        return float((truth == labels[0]).mean())
+    return float(_logistic(features[rows].numpy(), labels, 0.1).score(candidate.on_source_val[0].numpy(), truth))
+
+
+def mixval(candidate: Candidate, ratio: float = 0.55) -> float:
+    """Mixed target samples as probes (Hu et al., 2023, NeurIPS): does the model answer a mixture with the larger part's label?
+
+        x = r x_a + (1 - r) x_b,   score = 1/2 sum over kinds of pairs of  mean [argmax f(x) = argmax f(x_a)]
+
+    One kind of pair shares its predicted label (density), the other does not (boundaries); no pair of a kind counts 0.
+    The paper's scores for the two; that they are averaged is ours. On 2,000 rows at most. NaN for token ids, which do not mix.
+    """
+    if not candidate.target.is_image:
+        return float("nan")
+    labels = candidate.on_target[1].argmax(1)
+    rows = _rows(len(labels), ROWS)
+    generator = torch.Generator().manual_seed(0)
+    order = rows[torch.randperm(len(rows), generator=generator)]
+    order = order[labels[order].argsort(stable=True)]
+    scores = []
+    # neighbours in an order sorted by label mostly share it; shuffled ones mostly do not
+    for a, b, alike in (
+        (order, order.roll(1), True),
+        (rows, rows[torch.randperm(len(rows), generator=generator)], False),
+    ):
+        keep = (labels[a] == labels[b]) & (a != b) if alike else labels[a] != labels[b]
+        scores.append(_mixtures_right(candidate, labels, a[keep], b[keep], ratio) if keep.any() else 0.0)
+    return sum(scores) / 2
+
+
+def _mixtures_right(candidate: Candidate, labels: Tensor, a: Tensor, b: Tensor, ratio: float) -> float:
+    model, target = candidate.model, candidate.target
+    device, batch, said = next(model.parameters()).device, inference_batch(model, target), []
+    with evaluating(model):
+        for i, j in zip(a.split(batch), b.split(batch), strict=True):
+            mixed = ratio * target[i].inputs.float() + (1 - ratio) * target[j].inputs.float()
+            said.append(model(mixed.to(device)).argmax(1).cpu())
+    return float((torch.cat(said) == labels[a]).double().mean())
+
+
+def _rows(n: int, limit: int) -> Tensor:
+    """All rows, or `limit` of them drawn with seed 0, in order."""
+    return (
+        torch.arange(n)
+        if n <= limit
+        else torch.randperm(n, generator=torch.Generator().manual_seed(0))[:limit].sort().values
+    )
+
+
+def _logistic(x: np.ndarray, y: np.ndarray, c: float):
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # nearly there is near enough for a probe
+        return make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=200)).fit(x, y)
+
+
+def on_labels(labeled: Domain, candidate: Candidate) -> float:
+    """Balanced accuracy on a few labelled target examples that no training saw: `partial(on_labels, domain)` is a validator,
+    "target_labels" in `compare(..., labeled=domain)`."""
+    return evaluate(candidate.model, labeled).balanced_accuracy
+
+
+validators: dict[str, Validator] = {
+    validator.__name__: validator
+    for validator in (source_val, entropy, information_maximization, bnm, snd, dev, reverse_validation, mixval)
+}
+
+
+def validate(candidate: Candidate, chosen: dict[str, Validator] | None = None) -> dict[str, float]:
+    """Every validator's value for one candidate, by name; all of `validators` when none are given."""
+    return {name: float(validator(candidate)) for name, validator in (validators if chosen is None else chosen).items()}

@@ -1,0 +1,179 @@
+"""A course in one file, for a classroom without internet: wheels, weights, data, notebooks and a script that installs them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..errors import DataError, MissingExtra
+from ..storage import write_atomically
+
+LEFT_OUT = ("__pycache__", ".ipynb_checkpoints", "drafts", "runs")
+INSTALL = '''"""Installs the course from this folder into `.venv` beside it, without a network:  python install.py"""
+
+import json
+import pathlib
+import platform
+import shutil
+import site
+import subprocess
+import sys
+import venv
+
+here = pathlib.Path(__file__).resolve().parent
+about = json.loads((here / "about.json").read_text("utf-8"))
+machine = [*platform.python_version_tuple()[:2], platform.system(), platform.machine()]
+if machine != about["machine"]:
+    print("These wheels are for Python", ".".join(about["machine"][:2]), "on", *about["machine"][2:])
+    sys.exit("This is Python " + ".".join(machine[:2]) + " on " + " ".join(machine[2:]) + ".")
+target = here / ".venv"
+venv.create(target, with_pip=True)
+scripts = target / ("Scripts" if sys.platform == "win32" else "bin")
+python = str(next(path for path in (scripts / "python.exe", scripts / "python") if path.exists()))
+pip = [python, "-m", "pip", "install", "--no-index", "--no-deps", "--find-links", str(here / "wheels")]
+subprocess.run([*pip, "--requirement", str(here / "requirements.txt")], check=True)
+if about["without"]:  # these are installed for this Python already: from now on the new environment looks there too
+    where = subprocess.run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+                           check=True, capture_output=True, text=True).stdout.strip()
+    pathlib.Path(where, "classroom.pth").write_text("\\n".join(site.getsitepackages()) + "\\n", "utf-8")
+    print("Taken from this Python:", ", ".join(about["without"]))
+cache = pathlib.Path(subprocess.run(
+    [python, "-c", "from xferlab.storage import cache_folder; print(cache_folder())"],
+    check=True, capture_output=True, text=True,
+).stdout.strip())
+for file in sorted((here / "cache").rglob("*")):
+    to = cache / file.relative_to(here / "cache")
+    if file.is_file() and not to.exists():
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, to)
+print("Installed. This machine:")
+subprocess.run([str(scripts / "xferlab"), "doctor"], cwd=here)
+print("Start with:", scripts / "jupyter", "lab", here / "labs" / "00_start_here.ipynb")
+'''
+
+
+def bake(say: Callable[[str], None] = print) -> None:
+    """Loads every domain that needs no network, so that what is slow to make is in the cache (`$XFERLAB_DATA`) afterwards."""
+    from ..domains import catalog, load
+
+    for entry in catalog():
+        if entry.network == "no":
+            try:
+                load(entry.name)
+                say(f"{entry.name}: ready")
+            except MissingExtra as error:
+                say(f"{entry.name}: left out, {error}")
+
+
+def pinned(root: str, extras: Sequence[str] = (), without: Sequence[str] = ()) -> dict[str, str]:
+    """What `root[extras]` needs, as installed here: name to version, `root` included.
+
+    Follows requirements as pip would on this machine; packages named in `without`, and what only they need, stay out.
+    Raises `MissingExtra` for one that is not installed.
+    """
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+    from packaging.version import Version
+
+    out, seen, found = {canonicalize_name(name) for name in without}, set(), {}
+    todo = [(canonicalize_name(root), frozenset(extras))]
+    while todo:
+        name, wanted = todo.pop()
+        if name in out or (name, wanted) in seen:
+            continue
+        seen.add((name, wanted))
+        try:
+            there = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError as error:
+            raise MissingExtra(name, extra=",".join(extras) or "labs") from error
+        found[name] = str(Version(there.version))
+        for line in there.requires or []:
+            requirement = Requirement(line)
+            if requirement.marker is None or any(requirement.marker.evaluate({"extra": e}) for e in ("", *wanted)):
+                todo.append((canonicalize_name(requirement.name), frozenset(requirement.extras)))
+    return dict(sorted(found.items()))
+
+
+def write(
+    out: str | Path,
+    labs: Path,
+    *,
+    extras: Sequence[str] = ("labs", "nlp"),
+    without: Sequence[str] = (),
+    wheels: Path | None = None,
+    data: bool = True,
+    root: str = "xferlab",
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Writes the bundle to `out`, a `.zip` with the one folder `xferlab-course`, and returns its path.
+
+    labs     the checkout's `labs` folder
+    extras   of the package, as in `pip install 'xferlab[labs,nlp]'`
+    without  packages that the classroom has already, e.g. `torch`; what only they need is left out with them
+    wheels   a folder of wheels; what is there is not fetched (`pip wheel` gets the rest, at the versions installed here)
+    data     also the cached data, made now
+    The wheels are for this kind of machine and this Python. Raises `DataError` when a wheel cannot be had.
+    """
+    versions = pinned(root, extras, without)
+    with tempfile.TemporaryDirectory() as place:
+        course = Path(place) / "xferlab-course"
+        ignore = shutil.ignore_patterns(*LEFT_OUT)
+        shutil.copytree(labs, course / "labs", ignore=ignore)
+        if (labs.parent / "data").is_dir():
+            shutil.copytree(
+                labs.parent / "data",
+                course / "data",
+                ignore=lambda _, names: [n for n in names if not n.endswith(".md")],
+            )
+        (course / "wheels").mkdir()
+        for file in sorted(wheels.glob("*.whl")) if wheels else []:
+            shutil.copy(file, course / "wheels")
+        _fetch(versions, course / "wheels", labs.parent, root, say)
+        if data:
+            code = "from xferlab import bundle; bundle.bake()"
+            subprocess.run(
+                [sys.executable, "-c", code], check=True, env=os.environ | {"XFERLAB_DATA": str(course / "cache")}
+            )
+        (course / "cache").mkdir(exist_ok=True)
+        machine = [*platform.python_version_tuple()[:2], platform.system(), platform.machine()]
+        (course / "about.json").write_text(
+            json.dumps({"machine": machine, "without": list(without)}, indent=1), "utf-8"
+        )
+        (course / "requirements.txt").write_text("".join(f"{n}=={v}\n" for n, v in versions.items()), "utf-8")
+        (course / "install.py").write_text(INSTALL, "utf-8")
+        with write_atomically(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+            for file in sorted(course.rglob("*")):
+                archive.write(file, file.relative_to(place))  # wheels and arrays are compressed already
+    say(
+        f"{out}: {Path(out).stat().st_size / 1e6:.0f} MB, {len(versions)} packages. In the classroom: unpack it, python install.py"
+    )
+    return Path(out)
+
+
+def _fetch(versions: dict[str, str], folder: Path, checkout: Path, root: str, say: Callable) -> None:
+    """Puts a wheel of each of `versions` into `folder`: the course's own from the checkout, the others through pip."""
+    from packaging.utils import parse_wheel_filename
+
+    there = {(name, str(version)) for name, version, *_ in (parse_wheel_filename(f.name) for f in folder.glob("*.whl"))}
+    missing = [f"{name}=={version}" for name, version in versions.items() if (name, version) not in there]
+    own = [line for line in missing if line.startswith(f"{root}==")]
+    say(f"{len(versions)} packages, {len(missing)} to fetch")
+    for wanted in (own and [str(checkout)], [line for line in missing if line not in own]):
+        if not wanted:
+            continue
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), *wanted]
+        ran = subprocess.run(command, capture_output=True, text=True)
+        if ran.returncode:
+            raise DataError(
+                f"pip could not make the wheels ({ran.stderr.strip()[-400:]}); fetch them where there is a network, or put "
+                "them into a folder and pass --wheels, or leave a package out with --without"
+            )

