@@ -62,7 +62,10 @@ def two(tmp_path_factory):
     pytest.importorskip("accelerate")
     folder = tmp_path_factory.mktemp("two")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", __file__, folder]
-    env = os.environ | {"CUDA_VISIBLE_DEVICES": ""}  # two processes on the CPU, also where there is a GPU
+    env = os.environ | {
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+    }  # two processes on the CPU, also where there is a GPU
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=900, env=env)
     return folder, done.returncode, done.stdout + done.stderr
 
