@@ -45,8 +45,9 @@ OBJECTIVES = (
     "supervised",
 )
 TESTS = {f"objectives.{name}": [f"tests/objectives/test_{name}.py"] for name in OBJECTIVES}
-TESTS["objectives.objective"] = ["tests/test_training.py", "tests/objectives/test_adversarial.py"]
-TESTS |= {name: [f"tests/test_{name}.py"] for name in ("transferability", "selection")}
+TESTS["objectives.objective"] = ["tests/training/test_fit.py", "tests/objectives/test_adversarial.py"]
+TESTS["transferability"] = ["tests/test_transferability.py"]
+TESTS["comparison.selection"] = ["tests/comparison/test_selection.py"]
 TESTS = {name: ["tests/reliability/test_defaults.py", *files] for name, files in TESTS.items()}
 SWAPS = {
     **{

@@ -6,7 +6,7 @@ import inspect
 MODULES = [
     *(f"objectives.{name}" for name in ("adversarial", "discrepancy", "masked_language", "objective", "pretraining")),
     *(f"objectives.{name}" for name in ("regularization", "selftraining", "supervised")),
-    "selection",
+    "comparison.selection",
     "transferability",
 ]
 
@@ -58,9 +58,9 @@ objectives.selftraining.OnTargetOutputs.__init__(weight=1.0)
 objectives.selftraining.PseudoLabel.__init__(weight=1.0, threshold=0.9, ramp=(0.1, 0.5))
 objectives.selftraining.mcc(temperature=2.5)
 objectives.supervised.CrossEntropy.__init__(weight=1.0, balanced=False, label_smoothing=0.0, on='source')
-selection.mixval(ratio=0.55)
-selection.soft_neighborhood_density(temperature=0.05)
-selection.validate(chosen=None)
+comparison.selection.mixval(ratio=0.55)
+comparison.selection.soft_neighborhood_density(temperature=0.05)
+comparison.selection.validate(chosen=None)
 transferability.proxy_a_distance(limit=5000)
 transferability.transrate(epsilon=0.0001)
 """
