@@ -1,16 +1,112 @@
-"""What a step sees: which rows, in which order, and their features from one forward pass."""
+"""What a step sees: which rows, in which view, and their features from one forward pass."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
+from ..augment import DropTokens, Sides, apply, strong, weak
 from ..domains import Domain
-from ..encoders import Classifier
-from ..objectives import Batch
+from ..encoders import Classifier, recording
+from ..errors import ArgumentError
+from ..features import embed
+from ..objectives import Batch, Objective, Step
+from .distributed import World
+
+
+class Feed:
+    """Makes the `Step` of each t: rows drawn, inputs augmented, features computed once for all objectives.
+
+    With `cached` the encoder never moves and its features are computed before the first step. Inside `with feed:` the
+    activations that objectives tap are recorded.
+    """
+
+    def __init__(
+        self,
+        model: Classifier,
+        domains: dict[str, Domain],
+        objectives: Sequence[Objective],
+        *,
+        batch_size: int,
+        augment: Sequence | None,
+        views: dict[str, Sequence] | None,
+        cached: bool,
+        autocast: Callable,
+        seed: int,
+        world: World,
+    ):
+        self.model, self.domains, self.augment, self.views = model, domains, augment, views or {}
+        self.autocast, self.seed, self.world, self.generator = autocast, seed, world, torch.Generator()
+        self.taps = {name for objective in objectives for name in objective.taps}
+        self.eager = bool(self.taps) or not objectives  # somebody wants the forward pass, whether or not its features
+        self.streams = {
+            name: Stream(
+                len(domain), batch_size, seed + i, None if domain.is_image else (domain.inputs != 0).sum(1).cpu()
+            )
+            for i, (name, domain) in enumerate(domains.items())
+        }
+        self.cached: dict[str, Tensor] | None = None
+        if cached and not augment and not self.taps:
+            self.cached = {name: embed(model, domain).to(world.device) for name, domain in domains.items()}
+        self.examples = sum(stream.size for stream in self.streams.values())
+
+    def __enter__(self) -> Feed:
+        self._recording = recording(self.model.encoder, self.taps)
+        self.activations = self._recording.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._recording.__exit__(*error)
+
+    def step(self, t: int, progress: float) -> Step:
+        """What the objectives see at step t: depends on (seed, t) and the model alone."""
+        self.generator.manual_seed(mixed(self.seed, t) + self.world.rank)
+        rows = {
+            name: self.world.shard(stream(t), name).to(self.world.device, non_blocking=True)
+            for name, stream in self.streams.items()
+        }
+        raw = inputs = Inputs(self.domains, rows)
+        labels = {name: d.labels[rows[name]] for name, d in self.domains.items() if d.labels is not None}
+        if self.augment:
+            x, y = (raw[side] if side in rows else None for side in ("source", "target"))
+            sides = apply(
+                self.augment, Sides(x, labels.get("source"), y, len(self.model.classes)), self.generator
+            )
+            inputs = {name: getattr(sides, f"{name}_inputs") for name in rows}
+            labels |= {"source": sides.source_labels}
+
+        encoded = functools.cache(functools.partial(self._encode, rows, inputs))
+        for parts in self.activations.values():
+            parts.clear()
+        if self.eager:
+            encoded()
+        recorded = {name: torch.cat(parts) for name, parts in self.activations.items()}
+        batches = {name: Late(name, inputs, labels.get(name), encoded, self._head) for name in rows}
+        view = functools.partial(self._view, raw, labels)
+        return Step(self.model, batches.get("source"), batches.get("target"), progress, view, recorded)
+
+    def _encode(self, rows: dict[str, Tensor], inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        with torch.enable_grad(), self.autocast():  # whoever asks first may be without either, the others must not be
+            if self.cached:
+                return {name: table.index_select(0, rows[name]) for name, table in self.cached.items()}
+            return encode(self.model, {name: inputs[name] for name in rows})
+
+    def _head(self, z: Tensor) -> Tensor:
+        with torch.enable_grad(), self.autocast():
+            return self.model.head(z)
+
+    def _view(self, raw: dict[str, Tensor], labels: dict[str, Tensor], name: str, side: str) -> Batch:
+        if name not in {"weak", "strong", *self.views}:
+            raise ArgumentError(f"no view is called {name!r}; use 'weak' or 'strong', or give it in views=")
+        pipeline = self.views.get(name)
+        if pipeline is None and not self.domains[side].is_image:
+            pipeline = {"weak": [], "strong": [DropTokens()]}[name]
+        x = apply(pipeline or {"weak": weak, "strong": strong}[name](raw[side].shape[-1]), raw[side], self.generator)
+        z = self.model.features(x)
+        return Batch(x, labels.get(side), z, self.model.head(z))
 
 
 class Inputs(dict):

@@ -1,0 +1,99 @@
+"""What `fit` refuses before it changes anything: each refusal names the value, what was expected and what to do."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+
+from ..domains import Domain
+from ..encoders import Classifier
+from ..errors import ArgumentError, DataError, TargetLabelsError
+from ..objectives import Objective
+
+REMEDIES = {
+    "source": "a source Domain",
+    "target": "a target Domain, such as target.train.unlabeled()",
+    "source_labels": "a labelled source",
+    "target_labels": "a labelled target with target_labels=True",
+}
+
+
+def check(
+    model: Classifier,
+    source: Domain | None,
+    target: Domain | None,
+    objectives: Sequence[Objective],
+    target_labels: bool,
+    precision: str,
+) -> None:
+    """Raises `ArgumentError`, `DataError` or `TargetLabelsError` for what cannot be trained on; warns of absent classes."""
+    if not isinstance(model, Classifier):
+        raise ArgumentError(f"fit got a {type(model).__name__}, expected xl.Classifier(xl.encoder(...), classes=...)")
+    if precision not in ("auto", "fp32", "bf16"):
+        raise ArgumentError(f"precision is {precision!r}, expected 'auto', 'fp32' or 'bf16'")
+    sides = {side: domain for side, domain in (("source", source), ("target", target)) if domain is not None}
+    for side, domain in sides.items():
+        if not isinstance(domain, Domain):
+            raise ArgumentError(f"{side} is a {type(domain).__name__}, expected a Domain; of Splits, pass .train")
+        if len(domain) < 2:
+            raise DataError(f"{side} {domain.name!r} has 1 example, expected at least 2: batch norm needs a batch")
+    if not sides:
+        raise ArgumentError("fit got neither a source nor a target; pass at least one Domain")
+    if target is not None and target.labels is not None and not target_labels:
+        raise TargetLabelsError(
+            f"target {target.name!r} has labels; pass target.unlabeled(), or target_labels=True if you mean to train on them"
+        )
+    have = {*sides, *(f"{side}_labels" for side, domain in sides.items() if domain.labels is not None)}
+    for objective in objectives:
+        if missing := sorted(objective.needs - have):
+            raise ArgumentError(
+                f"{type(objective).__name__} needs {' and '.join(missing)}; pass {REMEDIES[missing[0]]}"
+            )
+    refuse_multilabel(objectives, source, target)
+    if source is not None and source.labels is not None and not source.multilabel and len(source.labels.unique()) < 2:
+        only = source.classes[int(source.labels[0])]
+        raise DataError(
+            f"every label of source {source.name!r} is {only!r}; there is nothing to tell apart: give at least two classes"
+        )
+    absent = [name for name in model.classes if target is not None and target.classes and name not in target.classes]
+    if target is not None and absent:
+        warnings.warn(
+            f"target {target.name!r} lacks the classes {absent}; adapting to a part of the source's classes",
+            stacklevel=3,
+        )
+
+
+def refuse_multilabel(objectives: Sequence[Objective], *domains: Domain | None) -> None:
+    """Raises `ArgumentError` where an objective that reads one class an example would get a multi-label domain."""
+    several = [domain.name for domain in domains if domain is not None and domain.multilabel]
+    if several and (single := [type(objective).__name__ for objective in objectives if objective.single_label]):
+        raise ArgumentError(
+            f"{single[0]} reads one class an example, from a softmax, but domain {several[0]!r} is multi-label; use an objective "
+            "on features, such as DANN or CORAL"
+        )
+
+
+def check_numbers(
+    steps: int,
+    batch_size: int,
+    lr: float,
+    weight_decay: float,
+    warmup: float,
+    val_every: int | None,
+    checkpoint_every: int,
+    seed: int,
+) -> None:
+    """Raises `ArgumentError` for a number out of its range."""
+    for name, value, ok, expected in (
+        ("steps", steps, steps >= 1, "1 or more"),
+        ("batch_size", batch_size, batch_size >= 2, "2 or more"),
+        ("lr", lr, 0 < lr < math.inf, "a finite number above 0"),
+        ("weight_decay", weight_decay, 0 <= weight_decay < math.inf, "a finite number, 0 or more"),
+        ("warmup", warmup, 0 <= warmup <= 1, "a share of the steps, 0 to 1"),
+        ("val_every", val_every, val_every is None or val_every >= 1, "1 or more, or None"),
+        ("checkpoint_every", checkpoint_every, checkpoint_every >= 1, "1 or more"),
+        ("seed", seed, -(2**63) <= seed < 2**63, "a whole number of 64 bits"),
+    ):
+        if not ok:
+            raise ArgumentError(f"{name} is {value}, expected {expected}")
