@@ -43,7 +43,7 @@ from xferlab.objectives.objective import warm_up
 from xferlab.storage import write_atomically
 from xferlab.training.feed import Stream as _Stream
 from xferlab.training.feed import mixed as _mixed
-from xferlab.training.fit import schedule
+from xferlab.training.moving import schedule
 
 RESULTS = Path(__file__).parent / "results.json"
 TARGETS = {

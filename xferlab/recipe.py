@@ -37,7 +37,7 @@ from .objectives import (
 )
 from .strategies import Strategy
 from .training import Run, fit
-from .training.fit import refuse_multilabel
+from .training.checking import refuse_multilabel
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,10 @@ import contextlib
 import glob
 import hashlib
 import os
+import re
 import secrets
 import time
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,6 +77,20 @@ def verify(path: str | Path, expected: str, algorithm: str = "sha256") -> Path:
             f"{path} has {algorithm} {seen}, expected {expected}; it is damaged or another version: delete it and try again"
         )
     return Path(path)
+
+
+def described(value) -> str:
+    """What a setting is, in words that are the same in every process: `repr` without memory addresses; a function by its
+    name and code, inside lists, tuples, dicts and dataclasses too."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {described(item)}' for key, item in value.items())}}}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(described, value))}]"
+    if isinstance(code := getattr(value, "__code__", None), types.CodeType):
+        constants = [described(constant) for constant in code.co_consts]
+        parts = (code.co_code, constants, code.co_names, described(value.__defaults__))
+        return f"{value.__module__}.{value.__qualname__} {fingerprint(parts)}"
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
 def fingerprint(*things) -> str:

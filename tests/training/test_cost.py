@@ -6,7 +6,7 @@ from small import blobs
 import xferlab as xl
 from xferlab import strategies
 from xferlab.objectives import Objective
-from xferlab.training.fit import _groups
+from xferlab.training.moving import groups as _groups
 
 FAST = dict(steps=3, batch_size=16, progress_bar=False)
 

@@ -17,7 +17,7 @@ from xferlab import strategies
 from xferlab.errors import ArgumentError, CheckpointError, DataError, DivergenceError, TargetLabelsError
 from xferlab.objectives import Objective
 from xferlab.training.feed import Stream as _Stream
-from xferlab.training.fit import schedule
+from xferlab.training.moving import schedule
 
 FAST = dict(steps=8, batch_size=16, progress_bar=False)
 
