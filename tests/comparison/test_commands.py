@@ -176,6 +176,13 @@ def test_predict_refuses_files_that_are_no_models(tmp_path, sides):
             tmp_path / "p.csv",
         )
     assert not (tmp_path / "p.csv").exists()
+    save_file(
+        {"x": torch.zeros(1)},
+        tmp_path / "later.safetensors",
+        metadata={"xferlab": json.dumps({"format": 99, "new": []})},
+    )
+    with pytest.raises(DataError, match="format 99, and this xferlab reads format"):
+        modelfile.load(tmp_path / "later.safetensors")
     loaded, about = modelfile.load(tmp_path / "m.safetensors")
     assert about["recipe"] == "source_only" and all(
         torch.equal(a, b) for a, b in zip(model.state_dict().values(), loaded.state_dict().values(), strict=True)

@@ -72,9 +72,7 @@ class Feed:
         labels = {name: d.labels[rows[name]] for name, d in self.domains.items() if d.labels is not None}
         if self.augment:
             x, y = (raw[side] if side in rows else None for side in ("source", "target"))
-            sides = apply(
-                self.augment, Sides(x, labels.get("source"), y, len(self.model.classes)), self.generator
-            )
+            sides = apply(self.augment, Sides(x, labels.get("source"), y, len(self.model.classes)), self.generator)
             inputs = {name: getattr(sides, f"{name}_inputs") for name in rows}
             labels |= {"source": sides.source_labels}
 
