@@ -42,26 +42,25 @@ def load(path: str | Path, factory: str | None = None) -> tuple[Classifier, dict
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path} does not exist; give the .safetensors file that `xferlab compare` wrote")
-    damaged = f"{path} is no model file of xferlab, or a damaged one ({{}}); give the .safetensors file that `xferlab compare` wrote"
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["xferlab"])
-        written = about["format"]
+        if (written := about["format"]) == FORMAT:  # what another format holds is not for this version to judge
+            name, size, classes, recipe = (about[key] for key in ("encoder", "size", "classes", "recipe"))
+            if not (isinstance(classes, list) and isinstance(name, str | None) and isinstance(size, int | None)):
+                raise ValueError("not what save writes")
+            if size is not None and not 1 <= size <= 4096:
+                raise ValueError(f"pictures of {size} px")
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(damaged.format(type(error).__name__)) from error
+        raise DataError(
+            f"{path} is no model file of xferlab, or a damaged one ({type(error).__name__}); give the .safetensors file that "
+            "`xferlab compare` wrote"
+        ) from error
     if written != FORMAT:
         raise DataError(
             f"{path} is a model file of format {written!r}, and this xferlab reads format {FORMAT}; predict with the version "
             "that wrote it, or run `xferlab compare` again"
         )
-    try:
-        name, size, classes, recipe = (about[key] for key in ("encoder", "size", "classes", "recipe"))
-        if not (isinstance(classes, list) and isinstance(name, str | None) and isinstance(size, int | None)):
-            raise ValueError("not what save writes")
-        if size is not None and not 1 <= size <= 4096:
-            raise ValueError(f"pictures of {size} px")
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(damaged.format(type(error).__name__)) from error
     if name is None and factory is None:
         raise ArgumentError(
             f"{path} holds weights of a network of your own ({about.get('factory', 'unnamed')}); give the function that makes it: "
