@@ -8,6 +8,7 @@ import pickle
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -44,45 +45,54 @@ def compare(
     per_class: int | None = None,
     minutes: float | None = None,
     store: str | Path | None = None,
-    keep_weights: bool = False,
+    keep_weights: bool | str = False,
     executor: Executor | None = None,
     progress_bar: bool = True,
     **arguments,
 ) -> Leaderboard:
     """Trains every recipe with every seed and ranks them without target labels.
 
-    recipes     names in `xl.recipes`, or Recipes; None for all of `xl.recipes`
-    source      labelled Splits: `train` trains, `val` is what validators may see, `test` gives the source score
-    target      Splits: `train`, its labels dropped, is adapted to and validated on, and the labels of `test` make the
-                oracle's columns and nothing else; or one unlabelled Domain, and there is no oracle
-    seeds       how many (0, 1, ...), or which: each sets the head's and the encoder's first weights, batches and draws
-    validators  names in `selection.validators` (None for all), or functions by name
-    selector    the validator that `best()` and the report go by; fix it before the oracle is looked at. None is
-                "target_labels" where enough images are `labeled`, else "information_maximization"
-    labeled     the few target examples that have labels (not ones of `target.test`): they join the source's training
-                examples, each up to 10 times over, to make up at most half. Of 40 or more, half are kept out of training
-                and are the validator "target_labels": balanced accuracy on them
-    encoder     a name for `xl.encoder`, a module (copied for each run), or a function that makes an Encoder, a module or
-                a Classifier; given the seed if it has an argument `seed`
-    metric      "accuracy", "balanced_accuracy" or "auc": of source and target scores
-    per_class   draw so many source training examples of each class, anew for each seed; None takes all
-    minutes     start no run after that long; what was left out is said. Runs go seed by seed, so all recipes get as far
-    store       folder of finished runs (default: in the cache folder)
-    keep_weights  keep each run's weights there too, so that `best().model` is there
-    executor    any `concurrent.futures` executor. Processes need recipes by name, and picklable functions; start them
-                with `multiprocessing.get_context("spawn")`. Threads take turns, since they share torch's random state
-    steps, lr, and further arguments go to `Recipe.fit`; there is no checkpoint selection: the last step is what counts
-
     A finished run is one small JSON file, named by recipe, seed and a fingerprint of all that it depends on: data,
     objectives' hyper-parameters and code, strategies, arguments, first weights and the package's version (not functions
-    that objectives call). The same call never repeats it, and takes an interrupted one up from its checkpoint.
+    that objectives call). The same call never repeats it, and takes an interrupted one up from its checkpoint. A recipe that
+    diverges or cannot run on this encoder or data is listed with the reason.
 
     Each record also says what the shift did to the model, see `shift`: class shares of the target estimated from its
     answers, its confidence on both sides, and calibration before and after temperature scaling.
 
-    A recipe that diverges or cannot run on this encoder or data is listed with the reason. Raises `DataError` for a class
-    that the source lacks or multi-label data, `TargetLabelsError` for a labelled target Domain, `ArgumentError` for unknown
-    names or when no run succeeded.
+    Args:
+        recipes: Names in `xl.recipes`, or Recipes; None for all of `xl.recipes`.
+        source: Labelled Splits: `train` trains, `val` is what validators may see, `test` gives the source score.
+        target: Splits: `train`, its labels dropped, is adapted to and validated on, and the labels of `test` make the
+            oracle's columns and nothing else; or one unlabelled Domain, and there is no oracle.
+        seeds: How many (0, 1, ...), or which: each sets the head's and the encoder's first weights, batches and draws.
+        validators: Names in `selection.validators` (None for all), or functions by name.
+        selector: The validator that `best()` and the report go by; fix it before the oracle is looked at. None is
+            "target_labels" where enough images are `labeled`, else "information_maximization".
+        labeled: The few target examples that have labels (not ones of `target.test`): they join the source's training
+            examples, each up to 10 times over, to make up at most half. Of 40 or more, half are kept out of training and
+            are the validator "target_labels": balanced accuracy on them.
+        encoder: A name for `xl.encoder`, a module (copied for each run), or a function that makes an Encoder, a module or a
+            Classifier; given the seed if it has an argument `seed`.
+        metric: "accuracy", "balanced_accuracy" or "auc": of source and target scores.
+        per_class: Draw so many source training examples of each class, anew for each seed; None takes all.
+        minutes: Start no run after that long; what was left out is said. Runs go seed by seed, so all recipes get as far.
+        store: Folder of finished runs (default: in the cache folder).
+        keep_weights: True keeps each run's weights there too. "chosen" keeps them until every run has finished and the
+            choice is made, then removes the others' (not those that an earlier call kept with True). With either
+            `best().model` is there.
+        executor: Any `concurrent.futures` executor. Processes need recipes by name, and picklable functions; start them
+            with `multiprocessing.get_context("spawn")`. Threads take turns, since they share torch's random state.
+        progress_bar: Whether to show one.
+        steps, lr, arguments: Go to `Recipe.fit`; there is no checkpoint selection: the last step is what counts.
+
+    Returns:
+        The Leaderboard.
+
+    Raises:
+        DataError: For a class that the source lacks or multi-label data.
+        TargetLabelsError: For a labelled target Domain.
+        ArgumentError: For unknown names, or when no run succeeded.
     """
     source, adapt, test, notes = _domains(source, target)
     chosen = chosen_recipes(recipes)
@@ -91,6 +101,8 @@ def compare(
     judges = _validators(validators, selector, {"target_labels": judge} if judge else {})
     if metric not in METRICS or metric == "ece":
         raise ArgumentError(f"metric is {metric!r}, expected 'accuracy', 'balanced_accuracy' or 'auc'")
+    if keep_weights not in (True, False, "chosen"):
+        raise ArgumentError(f"keep_weights is {keep_weights!r}, expected True, False or 'chosen'")
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if not seeds or len(set(seeds)) < len(seeds):
         raise ArgumentError(f"seeds are {seeds}, expected at least one, each once")
@@ -132,18 +144,30 @@ def compare(
             else f"no run was finished in {minutes:g} minutes; give more"
         )
     name = encoder if isinstance(encoder, str) else getattr(encoder, "__name__", type(encoder).__name__)
-    said = {"steps": steps, "lr": lr, "per_class": per_class, "seeds": seeds} | arguments
-    setting = ", ".join(
-        [f"{source.name} -> {adapt.name}", name, *(f"{k} {stable(v)}" for k, v in said.items() if v is not None)]
-    )
-    board = Leaderboard(runs, [recipe.name for recipe in chosen], list(judges), selector, metric, setting, notes)
+    shown = {"steps": steps, "lr": lr, "per_class": per_class, "seeds": seeds} | arguments
+    words = [f"{key} {stable(value)}" for key, value in shown.items() if value is not None]
+    setting = ", ".join([f"{source.name} -> {adapt.name}", name, *words])
+    by_name = {recipe.name: recipe for recipe in chosen}
+    board = Leaderboard(runs, list(by_name), list(judges), selector, metric, setting, notes)
     board.classes = source.classes
     board.true_shares = None if test is None else (test.align(source.classes).counts() / len(test)).tolist()
-    by_name = {recipe.name: recipe for recipe in chosen}
     board.load_model = lambda run: load_weights(
         store, run, by_name[run["recipe"]], make_model(encoder, source.classes, run["seed"])
     )
+    if keep_weights == "chosen":
+        _settle(board, tasks)
     return board
+
+
+def _settle(board: Leaderboard, tasks: list[Task]) -> None:
+    """Leaves the chosen run's weights in the store, and no other candidate's once all runs are there."""
+    choice = board.best(load=False)
+    winner = next(task for task in tasks if (task.name, task.seed) == (choice.recipe, choice.seed))
+    if winner.weights is None:  # its record is from a call that kept none, or that chose another
+        perform(replace(winner, deadline=math.inf))
+    if len(board.runs) == len(tasks):
+        for task in tasks:
+            task.settle(chosen=task is winner)
 
 
 def _perform(tasks: list[Task], executor: Executor | None, progress_bar: bool) -> Iterable[dict | None]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def verdict(board: Leaderboard) -> str:
     """How the choice was made, what it was, and how far it is from the oracle's."""
-    choice = board.best()
+    choice = board.best(load=False)
     text = (
         f"Chosen without target labels, by {board.selector} (mean over seeds, last step of training, hyper-parameters the same "
         f"for every recipe): {choice.recipe}."

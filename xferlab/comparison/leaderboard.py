@@ -126,8 +126,12 @@ class Leaderboard:
         row = {f"vs_{base}{end}": found.get(key, math.nan) for end, key in ends.items()}
         return row | {f"vs_{base}_separated": found.get("verdict") == "separated"}
 
-    def best(self, validator: str | None = None) -> Choice:
+    def best(self, validator: str | None = None, *, load: bool = True) -> Choice:
         """The label-free choice: the recipe whose mean over seeds is best by `validator` (the selector if None).
+
+        Args:
+            validator: Its name.
+            load: Whether to read the weights that were kept.
 
         Raises:
             ArgumentError: For an unknown validator.
@@ -144,7 +148,8 @@ class Leaderboard:
             raise DataError(f"validator {name!r} has no value for any run")
         recipe = max(values, key=lambda recipe: mean(values[recipe].values()))
         seed = max(values[recipe], key=lambda seed: values[recipe][seed])
-        return Choice(recipe, seed, name, values[recipe][seed], self.load_model(self.run(recipe, seed)))
+        model = self.load_model(self.run(recipe, seed)) if load else None
+        return Choice(recipe, seed, name, values[recipe][seed], model)
 
     def run(self, recipe: str, seed: int) -> dict:
         """The record of one finished run."""
@@ -180,7 +185,7 @@ class Leaderboard:
             drawn = [_rank_correlation(values[:, rng.integers(n, size=n)]) for _ in range(draws)]
             low, high = np.nanpercentile(drawn, [2.5, 97.5]) if not np.isnan(drawn).all() else (math.nan, math.nan)
             row = {"validator": validator, "spearman": _rank_correlation(values), "low": low, "high": high}
-            chosen = self.best(validator).recipe
+            chosen = self.best(validator, load=False).recipe
             rows.append(row | {"candidates": n, "chosen": chosen, "regret": best - self.target_mean(chosen)})
         if not rows:
             raise DataError("fewer than 3 recipes have a value; a rank correlation needs 3 or more finished")
@@ -189,7 +194,7 @@ class Leaderboard:
     @property
     def shift(self) -> dict | None:
         """What the shift did to the chosen run's model: its record's `shift`, None in records without one."""
-        choice = self.best()
+        choice = self.best(load=False)
         return self.run(choice.recipe, choice.seed).get("shift")
 
     def mean_shift(self, name: str, key: str) -> float:

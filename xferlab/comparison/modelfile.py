@@ -77,6 +77,16 @@ def load(path: str | Path, factory: str | None = None) -> tuple[Classifier, dict
     return model.eval(), about
 
 
+def from_name(name: str, size: int | None = None) -> Callable[..., nn.Module]:
+    """A function that makes a network that `xl.encoder` knows, of a seed, and is called as the network is."""
+
+    def make(seed: int = 0) -> nn.Module:
+        return encoder(name, size=size, seed=seed)
+
+    make.__name__ = name
+    return make
+
+
 def from_factory(
     reference: str, weights: str | Path | None = None, size: int | None = None
 ) -> Callable[..., nn.Module]:

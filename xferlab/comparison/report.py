@@ -68,7 +68,7 @@ def picture(board: Leaderboard) -> Any:
         ]
         if runs:
             values[name] = [value for value in found if value is not None]
-    chosen, oracle = board.best().recipe, board.oracle() if board.has_oracle else None
+    chosen, oracle = board.best(load=False).recipe, board.oracle() if board.has_oracle else None
     marks = {oracle: "oracle", chosen: "chosen, and oracle" if chosen == oracle else "chosen without labels"}
     several = ", mean and 95 % interval over seeds" if len({run["seed"] for run in board.runs}) > 1 else ", one seed"
     label = f"target {board.metric.replace('_', ' ')}{several}" if board.has_oracle else board.selector
@@ -96,7 +96,7 @@ def text(board: Leaderboard) -> str:
     keep = [i for i, name in enumerate(header) if i < 3 or name in shown]
     table = [[row[i] for i in keep] for row in (header, *rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    chosen = board.best().recipe
+    chosen = board.best(load=False).recipe
     marks = ["  ", *("> " if name == chosen else "  " for name in board.table.index)]
     return "\n".join(
         mark + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -106,7 +106,7 @@ def text(board: Leaderboard) -> str:
 
 def cells(board: Leaderboard) -> Table:
     """Header and rows of the table as text, for all three."""
-    table, chosen, oracle = board.table, board.best().recipe, board.oracle() if board.has_oracle else None
+    table, chosen, oracle = board.table, board.best(load=False).recipe, board.oracle() if board.has_oracle else None
     bases = [base for base in BASELINES if f"vs_{base}" in table]
     header = ["recipe", "runs", "source", *(["target (oracle)"] if oracle else []), *(f"vs {base}" for base in bases)]
     rows = []

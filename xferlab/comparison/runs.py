@@ -55,12 +55,29 @@ class Task:
     settings: dict
     validators: dict[str, selection.Validator]
     store: Path
-    keep_weights: bool
+    keep_weights: bool | str
     deadline: float
 
     @property
+    def name(self) -> str:
+        return self.recipe if isinstance(self.recipe, str) else self.recipe.name
+
+    @property
     def stem(self) -> str:
-        return _stem(self.recipe if isinstance(self.recipe, str) else self.recipe.name, self.seed, self.key)
+        """What the names of the run's files begin with."""
+        return _stem(self.name, self.seed, self.key)
+
+    @property
+    def weights(self) -> Path | None:
+        """The file of the run's weights, where they are kept: for good, or as a candidate's until the choice is made."""
+        return next((path for path in _weights(self.store, self.stem) if path.is_file()), None)
+
+    def settle(self, chosen: bool) -> None:
+        """After the choice: the chosen run's weights are kept for good, another candidate's are removed."""
+        kept, candidate = _weights(self.store, self.stem)
+        if chosen and candidate.is_file():
+            candidate.replace(kept)
+        candidate.unlink(missing_ok=True)
 
 
 def perform(task: Task) -> dict | None:
@@ -79,9 +96,8 @@ def perform(task: Task) -> dict | None:
             raise ArgumentError(
                 "the encoder's function makes another model at each call; seed what it draws, and make it anew"
             )
-        weights = task.store / f"{task.stem}.safetensors"
         earlier = _read(task.store / f"{task.stem}.json")
-        if earlier and weights.is_file():  # a validator was added since
+        if earlier and task.weights:  # a validator was added since
             record = earlier
             load_weights(task.store, earlier, recipe, model)
         else:
@@ -101,8 +117,8 @@ def perform(task: Task) -> dict | None:
             record["validators"] = record["validators"] | selection.validate(candidate, task.validators)
         except DataError as error:  # NaN in what the model gives
             record["error"] = str(error)
-        if task.keep_weights and not weights.is_file():
-            with write_atomically(weights) as temporary:
+        if task.keep_weights and not task.weights:
+            with write_atomically(_weights(task.store, task.stem)[task.keep_weights == "chosen"]) as temporary:
                 save_file({k: v.cpu().contiguous().clone() for k, v in model.state_dict().items()}, temporary)
         return _remember(task, record)
 
@@ -150,7 +166,7 @@ def recall(task: Task) -> dict | None:
     if record is None:
         return None
     complete = "error" in record or set(task.validators) <= set(record["validators"])
-    kept = not task.keep_weights or "error" in record or (task.store / f"{task.stem}.safetensors").is_file()
+    kept = task.keep_weights is not True or "error" in record or task.weights
     if not (complete and kept):
         return None
     _forget_checkpoints(task)  # a kill may have come between the record and this
@@ -166,13 +182,19 @@ def _read(path: Path) -> dict | None:
 
 def load_weights(store: Path, run: dict, recipe: Recipe, model: Classifier) -> Classifier | None:
     """The run's weights in a fresh model, or None when they were not kept."""
-    path = store / f"{_stem(run['recipe'], run['seed'], run['key'])}.safetensors"
-    if not path.is_file():
+    files = _weights(store, _stem(run["recipe"], run["seed"], run["key"]))
+    path = next((path for path in files if path.is_file()), None)
+    if path is None:
         return None
     for stage in recipe.stages:
         stage.strategy.prepare(model)  # it may have added parts
     model.load_state_dict(load_file(path))
     return model.eval()
+
+
+def _weights(store: Path, stem: str) -> tuple[Path, Path]:
+    """Where a run's weights are kept for good, and where until the choice is made."""
+    return store / f"{stem}.safetensors", store / f"{stem}.candidate.safetensors"
 
 
 def _stem(recipe: str, seed: int, key: str) -> str:
