@@ -52,20 +52,14 @@ def load(path: str | Path, factory: str | None = None) -> tuple[Classifier, dict
             if size is not None and not 1 <= size <= 4096:
                 raise ValueError(f"pictures of {size} px")
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path} is no model file of xferlab, or a damaged one ({type(error).__name__}); give the .safetensors file that "
-            "`xferlab compare` wrote"
-        ) from error
+        kind = f"no model file of xferlab, or a damaged one ({type(error).__name__})"
+        raise DataError(f"{path} is {kind}; give the .safetensors file that `xferlab compare` wrote") from error
     if written != FORMAT:
-        raise DataError(
-            f"{path} is a model file of format {written!r}, and this xferlab reads format {FORMAT}; predict with the version "
-            "that wrote it, or run `xferlab compare` again"
-        )
+        instead = "predict with the version that wrote it, or run `xferlab compare` again"
+        raise DataError(f"{path} is of format {written!r}, and this xferlab reads format {FORMAT}; {instead}")
     if name is None and factory is None:
-        raise ArgumentError(
-            f"{path} holds weights of a network of your own ({about.get('factory', 'unnamed')}); give the function that makes it: "
-            "--factory module.py:function"
-        )
+        own = f"weights of a network of your own ({about.get('factory', 'unnamed')})"
+        raise ArgumentError(f"{path} holds {own}; give the function that makes it: --factory module.py:function")
     made = encoder(name, pretrained=False, size=size) if name else from_factory(factory, size=size)()
     model = made if isinstance(made, Classifier) else Classifier(made, classes)
     for stage in recipes[recipe].stages if recipe in recipes else ():
