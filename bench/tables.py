@@ -18,7 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import xferlab as xl
-from xferlab.comparison.leaderboard import adversary_curve
+from xferlab.comparison.records import adversary_curve
 from xferlab.storage import write_atomically
 
 HERE = Path(__file__).parent

@@ -242,3 +242,44 @@ def confusion(scores, *, title: str = ""):
     axis.set_ylabel("true")
     axis.set_title(title)
     return figure
+
+
+def ranking(
+    values: Mapping[str, Sequence[float]],
+    *,
+    xlabel: str,
+    marks: Mapping[str | None, str] | None = None,
+    colors: Mapping[str | None, str] | None = None,
+    squares: Sequence[str] = (),
+    reference: str | None = None,
+):
+    """A row for each name, the smallest mean lowest: its values as ticks, their mean and 95 % t-interval.
+
+    Args:
+        values: Numbers by name; a name without any keeps an empty row.
+        xlabel: What the numbers are.
+        marks: Words that stand in brackets behind a name.
+        colors: A name's color where it is not the palette's first.
+        squares: Names whose mean is a square and not a dot, such as baselines.
+        reference: A name whose mean a dotted line carries through all rows.
+
+    Example:
+        >>> figure = ranking({"a": [0.1, 0.2], "b": [0.3, 0.5]}, xlabel="accuracy")
+    """
+    plt = pyplot()
+    stats = {name: t_interval(list(row)) if len(row) else (float("nan"),) * 3 for name, row in values.items()}
+    names = sorted(values, key=lambda name: stats[name][0])
+    figure, axis = plt.subplots(figsize=(8, 0.32 * len(names) + 1.4))
+    for y, name in enumerate(names):
+        (mean, low, high), color = stats[name], (colors or {}).get(name, PALETTE[0])
+        axis.plot(values[name], [y] * len(values[name]), "|", color=color, alpha=0.6)
+        error = None if np.isnan(low) else [[mean - low], [high - mean]]
+        axis.errorbar([mean], [y], xerr=error, fmt="s" if name in squares else "o", color=color, capsize=3)
+        if name == reference:
+            axis.axvline(mean, color=PALETTE[6], linewidth=1, linestyle=":")
+    words = {name: f" ({mark})" for name, mark in (marks or {}).items()}
+    # a dollar sign would begin mathematics
+    axis.set_yticks(range(len(names)), [name.replace("$", r"\$") + words.get(name, "") for name in names])
+    axis.set_xlabel(xlabel)
+    figure.tight_layout()
+    return figure

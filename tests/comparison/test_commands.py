@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import xferlab as xl
 from xferlab import cli
 from xferlab.comparison import commands, modelfile
+from xferlab.comparison import plan as planning
 from xferlab.errors import ArgumentError, DataError, XferlabError
 
 NET = """
@@ -176,6 +177,13 @@ def test_predict_refuses_files_that_are_no_models(tmp_path, sides):
             tmp_path / "p.csv",
         )
     assert not (tmp_path / "p.csv").exists()
+    save_file(
+        {"x": torch.zeros(1)},
+        tmp_path / "later.safetensors",
+        metadata={"xferlab": json.dumps({"format": 99, "new": []})},
+    )
+    with pytest.raises(DataError, match="format 99, and this xferlab reads format"):
+        modelfile.load(tmp_path / "later.safetensors")
     loaded, about = modelfile.load(tmp_path / "m.safetensors")
     assert about["recipe"] == "source_only" and all(
         torch.equal(a, b) for a, b in zip(model.state_dict().values(), loaded.state_dict().values(), strict=True)
@@ -183,27 +191,27 @@ def test_predict_refuses_files_that_are_no_models(tmp_path, sides):
 
 
 def test_the_plan_fits_the_time_by_hand():
-    """Two recipes of 1 and 2 source-only steps of 1 s, scoring 1 s; the winner, 2, runs once more."""
-    plan = lambda budget: commands.fit_to(budget, ["a", "b"], [1.0, 2.0], 3, 1.0, 1.0)
-    roomy = plan(11 * 120 + 7)  # 3 seeds x 3 + 2 a step, 7 scorings
-    assert (roomy.seeds, roomy.steps, roomy.recipes, roomy.seconds) == (3, 120, ["a", "b"], 11 * 120 + 7)
+    """Two recipes of 1 and 2 source-only steps of 1 s, scoring 1 s; the winner is never trained again."""
+    plan = lambda budget: planning.fit_to(budget, ["a", "b"], [1.0, 2.0], 3, 1.0, 1.0)
+    roomy = plan(9 * 120 + 6)  # 3 seeds x 3 a step, 6 scorings
+    assert (roomy.seeds, roomy.steps, roomy.recipes, roomy.seconds) == (3, 120, ["a", "b"], 9 * 120 + 6)
     assert roomy.longest == 2 * 120 + 1
-    fewer = plan(11 * 99 + 7)  # 2 seeds: (1096 - 5) / 8
-    assert (fewer.seeds, fewer.steps) == (2, 136)
-    short = plan(5 * 29 + 3)  # one seed at fewer than 30 steps: b goes, and a has (148 - 2) / 2
-    assert (short.seeds, short.steps, short.recipes) == (1, 73, ["a"])
-    assert plan(10**6).steps == commands.MOST
+    fewer = plan(9 * 99 + 6)  # 2 seeds: (897 - 4) / 6
+    assert (fewer.seeds, fewer.steps) == (2, 148)
+    short = plan(3 * 29 + 2)  # one seed at fewer than 30 steps: b goes, and a has 89 - 1
+    assert (short.seeds, short.steps, short.recipes) == (1, 88, ["a"])
+    assert plan(10**6).steps == planning.MOST
 
 
 def test_the_same_command_keeps_its_plan(tmp_path, sides, monkeypatch):
-    monkeypatch.setattr(commands, "measure", lambda *_: (0.002, 0.0))
+    monkeypatch.setattr(planning, "measure", lambda *_: (0.002, 0.0))
     arguments = dict(
         chosen=["source_only", "adabn"], encoder="lenet", size=28, minutes=0.2, seeds=1, store=tmp_path / "store"
     )
     arguments |= dict(out=tmp_path / "r.html", say=lambda text: None)
-    monkeypatch.setattr(commands, "MOST", 3), monkeypatch.setattr(commands, "FEWEST", 3)
+    monkeypatch.setattr(planning, "MOST", 3), monkeypatch.setattr(planning, "FEWEST", 3)
     first = commands.compare(*map(str, sides), **arguments)
     (plan,) = (tmp_path / "store").glob("plan-*.json")
     assert json.loads(plan.read_text())["steps"] == 3
-    monkeypatch.setattr(commands, "measure", None)  # a second measurement would choose other steps, and other runs
+    monkeypatch.setattr(planning, "measure", None)  # a second measurement would choose other steps, and other runs
     assert commands.compare(*map(str, sides), **arguments).table["runs"].equals(first.table["runs"])

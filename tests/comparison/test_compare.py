@@ -288,6 +288,37 @@ def test_weights_are_kept_and_a_validator_added_later_needs_no_training(tmp_path
     assert after.table["information_maximization"].equals(before.table["information_maximization"])
 
 
+def test_the_chosen_weights_alone_are_kept_and_the_winner_is_trained_once(tmp_path, monkeypatch):
+    """Killed before the choice, between choice and removal, or after it: nothing is trained again."""
+    fits, fit = [], comparison.Recipe.fit
+    monkeypatch.setattr(comparison.Recipe, "fit", lambda *a, **k: fits.append(a[0].name) or fit(*a, **k))
+    settle = comparison._settle
+    monkeypatch.setattr(comparison, "_settle", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        compare(tmp_path, keep_weights="chosen")
+    assert len(list(tmp_path.glob("*.candidate.safetensors"))) == 6
+    monkeypatch.setattr(comparison, "_settle", settle)
+    next(iter(sorted(tmp_path.glob("*.candidate.safetensors"))[1:])).unlink()  # a removal that was begun
+    board = compare(tmp_path, keep_weights="chosen")
+    choice = board.best()
+    (kept,) = tmp_path.glob("*.safetensors")
+    assert kept.name.startswith(f"{choice.recipe}-{choice.seed}-") and len(fits) == 6
+    run = board.run(choice.recipe, choice.seed)
+    assert xl.evaluate(choice.model, TARGET.test).accuracy == run["target"]["accuracy"]
+    assert same(board, compare(tmp_path, keep_weights="chosen")) and len(fits) == 6
+    with pytest.raises(ArgumentError, match="keep_weights is 'all'"):
+        compare(tmp_path, keep_weights="all")
+
+
+def test_weights_that_were_kept_for_good_stay_and_those_of_unfinished_comparisons_too(tmp_path):
+    compare(tmp_path, ["source_only", "dann"], seeds=1, keep_weights=True)
+    compare(tmp_path, seeds=1, keep_weights="chosen")
+    assert {path.name.split("-")[0] for path in tmp_path.glob("*.safetensors")} >= {"source_only", "dann"}
+    compare(tmp_path / "b", seeds=1, keep_weights="chosen", steps=7)
+    board = compare(tmp_path / "b", seeds=2, keep_weights="chosen", steps=7, minutes=0)  # three runs are left out
+    assert len(board.runs) == 3 and board.best().model is not None
+
+
 def test_parts_that_a_strategy_adds_come_back(tmp_path):
     lora = xl.Recipe("lora", (xl.Stage(strategy=xl.strategies.lora(2), data="source"),))
     board = compare(tmp_path, [lora], seeds=1, keep_weights=True)

@@ -8,6 +8,7 @@ import pickle
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -44,70 +45,76 @@ def compare(
     per_class: int | None = None,
     minutes: float | None = None,
     store: str | Path | None = None,
-    keep_weights: bool = False,
+    keep_weights: bool | str = False,
     executor: Executor | None = None,
     progress_bar: bool = True,
     **arguments,
 ) -> Leaderboard:
     """Trains every recipe with every seed and ranks them without target labels.
 
-    recipes     names in `xl.recipes`, or Recipes; None for all of `xl.recipes`
-    source      labelled Splits: `train` trains, `val` is what validators may see, `test` gives the source score
-    target      Splits: `train`, its labels dropped, is adapted to and validated on, and the labels of `test` make the
-                oracle's columns and nothing else; or one unlabelled Domain, and there is no oracle
-    seeds       how many (0, 1, ...), or which: each sets the head's and the encoder's first weights, batches and draws
-    validators  names in `selection.validators` (None for all), or functions by name
-    selector    the validator that `best()` and the report go by; fix it before the oracle is looked at. None is
-                "target_labels" where enough images are `labeled`, else "information_maximization"
-    labeled     the few target examples that have labels (not ones of `target.test`): they join the source's training
-                examples, each up to 10 times over, to make up at most half. Of 40 or more, half are kept out of training
-                and are the validator "target_labels": balanced accuracy on them
-    encoder     a name for `xl.encoder`, a module (copied for each run), or a function that makes an Encoder, a module or
-                a Classifier; given the seed if it has an argument `seed`
-    metric      "accuracy", "balanced_accuracy" or "auc": of source and target scores
-    per_class   draw so many source training examples of each class, anew for each seed; None takes all
-    minutes     start no run after that long; what was left out is said. Runs go seed by seed, so all recipes get as far
-    store       folder of finished runs (default: in the cache folder)
-    keep_weights  keep each run's weights there too, so that `best().model` is there
-    executor    any `concurrent.futures` executor. Processes need recipes by name, and picklable functions; start them
-                with `multiprocessing.get_context("spawn")`. Threads take turns, since they share torch's random state
-    steps, lr, and further arguments go to `Recipe.fit`; there is no checkpoint selection: the last step is what counts
-
     A finished run is one small JSON file, named by recipe, seed and a fingerprint of all that it depends on: data,
     objectives' hyper-parameters and code, strategies, arguments, first weights and the package's version (not functions
-    that objectives call). The same call never repeats it, and takes an interrupted one up from its checkpoint.
+    that objectives call). The same call never repeats it, and takes an interrupted one up from its checkpoint. A recipe that
+    diverges or cannot run on this encoder or data is listed with the reason.
 
     Each record also says what the shift did to the model, see `shift`: class shares of the target estimated from its
     answers, its confidence on both sides, and calibration before and after temperature scaling.
 
-    A recipe that diverges or cannot run on this encoder or data is listed with the reason. Raises `DataError` for a class
-    that the source lacks or multi-label data, `TargetLabelsError` for a labelled target Domain, `ArgumentError` for unknown
-    names or when no run succeeded.
+    Args:
+        recipes: Names in `xl.recipes`, or Recipes; None for all of `xl.recipes`.
+        source: Labelled Splits: `train` trains, `val` is what validators may see, `test` gives the source score.
+        target: Splits: `train`, its labels dropped, is adapted to and validated on, and the labels of `test` make the
+            oracle's columns and nothing else; or one unlabelled Domain, and there is no oracle.
+        seeds: How many (0, 1, ...), or which: each sets the head's and the encoder's first weights, batches and draws.
+        validators: Names in `selection.validators` (None for all), or functions by name.
+        selector: The validator that `best()` and the report go by; fix it before the oracle is looked at. None is
+            "target_labels" where enough images are `labeled`, else "information_maximization".
+        labeled: The few target examples that have labels (not ones of `target.test`): they join the source's training
+            examples, each up to 10 times over, to make up at most half. Of 40 or more, half are kept out of training and
+            are the validator "target_labels": balanced accuracy on them.
+        encoder: A name for `xl.encoder`, a module (copied for each run), or a function that makes an Encoder, a module or a
+            Classifier; given the seed if it has an argument `seed`.
+        metric: "accuracy", "balanced_accuracy" or "auc": of source and target scores.
+        per_class: Draw so many source training examples of each class, anew for each seed; None takes all.
+        minutes: Start no run after that long; what was left out is said. Runs go seed by seed, so all recipes get as far.
+        store: Folder of finished runs (default: in the cache folder).
+        keep_weights: True keeps each run's weights there too. "chosen" keeps them until every run has finished and the
+            choice is made, then removes the others' (not those that an earlier call kept with True). With either
+            `best().model` is there.
+        executor: Any `concurrent.futures` executor. Processes need recipes by name, and picklable functions; start them
+            with `multiprocessing.get_context("spawn")`. Threads take turns, since they share torch's random state.
+        progress_bar: Whether to show one.
+        steps, lr, arguments: Go to `Recipe.fit`; there is no checkpoint selection: the last step is what counts.
+
+    Returns:
+        The Leaderboard.
+
+    Raises:
+        DataError: For a class that the source lacks or multi-label data.
+        TargetLabelsError: For a labelled target Domain.
+        ArgumentError: For unknown names, or when no run succeeded.
     """
     source, adapt, test, notes = _domains(source, target)
     chosen = chosen_recipes(recipes)
-    few, judge = _labeled(labeled, source, test, notes)
-    selector = selector or ("target_labels" if judge else "information_maximization")
-    judges = _validators(validators, selector, {"target_labels": judge} if judge else {})
+    few, held = (None, None) if labeled is None else _labeled(labeled, source, test, notes)
+    on_labels = {} if held is None else {"target_labels": functools.partial(selection.on_labels, held)}
+    selector = selector or next(iter(on_labels), "information_maximization")
+    judges = _validators(validators, selector, on_labels)
     if metric not in METRICS or metric == "ece":
         raise ArgumentError(f"metric is {metric!r}, expected 'accuracy', 'balanced_accuracy' or 'auc'")
+    if keep_weights not in (True, False, "chosen"):
+        raise ArgumentError(f"keep_weights is {keep_weights!r}, expected True, False or 'chosen'")
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if not seeds or len(set(seeds)) < len(seeds):
         raise ArgumentError(f"seeds are {seeds}, expected at least one, each once")
     if unknown := set(arguments) - _FIT:
-        raise ArgumentError(
-            f"compare has no argument {sorted(unknown)[0]!r}; of fit's it takes {', '.join(sorted(_FIT))}"
-        )
+        raise ArgumentError(f"compare has no argument {min(unknown)!r}; of fit's it takes {', '.join(sorted(_FIT))}")
     store = Path(store) if store else cache_folder("runs")
     deadline = time.time() + 60 * minutes if minutes is not None else math.inf
 
-    data = fingerprint(
-        [(d.inputs, d.labels) for d in source.parts().values()],
-        adapt.inputs,
-        source.classes,
-        test and (test.inputs, test.labels),
-        *([] if labeled is None else [(labeled.inputs, labeled.labels, labeled.classes)]),
-    )
+    parts = [(part.inputs, part.labels) for part in source.parts().values()]
+    more = [] if labeled is None else [(labeled.inputs, labeled.labels, labeled.classes)]
+    data = fingerprint(parts, adapt.inputs, source.classes, test and (test.inputs, test.labels), *more)
     settings = {"steps": steps, "lr": lr, "per_class": per_class} | arguments
     shared = (source, adapt, test, few, encoder, settings, judges, store, keep_weights, deadline)
     tasks, definitions = [], {recipe.name: definition(recipe) for recipe in chosen}
@@ -121,29 +128,36 @@ def compare(
         _check_picklable(tasks)
     runs = list(_perform(tasks, executor, progress_bar))
     if left := sum(run is None for run in runs):
-        notes.append(
-            f"{left} of {len(tasks)} runs were left out: {minutes:g} minutes were over; the same call goes on from here"
-        )
+        over = f"{minutes:g} minutes were over; the same call goes on from here"
+        notes.append(f"{left} of {len(tasks)} runs were left out: {over}")
     runs = [run for run in runs if run is not None]
-    if not any("error" not in run for run in runs):
-        raise ArgumentError(
-            f"no run succeeded; the first: {runs[0]['error']}"
-            if runs
-            else f"no run was finished in {minutes:g} minutes; give more"
-        )
+    if not runs:
+        raise ArgumentError(f"no run was finished in {minutes:g} minutes; give more")
+    if all("error" in run for run in runs):
+        raise ArgumentError(f"no run succeeded; the first: {runs[0]['error']}")
     name = encoder if isinstance(encoder, str) else getattr(encoder, "__name__", type(encoder).__name__)
-    said = {"steps": steps, "lr": lr, "per_class": per_class, "seeds": seeds} | arguments
-    setting = ", ".join(
-        [f"{source.name} -> {adapt.name}", name, *(f"{k} {stable(v)}" for k, v in said.items() if v is not None)]
-    )
+    shown = {"steps": steps, "lr": lr, "per_class": per_class, "seeds": seeds} | arguments
+    words = [f"{key} {stable(value)}" for key, value in shown.items() if value is not None]
+    setting = ", ".join([f"{source.name} -> {adapt.name}", name, *words])
     board = Leaderboard(runs, [recipe.name for recipe in chosen], list(judges), selector, metric, setting, notes)
     board.classes = source.classes
     board.true_shares = None if test is None else (test.align(source.classes).counts() / len(test)).tolist()
-    by_name = {recipe.name: recipe for recipe in chosen}
-    board.load_model = lambda run: load_weights(
-        store, run, by_name[run["recipe"]], make_model(encoder, source.classes, run["seed"])
-    )
+    by_run = {(task.name, task.seed): task for task in tasks}
+    board.load_model = lambda run: load_weights(by_run[run["recipe"], run["seed"]])
+    if keep_weights == "chosen":
+        _settle(board, tasks)
     return board
+
+
+def _settle(board: Leaderboard, tasks: list[Task]) -> None:
+    """Leaves the chosen run's weights in the store, and no other candidate's once all runs are there."""
+    choice = board.best(load=False)
+    winner = next(task for task in tasks if (task.name, task.seed) == (choice.recipe, choice.seed))
+    if winner.weights is None:  # its record is from a call that kept none, or that chose another
+        perform(replace(winner, deadline=math.inf))
+    if len(board.runs) == len(tasks):
+        for task in tasks:
+            task.settle(chosen=task is winner)
 
 
 def _perform(tasks: list[Task], executor: Executor | None, progress_bar: bool) -> Iterable[dict | None]:
@@ -190,58 +204,48 @@ def _domains(source: Splits, target: Splits | Domain) -> tuple[Splits, Domain, D
     if not isinstance(target, (Splits, Domain)):
         raise ArgumentError(f"target is a {type(target).__name__}, expected Splits or an unlabelled Domain")
     if isinstance(target, Domain) and target.labels is not None:
-        raise TargetLabelsError(
-            f"target {target.name!r} has labels; pass target.unlabeled(), or Splits, whose test labels make the oracle's columns"
-        )
+        instead = "pass target.unlabeled(), or Splits, whose test labels make the oracle's columns"
+        raise TargetLabelsError(f"target {target.name!r} has labels; {instead}")
     adapt = target.train.unlabeled() if isinstance(target, Splits) else target
     test = target.test if isinstance(target, Splits) and target.test.labels is not None else None
     if any(part.labels is None for part in source.parts().values()):
-        raise DataError(
-            f"source {source.name!r} has an unlabelled part; compare needs labels in its train, val and test"
-        )
+        raise DataError(f"source {source.name!r} has an unlabelled part; label its train, val and test")
     if source.train.multilabel or (test is not None and test.multilabel):
         raise DataError(
-            "compare chooses between single-label classifiers; of multi-label data, pass one label at a time"
+            "compare chooses between single-label classifiers; pass one label of multi-label data at a time"
         )
     if source.train.is_image != adapt.is_image:
         raise DataError(f"source {source.name!r} and target {adapt.name!r} are not both images, or both tokens")
     adapt.align(source.classes)  # raises for a class that the source lacks
-    notes = (
-        []
-        if test is not None
-        else ["The target has no labelled test part: there is no oracle, and nothing here measures target accuracy."]
-    )
-    empty = [name for name, count in zip(source.classes, source.train.counts().tolist(), strict=True) if count == 0]
-    if empty:
-        notes.append(f"The source has no training example of {', '.join(empty)}: no recipe can learn it from labels.")
-    if absent := [name for name in source.classes if adapt.classes and name not in adapt.classes]:
+    notes = []
+    if test is None:
         notes.append(
-            f"The target lacks {', '.join(absent)}: methods that match whole domains may force examples into it."
+            "The target has no labelled test part: there is no oracle, and nothing here measures target accuracy."
         )
-    if test is not None and (
-        unseen := [n for n, c in zip(test.classes, test.counts().tolist(), strict=True) if c == 0]
-    ):
+    if empty := _without_examples(source.train):
+        notes.append(f"The source has no training example of {', '.join(empty)}: no recipe can learn it from labels.")
+    if absent := ", ".join(name for name in source.classes if adapt.classes and name not in adapt.classes):
+        notes.append(f"The target lacks {absent}: methods that match whole domains may force examples into it.")
+    if test is not None and (unseen := _without_examples(test)):
         notes.append(f"The target's test part has no example of {', '.join(unseen)}: the oracle says nothing of it.")
     if source.train.synthetic or adapt.synthetic:
         notes.append("Synthetic data: rendered, not from patients.")
     return source, adapt, test, notes
 
 
-def _labeled(
-    labeled: Domain | None, source: Splits, test: Domain | None, notes: list[str]
-) -> tuple[Domain | None, Callable | None]:
-    """The labelled target examples to train on, and the validator that the others make, or None."""
-    if labeled is None:
-        return None, None
+def _without_examples(domain: Domain) -> list[str]:
+    return [name for name, count in zip(domain.classes, domain.counts().tolist(), strict=True) if count == 0]
+
+
+def _labeled(labeled: Domain, source: Splits, test: Domain | None, notes: list[str]) -> tuple[Domain, Domain | None]:
+    """The labelled target examples to train on, and those to judge by where there are enough."""
     if labeled.labels is None or labeled.multilabel:
         raise DataError(
             f"labeled {labeled.name!r} has no single-label labels; pass target examples with one class each"
         )
-    if labeled.inputs.shape[1:] != source.train.inputs.shape[1:]:
-        raise DataError(
-            f"labeled {labeled.name!r} holds {tuple(labeled.inputs.shape[1:])}, the source {tuple(source.train.inputs.shape[1:])}; "
-            "bring them to one shape"
-        )
+    ours, theirs = (tuple(part.inputs.shape[1:]) for part in (labeled, source.train))
+    if ours != theirs:
+        raise DataError(f"labeled {labeled.name!r} holds {ours}, the source {theirs}; bring them to one shape")
     labeled, seen = labeled.align(source.classes), set()
     if test is not None:
         seen = {x.numpy().tobytes() for x in test.inputs.cpu()} & {x.numpy().tobytes() for x in labeled.inputs.cpu()}
@@ -251,10 +255,9 @@ def _labeled(
         notes.append(f"Trained on {len(labeled)} labelled target images too: too few to choose by as well.")
         return labeled, None
     train, held = (labeled[rows] for rows in cut(labeled, (0.5, 0.5)))
-    notes.append(
-        f"Trained on {len(train)} labelled target images too; {len(held)} others are the validator target_labels."
-    )
-    return train, functools.partial(selection.on_labels, held)
+    others = f"{len(held)} others are the validator target_labels."
+    notes.append(f"Trained on {len(train)} labelled target images too; {others}")
+    return train, held
 
 
 def chosen_recipes(wanted: Sequence[str | Recipe] | None) -> list[Recipe]:
@@ -298,6 +301,5 @@ def _check_picklable(tasks: list[Task]) -> None:
     try:
         pickle.dumps([(task.recipe, task.encoder, task.validators, task.settings) for task in tasks])
     except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise ArgumentError(
-            f"an executor of processes cannot take this ({error}); give recipes by name, and functions a module defines"
-        ) from error
+        instead = "give recipes by name, and functions a module defines"
+        raise ArgumentError(f"an executor of processes cannot take this ({error}); {instead}") from error

@@ -19,12 +19,14 @@ from ..errors import ArgumentError, DataError
 from ..recipe import recipes
 from ..storage import write_atomically
 
+FORMAT = 1  # raised when a file of today would be read wrongly by yesterday's code
+
 
 def save(path: str | Path, model: Classifier, **about) -> Path:
     """Writes a Classifier's weights, its classes and `about` (plain values). `load` needs of it: `encoder`, a name that
     `xl.encoder` knows, or None for a network of your own; `size`, the encoder's, or None; `recipe`."""
     state = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in model.state_dict().items()}
-    about = {"format": 1, "classes": model.classes} | about
+    about = {"format": FORMAT, "classes": model.classes} | about
     with write_atomically(path) as temporary:
         save_file(state, temporary, metadata={"xferlab": json.dumps(about)})
     return Path(path)
@@ -43,21 +45,21 @@ def load(path: str | Path, factory: str | None = None) -> tuple[Classifier, dict
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["xferlab"])
-        name, size, classes, recipe = (about[key] for key in ("encoder", "size", "classes", "recipe"))
-        if not (isinstance(classes, list) and isinstance(name, str | None) and isinstance(size, int | None)):
-            raise ValueError("not what save writes")
-        if size is not None and not 1 <= size <= 4096:
-            raise ValueError(f"pictures of {size} px")
+        if (written := about["format"]) == FORMAT:  # what another format holds is not for this version to judge
+            name, size, classes, recipe = (about[key] for key in ("encoder", "size", "classes", "recipe"))
+            if not (isinstance(classes, list) and isinstance(name, str | None) and isinstance(size, int | None)):
+                raise ValueError("not what save writes")
+            if size is not None and not 1 <= size <= 4096:
+                raise ValueError(f"pictures of {size} px")
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path} is no model file of xferlab, or a damaged one ({type(error).__name__}); give the .safetensors file that "
-            "`xferlab compare` wrote"
-        ) from error
+        kind = f"no model file of xferlab, or a damaged one ({type(error).__name__})"
+        raise DataError(f"{path} is {kind}; give the .safetensors file that `xferlab compare` wrote") from error
+    if written != FORMAT:
+        instead = "predict with the version that wrote it, or run `xferlab compare` again"
+        raise DataError(f"{path} is of format {written!r}, and this xferlab reads format {FORMAT}; {instead}")
     if name is None and factory is None:
-        raise ArgumentError(
-            f"{path} holds weights of a network of your own ({about.get('factory', 'unnamed')}); give the function that makes it: "
-            "--factory module.py:function"
-        )
+        own = f"weights of a network of your own ({about.get('factory', 'unnamed')})"
+        raise ArgumentError(f"{path} holds {own}; give the function that makes it: --factory module.py:function")
     made = encoder(name, pretrained=False, size=size) if name else from_factory(factory, size=size)()
     model = made if isinstance(made, Classifier) else Classifier(made, classes)
     for stage in recipes[recipe].stages if recipe in recipes else ():
@@ -67,6 +69,16 @@ def load(path: str | Path, factory: str | None = None) -> tuple[Classifier, dict
     except RuntimeError as error:
         raise ArgumentError(f"{path} does not fit the network: {str(error).splitlines()[1].strip()}") from error
     return model.eval(), about
+
+
+def from_name(name: str, size: int | None = None) -> Callable[..., nn.Module]:
+    """A function that makes a network that `xl.encoder` knows, of a seed, and is called as the network is."""
+
+    def make(seed: int = 0) -> nn.Module:
+        return encoder(name, size=size, seed=seed)
+
+    make.__name__ = name
+    return make
 
 
 def from_factory(

@@ -55,12 +55,38 @@ class Task:
     settings: dict
     validators: dict[str, selection.Validator]
     store: Path
-    keep_weights: bool
+    keep_weights: bool | str
     deadline: float
 
     @property
+    def name(self) -> str:
+        return self.recipe if isinstance(self.recipe, str) else self.recipe.name
+
+    @property
     def stem(self) -> str:
-        return _stem(self.recipe if isinstance(self.recipe, str) else self.recipe.name, self.seed, self.key)
+        """What the names of the run's files begin with."""
+        return "-".join([re.sub(r"[^\w-]+", "_", self.name), str(self.seed), self.key])
+
+    @property
+    def record(self) -> Path:
+        return self.store / f"{self.stem}.json"
+
+    @property
+    def weights(self) -> Path | None:
+        """The file of the run's weights, where they are kept."""
+        return next((path for path in self.places if path.is_file()), None)
+
+    @property
+    def places(self) -> tuple[Path, Path]:
+        """Where the run's weights are kept for good, and where until the choice is made."""
+        return self.store / f"{self.stem}.safetensors", self.store / f"{self.stem}.candidate.safetensors"
+
+    def settle(self, chosen: bool) -> None:
+        """After the choice: the chosen run's weights are kept for good, another candidate's are removed."""
+        kept, candidate = self.places
+        if chosen and candidate.is_file():
+            candidate.replace(kept)
+        candidate.unlink(missing_ok=True)
 
 
 def perform(task: Task) -> dict | None:
@@ -70,20 +96,16 @@ def perform(task: Task) -> dict | None:
     with _TURN:
         if multiprocessing.parent_process() is not None:
             torch.set_num_threads(1)  # workers that each take every core slow each other down
-        recipe = registry[task.recipe] if isinstance(task.recipe, str) else task.recipe
+        recipe = _recipe(task)
         record = {"recipe": recipe.name, "about": recipe.about, "seed": task.seed, "key": task.key}
         record |= {"settings": json.loads(json.dumps(task.settings, default=stable)), "machine": machine()}
         record |= {"date": datetime.date.today().isoformat(), "version": version()}
         model = make_model(task.encoder, task.source.classes, task.seed)
         if identity(model) != task.first:
-            raise ArgumentError(
-                "the encoder's function makes another model at each call; seed what it draws, and make it anew"
-            )
-        weights = task.store / f"{task.stem}.safetensors"
-        earlier = _read(task.store / f"{task.stem}.json")
-        if earlier and weights.is_file():  # a validator was added since
-            record = earlier
-            load_weights(task.store, earlier, recipe, model)
+            raise ArgumentError("the encoder's function makes another model at each call; make it anew, seed its draws")
+        earlier = _read(task.record)
+        if earlier and task.weights:  # a validator was added since
+            record, model = earlier, load_weights(task)
         else:
             try:
                 run = _fit(task, recipe, model)
@@ -101,10 +123,14 @@ def perform(task: Task) -> dict | None:
             record["validators"] = record["validators"] | selection.validate(candidate, task.validators)
         except DataError as error:  # NaN in what the model gives
             record["error"] = str(error)
-        if task.keep_weights and not weights.is_file():
-            with write_atomically(weights) as temporary:
+        if task.keep_weights and not task.weights:
+            with write_atomically(task.places[task.keep_weights == "chosen"]) as temporary:
                 save_file({k: v.cpu().contiguous().clone() for k, v in model.state_dict().items()}, temporary)
         return _remember(task, record)
+
+
+def _recipe(task: Task) -> Recipe:
+    return registry[task.recipe] if isinstance(task.recipe, str) else task.recipe
 
 
 def _fit(task: Task, recipe: Recipe, model: Classifier):
@@ -126,14 +152,13 @@ def _fit(task: Task, recipe: Recipe, model: Classifier):
 
 def _beside(source: Domain, labeled: Domain) -> Domain:
     """The source and the few, repeated up to 10 times, to make up at most half."""
-    times = max(1, min(10, len(source) // len(labeled)))
-    few = [labeled] * times
-    cat = lambda name: torch.cat([getattr(part, name) for part in [source, *few]])
-    return replace(source, inputs=cat("inputs"), labels=cat("labels"), groups=None)
+    parts = [source] + [labeled] * max(1, min(10, len(source) // len(labeled)))
+    inputs, labels = (torch.cat([getattr(part, name) for part in parts]) for name in ("inputs", "labels"))
+    return replace(source, inputs=inputs, labels=labels, groups=None)
 
 
 def _remember(task: Task, record: dict) -> dict:
-    with write_atomically(task.store / f"{task.stem}.json") as temporary:
+    with write_atomically(task.record) as temporary:
         temporary.write_text(json.dumps(_finite(record)) + "\n", "utf-8")
     _forget_checkpoints(task)
     return _finite(record)
@@ -146,12 +171,13 @@ def _forget_checkpoints(task: Task) -> None:
 
 def recall(task: Task) -> dict | None:
     """The stored record, if it holds all that is asked for."""
-    record = _read(task.store / f"{task.stem}.json")
+    record = _read(task.record)
     if record is None:
         return None
-    complete = "error" in record or set(task.validators) <= set(record["validators"])
-    kept = not task.keep_weights or "error" in record or (task.store / f"{task.stem}.safetensors").is_file()
-    if not (complete and kept):
+    complete = set(task.validators) <= set(record.get("validators", ())) and (
+        task.keep_weights is not True or task.weights
+    )
+    if "error" not in record and not complete:
         return None
     _forget_checkpoints(task)  # a kill may have come between the record and this
     return record
@@ -164,19 +190,15 @@ def _read(path: Path) -> dict | None:
     return None
 
 
-def load_weights(store: Path, run: dict, recipe: Recipe, model: Classifier) -> Classifier | None:
+def load_weights(task: Task) -> Classifier | None:
     """The run's weights in a fresh model, or None when they were not kept."""
-    path = store / f"{_stem(run['recipe'], run['seed'], run['key'])}.safetensors"
-    if not path.is_file():
+    if (path := task.weights) is None:
         return None
-    for stage in recipe.stages:
+    model = make_model(task.encoder, task.source.classes, task.seed)
+    for stage in _recipe(task).stages:
         stage.strategy.prepare(model)  # it may have added parts
     model.load_state_dict(load_file(path))
     return model.eval()
-
-
-def _stem(recipe: str, seed: int, key: str) -> str:
-    return "-".join([re.sub(r"[^\w-]+", "_", recipe), str(seed), key])
 
 
 def make_model(encoder: str | nn.Module | Callable, classes: tuple[str, ...], seed: int) -> Classifier:
@@ -190,9 +212,7 @@ def make_model(encoder: str | nn.Module | Callable, classes: tuple[str, ...], se
             made = encoder(seed=seed) if "seed" in inspect.signature(encoder).parameters else encoder()
     if isinstance(made, Classifier):
         if made.classes != classes:
-            raise ArgumentError(
-                f"the model's classes are {made.classes}, the source's {classes}; give it the source's, in order"
-            )
+            raise ArgumentError(f"the model's classes are {made.classes}; give it the source's, in order: {classes}")
         return made
     return Classifier(made if hasattr(made, "blocks") else make_encoder(made), classes, seed=seed)
 
@@ -210,9 +230,8 @@ def definition(recipe: Recipe) -> str:
         strategy = stage.strategy
         rates = [strategy.rate(i, 8, p / 4) for i in range(8) for p in range(5)]
         objectives = [(o.hyperparameters(), o.extra_repr(), _code(type(o))) for o in stage.objectives()]
-        stages.append(
-            (objectives, strategy.name, strategy.head, rates, stage.data, stage.share, stage.lr, stable(stage.augment))
-        )
+        moves = (strategy.name, strategy.head, rates)
+        stages.append((objectives, *moves, stage.data, stage.share, stage.lr, stable(stage.augment)))
     return fingerprint(recipe.name, stages, getattr(recipe.finish, "__qualname__", None))
 
 

@@ -45,9 +45,7 @@ class Candidate:
 
     def __post_init__(self):
         if self.target.labels is not None:
-            raise TargetLabelsError(
-                f"target {self.target.name!r} has labels, and a choice must not see them; pass target.unlabeled()"
-            )
+            raise TargetLabelsError(f"target {self.target.name!r} has labels to choose by; pass target.unlabeled()")
 
     @cached_property
     def on_target(self) -> tuple[Tensor, Tensor]:
@@ -212,12 +210,9 @@ def mixval(candidate: Candidate, ratio: float = 0.55) -> float:
     generator = torch.Generator().manual_seed(0)
     order = rows[torch.randperm(len(rows), generator=generator)]
     order = order[labels[order].argsort(stable=True)]
-    scores = []
+    shuffled, scores = rows[torch.randperm(len(rows), generator=generator)], []
     # neighbours in an order sorted by label mostly share it; shuffled ones mostly do not
-    for a, b, alike in (
-        (order, order.roll(1), True),
-        (rows, rows[torch.randperm(len(rows), generator=generator)], False),
-    ):
+    for a, b, alike in ((order, order.roll(1), True), (rows, shuffled, False)):
         keep = (labels[a] == labels[b]) & (a != b) if alike else labels[a] != labels[b]
         scores.append(_mixtures_right(candidate, labels, a[keep], b[keep], ratio) if keep.any() else 0.0)
     return sum(scores) / 2
@@ -235,11 +230,8 @@ def _mixtures_right(candidate: Candidate, labels: Tensor, a: Tensor, b: Tensor, 
 
 def _rows(n: int, limit: int) -> Tensor:
     """All rows, or `limit` of them drawn with seed 0, in order."""
-    return (
-        torch.arange(n)
-        if n <= limit
-        else torch.randperm(n, generator=torch.Generator().manual_seed(0))[:limit].sort().values
-    )
+    drawn = torch.randperm(n, generator=torch.Generator().manual_seed(0))[:limit].sort().values
+    return torch.arange(n) if n <= limit else drawn
 
 
 def _logistic(x: np.ndarray, y: np.ndarray, c: float):

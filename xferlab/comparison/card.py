@@ -1,0 +1,61 @@
+"""The model card: what was trained on what, how it was chosen, what was measured, and what to beware of."""
+
+from __future__ import annotations
+
+import datetime
+
+from ..domains import Domain
+from ..evaluation import evaluate
+from ..machine import describe as machine
+from ..recipe import recipes
+from .leaderboard import Choice, Leaderboard
+from .plan import BATCH, Plan
+from .reading import Sides
+from .runs import version
+
+Section = tuple[str, list[str]]
+
+
+def sections(board: Leaderboard, choice: Choice, sides: Sides, plan: Plan, network: str) -> list[Section]:
+    """The card's headings, each with its lines."""
+    assert choice.model is not None
+    recipe, model, source, target = recipes[choice.recipe], choice.model, sides.source, sides.target
+    used = f"{len(sides.adapt)} unlabelled images of {sides.adapt.name}"
+    scores = [f"Source, test part: {evaluate(model, source.test)!r}"]
+    if isinstance(target, Domain):
+        scores.append("Target: not measured, since there are no labels. Label some before you rely on it.")
+    else:
+        scores.append(f"Target, test part: {evaluate(model, target.test)!r}")
+    trained = [
+        f"Source: {len(source.train)} labelled images of {source.name} ({sides.class_counts})",
+        f"Target: {used if recipe.needs_target else 'none: this recipe never sees it'}",
+    ]
+    if sides.labeled is not None:
+        trained.append(f"{len(sides.labeled)} labelled target images were given, see the caveats")
+    trained.append(
+        f"{plan.steps} steps of {BATCH} images, AdamW, lr 0.001, the last step's weights; seed {choice.seed}"
+    )
+    candidates = (
+        f"Candidates: {', '.join(board.names)}; {plan.seeds} seed{'s' * (plan.seeds > 1)} each. Of the chosen recipe's seeds the "
+        f"one with the best {choice.validator} ({choice.value:.3f})."
+    )
+    beware = "Not for clinical use: a research model, tried on nothing but the images named here."
+    return [
+        (
+            "What it is",
+            [f"{recipe.name}: {recipe.about}", f"Network: {network}", f"Classes: {', '.join(source.classes)}"],
+        ),
+        ("Trained on", trained),
+        ("How it was chosen", [board.verdict, candidates]),
+        ("Scores, with 95 % intervals over the test images", scores),
+        ("Caveats", [*board.warnings, beware]),
+        ("Made", [f"{datetime.date.today().isoformat()}, xferlab {version()}, {machine()}"]),
+    ]
+
+
+def markdown(card: list[Section]) -> str:
+    """The card as Markdown."""
+    parts = ["# Model card", "", "**Not for clinical use.**", ""]
+    for heading, lines in card:
+        parts += [f"## {heading}", "", *(f"- {' '.join(line.split())}" for line in lines), ""]
+    return "\n".join(parts)

@@ -1,0 +1,90 @@
+"""A comparison's findings in sentences: how the choice was made, and what to know before believing the table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..evaluation import DRAWS
+from .records import BASELINES, adversary_curve, mean
+
+if TYPE_CHECKING:
+    from .leaderboard import Leaderboard
+
+
+def verdict(board: Leaderboard) -> str:
+    """How the choice was made, what it was, and how far it is from the oracle's."""
+    choice = board.best(load=False)
+    text = (
+        f"Chosen without target labels, by {board.selector} (mean over seeds, last step of training, hyper-parameters the same "
+        f"for every recipe): {choice.recipe}."
+    )
+    if not board.has_oracle:
+        return text + " No target labels: how good it is there was not measured."
+    oracle, got = board.oracle(), board.target_mean(choice.recipe)
+    most = board.target_mean(oracle)
+    return (
+        f"{text} Its {board.metric.replace('_', ' ')} on the target's test labels is {got:.3f}; the oracle, which looks at them, "
+        f"takes {oracle}, {most:.3f}: a gap of {most - got:.3f}."
+    )
+
+
+def warnings(board: Leaderboard) -> list[str]:
+    """What a reader must know before believing the table, a sentence or two each."""
+    found = list(board.notes)
+    for name in board.names:
+        found += _failures(board, name) + _adversary(board, name)
+    return found + _class_shares(board) + (_against_baselines(board) if board.has_oracle else [])
+
+
+def _failures(board: Leaderboard, name: str) -> list[str]:
+    runs = [run for run in board.runs if run["recipe"] == name]
+    errors = [run["error"] for run in runs if "error" in run]
+    return [f"{name} failed in {len(errors)} of {len(runs)} runs: {errors[0]}"] if errors else []
+
+
+def _adversary(board: Leaderboard, name: str) -> list[str]:
+    curves = [curve for curve in map(adversary_curve, board.finished(name)) if curve]
+    if curves and all(abs(value - 0.5) < 0.05 for curve in curves for value in curve):
+        return [f"The adversary of {name} was at chance from first to last step: it taught the encoder nothing."]
+    if curves and mean(curve[-1] for curve in curves) < 0.45:
+        return [f"The adversary of {name} ended below chance: it lags behind the encoder; lower its strength or lr."]
+    return []
+
+
+def _class_shares(board: Leaderboard) -> list[str]:
+    shift = board.shift
+    if not shift or not shift["differs"]:
+        return []
+    moved = [
+        f"{name} {share(shift, k)} against {shift['source'][k]:.2f}"
+        for k, name in enumerate(board.classes)
+        if shift["estimate"][k] is not None and abs(shift["estimate"][k] - shift["source"][k]) > 0.1
+    ]
+    return [
+        f"Classes seem to be spread differently in the target (estimated share there, and in the source: {'; '.join(moved)}), "
+        "or their pictures look different there, which this estimate cannot tell apart. Methods that match whole domains, and "
+        "validators that expect even classes, may mislead."
+    ]
+
+
+def _against_baselines(board: Leaderboard) -> list[str]:
+    if "source_only" not in board.names or len(board.names) < 2:
+        return []
+    found, seeds = [], max(len(board.finished(name)) for name in board.names)
+    if seeds < DRAWS:
+        found.append(f"{seeds} seed{'s' * (seeds > 1)}: no difference is called separated below {DRAWS}.")
+    methods = [name for name in board.names if name not in BASELINES]
+    for base in (base for base in BASELINES if base in board.names and methods and seeds >= DRAWS):
+        if not any(board.difference(name, base)[f"vs_{base}_separated"] for name in methods):
+            found.append(f"No method is distinguishable from {base.replace('_', ' ')}.")
+    rows = {name: board.difference(name, "source_only") for name in board.names}
+    worse = [n for n, row in rows.items() if row["vs_source_only_separated"] and row["vs_source_only"] < 0]
+    return found + ([f"Negative transfer: {', '.join(worse)} ended below source only."] if worse else [])
+
+
+def share(shift: dict, k: int, name: str = "estimate") -> str:
+    """Class `k`'s share as text: estimated on the target with its interval, or another side's."""
+    if shift[name][k] is None:
+        return "unknown"
+    ends = f" [{shift['low'][k]:.2f}, {shift['high'][k]:.2f}]" if name == "estimate" else ""
+    return f"{shift[name][k]:.2f}{ends}"

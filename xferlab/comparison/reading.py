@@ -1,0 +1,133 @@
+"""What `xferlab compare` and `xferlab predict` read: folders, `.npz` files and named sets, and what is to be said of them."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..domains import Domain, Splits, folders
+from ..domains import load as load_domain
+from ..errors import DataError
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Both sides of a comparison.
+
+    Args:
+        source: Labelled Splits.
+        target: Splits whose test labels make the oracle's columns, or one unlabelled Domain.
+        labeled: The few target images with labels, or None.
+        notes: What the reader must know: images left out, near-duplicates, parts that were cut.
+    """
+
+    source: Splits
+    target: Splits | Domain
+    labeled: Domain | None
+    notes: list[str]
+
+    @property
+    def adapt(self) -> Domain:
+        """The target's images to adapt to, without labels."""
+        return self.target if isinstance(self.target, Domain) else self.target.train.unlabeled()
+
+    @property
+    def class_counts(self) -> str:
+        """How many training images of each class the source has, in words."""
+        train = self.source.train
+        return ", ".join(f"{name} {n}" for name, n in zip(train.classes, train.counts().tolist(), strict=True))
+
+    def describe(self, source: str, target: str) -> list[str]:
+        """Lines for a terminal: what was found where."""
+        parts = " + ".join(str(len(part)) for part in self.source.parts().values())
+        lines = [f"source  {source}: {parts} images to train, validate and test"]
+        lines.append(f"        training images of each class: {self.class_counts}")
+        found = f"target  {target}: {len(self.adapt)} images"
+        if isinstance(self.target, Domain):
+            lines.append(f"{found} without labels")
+        else:
+            lines.append(f"{found} to adapt to, {len(self.target.test)} with labels for the oracle alone")
+        if self.labeled is not None:
+            lines.append(f"        {len(self.labeled)} labelled target images")
+        return lines + [f"note    {note}" for note in self.notes]
+
+
+def read_sides(source: str, target: str, labeled: str | None, *, size: int, groups: str | None) -> Sides:
+    """Reads the source first: its classes and channels are what the target's are held against."""
+    splits, notes = read(source, size=size, groups=groups)
+    if not isinstance(splits, Splits) or splits.train.labels is None:
+        raise DataError(f"{source} has no class folders, and a source needs labels: one folder a class, named after it")
+    options: dict[str, Any] = dict(size=size, classes=splits.classes, channels=splits.train.inputs.shape[1])
+    other, more = read(target, groups=groups, **options)
+    few, most = (None, []) if labeled is None else _read_labeled(labeled, options)
+    return Sides(splits, other, few, notes + more + most)
+
+
+def read(where: str, *, size: int, groups: str | None = None, **options) -> tuple[Splits | Domain, list[str]]:
+    """Splits of a folder, a `.npz` or a named set, and the warnings in words.
+
+    Args:
+        where: A path or a name.
+        size: Pixels a side, for folders.
+        groups: Patients or slides, for folders.
+        options: `classes` and `channels` of the source when a target is read. A target without labels is one Domain: all
+            of it is there to adapt to.
+    """
+    path, known = Path(where), options.get("classes")
+    if path.is_dir():
+        options |= dict(size=size, broken="skip", groups=groups)
+    else:
+        options = dict(classes=known) if path.suffix.lower() == ".npz" and known else {}
+    splits, notes = _noting(load_domain, path if path.exists() else where, **options)
+    return (splits.together() if splits.train.labels is None and known is not None else splits), notes
+
+
+def _read_labeled(where: str, options: dict) -> tuple[Domain, list[str]]:
+    """All labelled images of a folder, or of a `.npz`, as one Domain."""
+    if not Path(where).is_dir():
+        splits, notes = read(where, **options)
+        if isinstance(splits, Domain):
+            raise DataError(f"{where} has no labels; --labeled needs target images with them")
+        return splits.together(), notes
+    (domain, _), notes = _noting(folders.read, where, broken="skip", **options)
+    if domain.labels is None:
+        raise DataError(f"{where} has no class folders; --labeled needs one folder a class, named as the source's")
+    return domain, notes
+
+
+def _noting(function, *given, **options) -> tuple[Any, list[str]]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = function(*given, **options)
+    return found, [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What `predict` classifies: images, a name for each, the files left out, and whether folders name classes."""
+
+    domain: Domain
+    names: list[str]
+    omitted: list[str]
+    labeled: bool
+
+
+def read_pictures(where: str, *, size: int, channels: int, classes: tuple[str, ...]) -> Pictures:
+    """Every image of a folder, whatever its folders are called, or of a `.npz`."""
+    path = Path(where)
+    if path.is_dir():
+        # any folder names will do: here they are no classes
+        inner = sorted({folder.name for folder in path.rglob("*") if folder.is_dir()} | {"-", "--"})
+        (domain, files), _ = _noting(folders.read, path, size=size, channels=channels, classes=inner, broken="skip")
+        present = {file for file in path.rglob("*") if file.is_file() and not file.name.startswith(".")}
+        names, omitted = (
+            [file.relative_to(path).as_posix() for file in some] for some in (files, sorted(present - set(files)))
+        )
+        return Pictures(domain, names, omitted, domain.labels is not None)
+    if path.suffix.lower() == ".npz" and path.is_file():
+        splits = load_domain(path, classes=classes)
+        names = [f"{name}/{i}" for name, part in splits.parts().items() for i in range(len(part))]
+        return Pictures(splits.together().unlabeled(), names, [], False)
+    raise DataError(f"{where} is neither a folder of images nor a .npz file; check --input")

@@ -1,0 +1,168 @@
+"""A leaderboard as text, as Markdown and as one self-contained page (extra `labs`: matplotlib, jinja2)."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import io
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import plots
+from ..errors import MissingExtra
+from ..evaluation import format_interval
+from ..storage import write_atomically
+from .findings import share
+from .records import BASELINES
+
+if TYPE_CHECKING:
+    from .leaderboard import Leaderboard
+
+LEGEND = (
+    "Ordered by the selector. Brackets: 95 % t-intervals over seeds; differences are paired by seed, * where over at least 5 seeds "
+    "the interval leaves out zero. Only the columns target and vs saw target labels (and target_labels, where some were given)."
+)
+Table = tuple[list[str], list[list[str]]]
+
+
+def write_page(board: Leaderboard, path: Path, command: str | None = None) -> Path:
+    """Writes the page that `report.html.j2` draws; jinja2 escapes every name that stands in it."""
+    try:
+        from jinja2 import Environment, PackageLoader
+    except ImportError as error:
+        raise MissingExtra("jinja2", extra="labs") from error
+    environment = Environment(loader=PackageLoader("xferlab.comparison", "."), autoescape=True, trim_blocks=True)
+    has_shift, enough = board.shift is not None, sum(bool(board.finished(name)) for name in board.names) >= 3
+    page = environment.get_template("report.html.j2").render(
+        board=board,
+        picture=data_address(picture(board)),
+        table=cells(board),
+        legend=LEGEND,
+        shares=_shift_cells(board) if has_shift else None,
+        calibration=_calibration_cells(board) if has_shift else None,
+        quality=_quality_cells(board) if board.has_oracle and enough else None,
+        provenance=provenance(board, command),
+    )
+    with write_atomically(path) as temporary:
+        temporary.write_text(page, "utf-8")
+    return path
+
+
+def data_address(figure: Any) -> str:
+    """A matplotlib Figure as a `data:` address of a PNG; the figure is closed."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=110)
+    plots.pyplot().close(figure)
+    return f"data:image/png;base64,{base64.b64encode(drawn.getvalue()).decode()}"
+
+
+def picture(board: Leaderboard) -> Any:
+    """Target scores by recipe (without labels, the selector's values), worst first; see `Leaderboard.plot`."""
+    values = {}
+    for name in board.names:
+        runs = board.finished(name)
+        found = [
+            run["target"][board.metric] if board.has_oracle else run["validators"].get(board.selector) for run in runs
+        ]
+        if runs:
+            values[name] = [value for value in found if value is not None]
+    chosen, oracle = board.best(load=False).recipe, board.oracle() if board.has_oracle else None
+    marks = {oracle: "oracle", chosen: "chosen, and oracle" if chosen == oracle else "chosen without labels"}
+    several = ", mean and 95 % interval over seeds" if len({run["seed"] for run in board.runs}) > 1 else ", one seed"
+    label = f"target {board.metric.replace('_', ' ')}{several}" if board.has_oracle else board.selector
+    colors = {**dict.fromkeys(BASELINES, plots.PALETTE[6]), oracle: plots.PALETTE[2], chosen: plots.PALETTE[1]}
+    return plots.ranking(values, xlabel=label, marks=marks, colors=colors, squares=BASELINES, reference="source_only")
+
+
+def markdown(board: Leaderboard, command: str | None = None) -> str:
+    """The whole table as Markdown, with what must be said of it and where it comes from."""
+
+    def clean(text: object) -> str:
+        return str(text).replace("\n", " ").replace("|", "\\|")
+
+    header, rows = cells(board)
+    lines = [clean(board.setting), "", clean(board.verdict), ""]
+    lines += [f"| {' | '.join(map(clean, row))} |" for row in (header, ["---"] * len(header), *rows)]
+    lines += ["", LEGEND, "", *(f"- {clean(warning)}" for warning in board.warnings)]
+    return "\n".join([*lines, "", *provenance(board, command)]) + "\n"
+
+
+def text(board: Leaderboard) -> str:
+    """The columns that matter most, aligned for a terminal; the label-free choice is marked with >."""
+    header, rows = cells(board)
+    shown = {"target (oracle)", "vs source_only", board.selector, "seconds"}
+    keep = [i for i, name in enumerate(header) if i < 3 or name in shown]
+    table = [[row[i] for i in keep] for row in (header, *rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    chosen = board.best(load=False).recipe
+    marks = ["  ", *("> " if name == chosen else "  " for name in board.table.index)]
+    return "\n".join(
+        mark + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for mark, row in zip(marks, table, strict=True)
+    )
+
+
+def cells(board: Leaderboard) -> Table:
+    """Header and rows of the table as text, for all three."""
+    table, chosen, oracle = board.table, board.best(load=False).recipe, board.oracle() if board.has_oracle else None
+    bases = [base for base in BASELINES if f"vs_{base}" in table]
+    header = ["recipe", "runs", "source", *(["target (oracle)"] if oracle else []), *(f"vs {base}" for base in bases)]
+    rows = []
+    for name, row in table.iterrows():
+        line = [name + " (chosen)" * (name == chosen) + " (oracle)" * (name == oracle), str(int(row["runs"]))]
+        line += [number(row[f"source_{board.metric}"])] + ([ranged(row, f"target_{board.metric}")] if oracle else [])
+        line += [ranged(row, f"vs_{base}", "+") + "*" * bool(row[f"vs_{base}_separated"]) for base in bases]
+        line += [*(number(row[validator]) for validator in board.validators), number(row["seconds"], 1)]
+        ends = [number(row[f"adversary_{end}"], 2) for end in ("max", "last")]
+        rows.append([*line, " / ".join(ends) if ends[0] else ""])
+    return [*header, *board.validators, "seconds", "adversary max / last"], rows
+
+
+def _shift_cells(board: Leaderboard) -> Table:
+    """Class shares of the target, estimated and true, as text."""
+    shift, truth = board.shift or {}, board.true_shares
+    header = ["class", "share of the held-out source", "estimated share of the target"]
+    rows = [
+        [name, share(shift, k, "source"), share(shift, k), *([f"{truth[k]:.2f}"] if truth else [])]
+        for k, name in enumerate(board.classes)
+    ]
+    return header + (["share of the target's test labels (oracle)"] if truth else []), rows
+
+
+def _calibration_cells(board: Leaderboard) -> Table:
+    header = ["recipe", "temperature", "source ECE", "scaled", "confidence on source", "confidence on target"]
+    rows = []
+    for name, row in board.table.iterrows():
+        keys = ["temperature", "ece_source_scaled", "confidence_source", "confidence_target", "ece_target_scaled"]
+        temperature, scaled, *others, target = (number(board.mean_shift(name, key)) for key in keys)
+        oracle = [number(row["target_ece"]), target] if board.has_oracle else []
+        rows.append([name, temperature, number(row["source_ece"]), scaled, *others, *oracle])
+    return header + (["target ECE (oracle)", "scaled"] if board.has_oracle else []), rows
+
+
+def _quality_cells(board: Leaderboard) -> Table:
+    quality = board.validator_quality().reset_index()
+    rows = quality.itertuples(index=False)
+    return list(quality.columns), [[number(x) if isinstance(x, float) else str(x) for x in row] for row in rows]
+
+
+def provenance(board: Leaderboard, command: str | None) -> list[str]:
+    """The command (this process's if None), dates and machines that made the runs, a line each."""
+    dates, machines = (sorted({run[key] for run in board.runs}) for key in ("date", "machine"))
+    command = command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    when = " to ".join(dict.fromkeys([dates[0], dates[-1]]))
+    written = datetime.date.today().isoformat()
+    return [f"Command: {command}", f"Date: {when}; written {written}", f"Machine: {'; '.join(machines)}"]
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number as text; nothing where there is none."""
+    return "" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def ranged(row: Any, name: str, sign: str = "") -> str:
+    """A value of a table's row with its interval as text; nothing where there is none."""
+    mean, low, high = (row[name + end] for end in ("", "_low", "_high"))
+    return "" if math.isnan(mean) else format_interval(mean, low, high, sign)
