@@ -191,7 +191,7 @@ def test_doctor_reports_damaged_weights(monkeypatch):
     def damaged():
         raise ChecksumError("the file is damaged")
 
-    monkeypatch.setattr(images, "lite0_weights", damaged)
+    monkeypatch.setattr(images, "packaged_weights", damaged)
     mend = []
     assert "damaged" in doctor._weights(mend)[0][1]
     assert mend == ["the file is damaged"]

@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Generator, Tensor
 
+from .domains import Domain
 from .errors import ArgumentError, DataError
 
 LUMA = (0.299, 0.587, 0.114)
@@ -624,16 +625,40 @@ spirit of MedMNIST-C (Di Salvo et al. 2024, arXiv:2406.17536) but with amounts o
 # ---- Presets ----
 
 
-def weak(size: int) -> list[Callable]:
-    """Shifts of an eighth of `size` (pixels) and left-right flips: FixMatch's weak view."""
+def weak(size: int, augmentation: str = "upright") -> list[Callable]:
+    """Shifts of an eighth of `size` (pixels; of a fourteenth for digits), and the flips and turns that `augmentation` allows."""
     if not isinstance(size, int) or size < 8:
         raise ArgumentError(f"size is {size!r}, expected the image side in pixels, 8 or more")
-    return [Crop(size // 8), Flip()]
+    turns = {"mirror": [Flip()], "any_way_up": [Flip(True, True), Rotate90()]}.get(augmentation, [])
+    return [Crop(size // (14 if augmentation == "digits" else 8)), *turns]
 
 
-def strong(size: int) -> list[Callable]:
+def strong(size: int, augmentation: str = "upright") -> list[Callable]:
     """`weak`, two drawn operations and an erased box: FixMatch's strong view (Sohn et al. 2020, arXiv:2001.07685)."""
-    return [*weak(size), RandAugment(2, 10), Erase((0.05, 0.25))]
+    return [*weak(size, augmentation), RandAugment(2, 10), Erase((0.05, 0.25))]
+
+
+def default(*domains: Domain | None) -> list[Callable] | None:
+    """What may be done to pictures or texts of these domains without changing their class, by their `augmentation`.
+
+    "any_way_up": flips, quarter turns, small shifts. "mirror" and "upright": small shifts, zoom and brightness, the first with
+    left-right flips. "digits": see `digits`. "text": a tenth of the words left out. Of domains that differ, what all allow;
+    "none" gives None.
+    """
+    found = [domain for domain in domains if domain is not None]
+    kinds = {domain.augmentation for domain in found}
+    if not kinds or "none" in kinds:
+        return None
+    if "text" in kinds:
+        return [DropTokens(0.1)]
+    least = next(kind for kind in ("digits", "upright", "mirror", "any_way_up") if kind in kinds)
+    if least == "digits":
+        return digits()
+    shift = Crop(max(1, min(min(domain.inputs.shape[-2:]) for domain in found) // 16))
+    if least == "any_way_up":
+        return [Flip(True, True), Rotate90(), shift]
+    flips: list[Callable] = [Flip()] if least == "mirror" else []
+    return [*flips, shift, RandomResizedCrop((0.8, 1.0), (0.95, 1.05)), ColorJitter(0.15, 0.15, 0.0, 0.0)]
 
 
 def smear() -> list[Callable]:

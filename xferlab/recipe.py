@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import strategies
 from .augment import ColorJitter, Stain
+from .augment import default as default_augmentation
 from .domains import Domain
 from .encoders import Classifier
 from .errors import ArgumentError
@@ -35,6 +37,7 @@ from .objectives import (
     PseudoLabel,
     SlicedWasserstein,
 )
+from .probes import depth_probe, standardize
 from .strategies import Strategy
 from .training import Run, fit
 from .training.checking import refuse_multilabel
@@ -48,6 +51,9 @@ class Stage:
     data        "source", "target" or "both": what the stage draws batches from
     share       the stage's steps, as a multiple of the recipe's
     lr          the stage's learning rate, as a factor of the recipe's
+    augment     the stage's own augmentation, whatever the recipe is called with
+    solve       changes the model from a domain in one go instead of training: `solve(model, domain, views)`, where `views` says
+                whether augmentation is wanted
     """
 
     objectives: Callable[[], Sequence[Objective]] = lambda: [CrossEntropy()]
@@ -56,8 +62,13 @@ class Stage:
     share: float = 1.0
     lr: float = 1.0
     augment: Sequence | None = None
+    solve: Callable[[Classifier, Domain, bool], None] | None = None
 
     def __post_init__(self):
+        if self.solve and self.data == "both":
+            raise ArgumentError(
+                "a stage that solves looks at the source or at the target; give data='source' or 'target'"
+            )
         if self.data not in ("source", "target", "both"):
             raise ArgumentError(f"a stage's data is {self.data!r}, expected 'source', 'target' or 'both'")
 
@@ -84,10 +95,13 @@ class Recipe:
         steps: int = 400,
         lr: float = 1e-3,
         checkpoint: str | Path | None = None,
-        augment: Sequence | None = None,
+        augment: Sequence | str | None = "default",
         **arguments,
     ) -> Run:
         """Runs the stages, each for its share of `steps`; further arguments go to every `fit`.
+
+        `augment` is "default", which is what the domains' `augmentation` allows, a pipeline, or None. By default pictures stay
+        as they are where the encoder does not move, so that its features are computed once, and in stages on the target alone.
 
         With a checkpoint each stage keeps its own file beside it (`name.0.pt`, `name.1.pt`, ...). Raises `ArgumentError`
         when the recipe adapts and there is no target.
@@ -96,8 +110,21 @@ class Recipe:
             raise ArgumentError(f"recipe {self.name!r} adapts to a target and got none; pass target.train.unlabeled()")
         for stage in self.stages:  # before any training, and for stages that never see the source
             refuse_multilabel(stage.objectives(), source, target)
+        if isinstance(augment, str) and augment != "default":
+            raise ArgumentError(f"augment is {augment!r}, expected 'default', a list of operations, or None")
         whole = Run(model)
         for i, stage in enumerate(self.stages):
+            if stage.solve:
+                began, domain = time.perf_counter(), source if stage.data == "source" else target
+                assert domain is not None
+                stage.strategy.prepare(model)
+                stage.solve(model, domain.align(model.classes), augment is not None)
+                whole.seconds += time.perf_counter() - began
+                continue
+            pipeline = augment if stage.augment is None else stage.augment
+            if isinstance(pipeline, str):
+                plain = stage.data == "target" or stage.strategy.freezes_encoder(model)
+                pipeline = None if plain else default_augmentation(source, target if stage.data == "both" else None)
             run = fit(
                 model,
                 source if stage.data != "target" else None,
@@ -106,7 +133,7 @@ class Recipe:
                 strategy=stage.strategy,
                 steps=max(1, round(steps * stage.share)),
                 lr=lr * stage.lr,
-                augment=stage.augment if stage.augment is not None else augment,
+                augment=pipeline,
                 checkpoint=checkpoint and Path(checkpoint).with_suffix(f".{i}.pt"),
                 **arguments,
             )
@@ -175,6 +202,35 @@ _ALL = [
             Stage(strategy=strategies.full(freeze_statistics=True), data="source", lr=0.3),
         ),
         "linear probing, then everything from that head, batch-norm statistics kept (Kumar et al., 2022, arXiv:2202.10054)",
+    ),
+    Recipe(
+        "depth_probe",
+        (Stage(strategy=strategies.depth(), data="source", solve=depth_probe),),
+        "a regularized linear head on pooled middle blocks (after Evci et al., 2022, arXiv:2201.03529)",
+    ),
+    Recipe(
+        "depth_target_norm",
+        (
+            Stage(strategy=strategies.depth(), data="source", solve=depth_probe),
+            Stage(strategy=strategies.depth(), data="target", solve=standardize),
+        ),
+        "a depth probe whose features are then standardized on the target",
+    ),
+    Recipe(
+        "depth_adabn",
+        (
+            Stage(strategy=strategies.depth(), data="source", solve=depth_probe),
+            Stage(lambda: [], data="target", share=0.3),
+        ),
+        "a depth probe, then all batch-norm statistics of the target (Li et al., 2016, arXiv:1603.04779)",
+    ),
+    Recipe(
+        "depth_lp_ft",
+        (
+            Stage(strategy=strategies.depth(), data="source", solve=depth_probe),
+            Stage(strategy=strategies.full(freeze_statistics=True), data="source", lr=0.3),
+        ),
+        "a depth probe, then everything from that head, batch-norm statistics kept",
     ),
     # adversarial
     _one("dann", "Ganin et al., 2016, arXiv:1505.07818", DANN),

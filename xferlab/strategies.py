@@ -12,6 +12,7 @@ from torch import nn
 
 from .encoders import NORMS, Block, Classifier
 from .errors import ArgumentError
+from .probes import make_deep
 from .weights import add_lora, lora_parameters
 
 Rate = Callable[[int, int, float], float]
@@ -96,6 +97,11 @@ def full(freeze_statistics: bool = False) -> Strategy:
 def head_only() -> Strategy:
     """Linear probing: the encoder is frozen, batch-norm statistics included."""
     return Strategy("head_only", lambda i, n, progress: 0.0)
+
+
+def depth() -> Strategy:
+    """The encoder is read in depth and frozen, see `encoders.reading`; what a depth probe solves its head on."""
+    return Strategy("depth", lambda i, n, progress: 0.0, add=make_deep)
 
 
 def encoder_only(rate: float = 1.0) -> Strategy:

@@ -5,6 +5,7 @@ from small import TwentyLines
 from torch import nn
 
 import xferlab as xl
+from xferlab.encoders import images
 from xferlab.errors import ArgumentError, ChecksumError, DataError, DownloadError
 
 
@@ -111,7 +112,7 @@ def test_seed_decides_what_is_not_pretrained_and_nothing_else():
 
 
 def test_damaged_weights_are_refused(monkeypatch):
-    monkeypatch.setattr("xferlab.encoders.images.LITE0_SHA256", "0" * 64)
+    monkeypatch.setitem(images.PACKAGED, "efficientnet_lite0", ("0" * 64, 64))
     with pytest.raises(ChecksumError, match="expected 0000"):
         xl.encoder("efficientnet_lite0")
 

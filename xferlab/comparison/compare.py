@@ -21,10 +21,10 @@ from ..errors import ArgumentError, DataError, TargetLabelsError
 from ..evaluation import METRICS
 from ..recipe import Recipe
 from ..recipe import recipes as registry
-from ..storage import cache_folder, fingerprint
+from ..storage import cache_folder, described, fingerprint
 from . import selection
 from .leaderboard import Leaderboard
-from .runs import Task, definition, identity, load_weights, make_model, perform, recall, stable, version
+from .runs import Task, definition, identity, load_weights, make_model, perform, recall, version
 
 _FIT = {"augment", "batch_size", "checkpoint_every", "device", "precision", "views", "warmup", "weight_decay"}
 
@@ -114,14 +114,22 @@ def compare(
 
     parts = [(part.inputs, part.labels) for part in source.parts().values()]
     more = [] if labeled is None else [(labeled.inputs, labeled.labels, labeled.classes)]
-    data = fingerprint(parts, adapt.inputs, source.classes, test and (test.inputs, test.labels), *more)
+    data = fingerprint(
+        parts,
+        adapt.inputs,
+        source.classes,
+        source.train.augmentation,
+        adapt.augmentation,
+        test and (test.inputs, test.labels),
+        *more,
+    )
     settings = {"steps": steps, "lr": lr, "per_class": per_class} | arguments
     shared = (source, adapt, test, few, encoder, settings, judges, store, keep_weights, deadline)
     tasks, definitions = [], {recipe.name: definition(recipe) for recipe in chosen}
     for seed in seeds:
         first = identity(model := make_model(encoder, source.classes, seed))
         for recipe in chosen:
-            key = fingerprint(version(), definitions[recipe.name], seed, data, first, stable(settings))
+            key = fingerprint(version(), definitions[recipe.name], seed, data, first, described(settings))
             known = recipe.name if registry.get(recipe.name) is recipe else recipe
             tasks.append(Task(known, seed, first, key, round(100 * cost(recipe, model)), *shared))
     if executor is not None and not isinstance(executor, ThreadPoolExecutor):
@@ -137,7 +145,7 @@ def compare(
         raise ArgumentError(f"no run succeeded; the first: {runs[0]['error']}")
     name = encoder if isinstance(encoder, str) else getattr(encoder, "__name__", type(encoder).__name__)
     shown = {"steps": steps, "lr": lr, "per_class": per_class, "seeds": seeds} | arguments
-    words = [f"{key} {stable(value)}" for key, value in shown.items() if value is not None]
+    words = [f"{key} {described(value)}" for key, value in shown.items() if value is not None]
     setting = ", ".join([f"{source.name} -> {adapt.name}", name, *words])
     board = Leaderboard(runs, [recipe.name for recipe in chosen], list(judges), selector, metric, setting, notes)
     board.classes = source.classes
@@ -288,6 +296,9 @@ def cost(recipe: Recipe, model: Classifier) -> float:
     """About how long a run of the recipe takes, in the time that source only takes, for plans and bars."""
     total = 0.0
     for stage in recipe.stages:
+        if stage.solve:
+            total += 0.05
+            continue
         each = 2.0 if stage.data == "both" else 1.0
         if stage.strategy.freezes_encoder(model) and not stage.augment:
             each = 0.01  # features are computed once

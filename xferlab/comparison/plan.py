@@ -22,7 +22,17 @@ from .reading import Sides
 from .runs import describe_shift, identity, make_model
 
 # the simple and strong first: they are done when time is short
-RECIPES = ("source_only", "source_only_joint_bn", "linear_probe", "colour", "adabn", "balanced", "colour_adabn")
+RECIPES = (
+    "source_only",
+    "depth_probe",
+    "source_only_joint_bn",
+    "depth_target_norm",
+    "depth_lp_ft",
+    "linear_probe",
+    "colour",
+    "adabn",
+)
+RECIPES += ("balanced", "colour_adabn")
 RECIPES += ("coral", "mmd", "dann", "cdan", "mcc", "shot")
 BATCH = 32
 ENOUGH, FEWEST, MOST = 100, 30, 400  # steps: below ENOUGH fewer seeds are run, below FEWEST fewer recipes

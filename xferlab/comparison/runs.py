@@ -32,7 +32,7 @@ from ..evaluation import METRICS, Scores, evaluate
 from ..machine import describe as machine
 from ..recipe import Recipe
 from ..recipe import recipes as registry
-from ..storage import fingerprint, write_atomically
+from ..storage import described, fingerprint, write_atomically
 from . import selection, shift
 
 _TURN = threading.Lock()  # fit seeds torch's random state, which the threads of a process share
@@ -98,7 +98,7 @@ def perform(task: Task) -> dict | None:
             torch.set_num_threads(1)  # workers that each take every core slow each other down
         recipe = _recipe(task)
         record = {"recipe": recipe.name, "about": recipe.about, "seed": task.seed, "key": task.key}
-        record |= {"settings": json.loads(json.dumps(task.settings, default=stable)), "machine": machine()}
+        record |= {"settings": json.loads(json.dumps(task.settings, default=described)), "machine": machine()}
         record |= {"date": datetime.date.today().isoformat(), "version": version()}
         model = make_model(task.encoder, task.source.classes, task.seed)
         if identity(model) != task.first:
@@ -231,7 +231,8 @@ def definition(recipe: Recipe) -> str:
         rates = [strategy.rate(i, 8, p / 4) for i in range(8) for p in range(5)]
         objectives = [(o.hyperparameters(), o.extra_repr(), _code(type(o))) for o in stage.objectives()]
         moves = (strategy.name, strategy.head, rates)
-        stages.append((objectives, *moves, stage.data, stage.share, stage.lr, stable(stage.augment)))
+        stages.append((objectives, *moves, stage.data, stage.share, stage.lr, described(stage.augment)))
+        stages += [stage.solve.__qualname__] if stage.solve else []
     return fingerprint(recipe.name, stages, getattr(recipe.finish, "__qualname__", None))
 
 
@@ -246,11 +247,6 @@ def _code(kind: type) -> list[str]:
                     node.body = node.body[1:]
             trees.append(ast.dump(tree))
     return trees
-
-
-def stable(value) -> str:
-    """`repr` without addresses, which differ from process to process."""
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
 def version() -> str:

@@ -151,10 +151,10 @@ def _packages(mend: list[str]) -> list[tuple[str, str]]:
 
 
 def _weights(mend: list[str]) -> list[tuple[str, str]]:
-    from ..encoders.images import lite0_weights
+    from ..encoders.images import packaged_weights
 
     try:
-        return [("efficientnet_lite0 (ImageNet)", f"present, checksum right: {lite0_weights()}")]
+        return [("efficientnet_lite0 (ImageNet)", f"present, checksum right: {packaged_weights()}")]
     except (XferlabError, OSError) as error:
         mend.append(str(error))
         return [("efficientnet_lite0 (ImageNet)", "missing or damaged")]

@@ -18,7 +18,7 @@ __all__ = ["Domain", "Splits", "catalog", "load"]
 UNLISTED = ("medmnist", "icd10")  # sources whose own errors say more than "unknown": a missing extra, a 3-D set
 
 
-def load(name: str | Path, **options) -> Splits:
+def load(name: str | Path, *, augmentation: str | None = None, **options) -> Splits:
     """Train, validation and test parts of a named domain, a `.npz` file, a table of texts or a folder of images.
 
     `name` is one that `catalog()` lists (`cells/site-b`, `digits/mnist`, `icd10/descriptions`, ...), the path of a `.npz` in
@@ -27,9 +27,17 @@ def load(name: str | Path, **options) -> Splits:
     `options` are those of the source: see `load` in `xferlab.domains.cells`, `.digits`, `.medmnist`, `.icd10`, `.arrays`,
     `.texts`, `.folders` (and `folders.read` and `texts.read` for their options, and for one Domain of everything there is).
 
+    `augmentation` says what leaves a class as it is, where the source does not know: "any_way_up" for microscopy, "mirror", "none"
+    (see `Domain`).
+
     Raises `DataError` for a name that is neither known nor there, `ArgumentError` for an option the source does not take,
     and what the source raises.
     """
+    splits = _load(name, options)
+    return splits if augmentation is None else splits.augmented(augmentation)
+
+
+def _load(name: str | Path, options: dict) -> Splits:
     known = [entry.name for entry in catalog()]
     if not str(name) or "\0" in str(name):
         raise _unknown(str(name), known)

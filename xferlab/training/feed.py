@@ -102,7 +102,10 @@ class Feed:
         pipeline = self.views.get(name)
         if pipeline is None and not self.domains[side].is_image:
             pipeline = {"weak": [], "strong": [DropTokens()]}[name]
-        x = apply(pipeline or {"weak": weak, "strong": strong}[name](raw[side].shape[-1]), raw[side], self.generator)
+        if pipeline is None:
+            make = {"weak": weak, "strong": strong}[name]
+            pipeline = make(raw[side].shape[-1], self.domains[side].augmentation)
+        x = apply(pipeline, raw[side], self.generator)
         z = self.model.features(x)
         return Batch(x, labels.get(side), z, self.model.head(z))
 

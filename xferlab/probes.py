@@ -1,0 +1,116 @@
+"""Heads that are solved for and not trained: a linear probe on features in depth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from .domains import Domain
+from .encoders import Classifier
+from .encoders.reading import Depth, read_in_depth, turned
+from .errors import ArgumentError
+from .evaluation import in_batches
+
+STRENGTHS = (0.005, 0.05, 0.5)  # scikit-learn's C; the middle one where there is too little to choose by
+ROWS = 4096  # views become rows only while there are no more of them, and the strength is chosen on as many
+
+
+def make_deep(model: Classifier) -> None:
+    """The classifier reads its encoder in depth, under a head of zeros; one that does so already stays."""
+    read_in_depth(model.encoder)
+    if model.head.in_features != model.encoder.dim:
+        model.head = nn.Linear(model.encoder.dim, len(model.classes)).to(model.head.weight.device)
+        nn.init.zeros_(model.head.weight)
+        nn.init.zeros_(model.head.bias)
+
+
+def depth_probe(model: Classifier, source: Domain, views: bool = True) -> None:
+    """Solves `model`'s head: features in depth are standardized on the source, then multinomial logistic regression.
+
+    Where the source may be turned (`augmentation="any_way_up"`), its eight views are rows, and answers are the mean over the
+    views from then on. The L2 strength is the one with the lowest log loss on splits inside the source, in which views of one
+    picture and members of one group stay together.
+
+    Args:
+        model: Made deep by `make_deep`; its head and standardization change, in place.
+        source: Labelled, a class each.
+        views: False leaves the pictures as they are.
+
+    Raises:
+        ArgumentError: For a domain without labels, or with several a picture.
+    """
+    if source.labels is None or source.multilabel:
+        raise ArgumentError(f"a depth probe needs one class an example, and domain {source.name!r} has none or several")
+    body = model.encoder.body
+    assert isinstance(body, Depth)
+    device = model.head.weight.device
+    body.symmetric.fill_(False)
+    labels, groups = source.labels.cpu(), source.groups
+    groups = torch.arange(len(source)) if groups is None else groups.cpu()
+    pictures, symmetric = source, views and source.augmentation == "any_way_up"
+    if symmetric and 8 * len(source) <= ROWS:
+        parts = turned(source.inputs)
+        pictures = replace(source, inputs=torch.cat(parts), labels=None, groups=None)
+        labels, groups = labels.repeat(len(parts)), groups.repeat(len(parts))
+    z = _read(model, pictures)
+    _standardize(body, z)
+    weight, bias = _logistic(body.standard.cpu().eval()(z), labels, groups, len(model.classes))
+    body.standard.to(device)
+    with torch.no_grad():
+        model.head.weight.copy_(weight)
+        model.head.bias.copy_(bias)
+    body.symmetric.fill_(symmetric)
+
+
+def standardize(model: Classifier, target: Domain, views: bool = True) -> None:
+    """Features in depth get mean 0 and variance 1 on the target instead: its own scanner, lamp and dyes are taken out."""
+    body = model.encoder.body
+    assert isinstance(body, Depth)
+    symmetric = bool(body.symmetric)
+    body.symmetric.fill_(False)
+    _standardize(body, _read(model, target))
+    body.symmetric.fill_(symmetric)
+
+
+def _read(model: Classifier, domain: Domain) -> Tensor:
+    """Features in depth before standardization, `(N, D)` on the CPU."""
+    body = model.encoder.body
+    return in_batches(model, lambda x: body.read(model.encoder.prepare(x)), domain, None)
+
+
+def _standardize(body: Depth, z: Tensor) -> None:
+    variance, mean = torch.var_mean(z, 0, unbiased=False)
+    body.standard.running_mean.copy_(mean)
+    # a feature that is the same everywhere says nothing; divided by next to nothing it would shout at the first change
+    body.standard.running_var.copy_(torch.where(variance > 1e-8, variance, 1.0))
+
+
+def _logistic(z: Tensor, labels: Tensor, groups: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Weight `(K, D)` and bias `(K,)` of a multinomial logistic regression whose strength is chosen inside the examples."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import log_loss
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    x, y, present = z.numpy(), labels.numpy(), labels.unique()
+    fit = lambda rows, strength: LogisticRegression(C=strength, max_iter=200).fit(x[rows], y[rows])
+    everything, best = torch.arange(len(y)).numpy(), STRENGTHS[1]
+    fewest = min(int(groups[labels == k].unique().numel()) for k in present)
+    if fewest >= 3:
+        some = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))[:ROWS].sort().values.numpy()
+        folds = StratifiedGroupKFold(min(5, fewest), shuffle=True, random_state=0)
+        losses = dict.fromkeys(STRENGTHS, 0.0)
+        for train, held in folds.split(x[some], y[some], groups.numpy()[some]):
+            if len(set(y[some[train]])) == len(present):
+                for strength in STRENGTHS:
+                    p = fit(some[train], strength).predict_proba(x[some[held]])
+                    losses[strength] += float(log_loss(y[some[held]], p, labels=present.numpy()))
+        best = min(losses, key=lambda strength: losses[strength])
+    solved = fit(everything, best)
+    weight, bias = (torch.from_numpy(part).float() for part in (solved.coef_, solved.intercept_))
+    if len(weight) == 1:  # scikit-learn keeps the difference of two classes
+        weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
+    full_weight, full_bias = torch.zeros(classes, z.shape[1]), torch.full((classes,), -10.0)
+    full_weight[present], full_bias[present] = weight, bias  # a class without examples is never the answer
+    return full_weight, full_bias
