@@ -46,7 +46,9 @@ def encoders(source: xl.Splits, small: str, quick: bool) -> dict[str, xl.Encoder
     for name, (kind, pretrained, steps) in list(names.items())[: 2 if quick else None]:
         model = xl.Classifier(xl.encoder(kind, pretrained=pretrained), source.classes)
         if steps:
-            xl.recipes["source_only"].fit(model, source.train, steps=steps, batch_size=32, progress_bar=False)
+            xl.recipes["source_only"].fit(
+                model, source.train, steps=steps, batch_size=32, augment=None, progress_bar=False
+            )
         found[name] = model.encoder
     return found
 

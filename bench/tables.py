@@ -26,13 +26,15 @@ SELECTOR = "information_maximization"
 TABLES = {
     "digits": {
         "pairs": [("digits/mnist", "digits/optdigits"), ("digits/optdigits", "digits/mnist")],
-        "settings": dict(encoder="lenet", steps=400, lr=3e-3, batch_size=64),
+        "settings": dict(encoder="lenet", steps=400, lr=3e-3, batch_size=64, augment=None),
         "seeds": 5,
     },
     "cells": {
         "pairs": [("cells/site-a", "cells/site-b"), ("cells/site-a", "cells/site-c")],
         "load": {"per_class": (75, 25, 60)},  # images of each class to train, validate and test: half of the default
-        "settings": dict(encoder="efficientnet_lite0", steps=40, lr=1e-3, batch_size=32, metric="balanced_accuracy"),
+        "settings": dict(
+            encoder="efficientnet_lite0", steps=40, lr=1e-3, batch_size=32, metric="balanced_accuracy", augment=None
+        ),
         "seeds": 5,
     },
 }

@@ -59,6 +59,12 @@ def compare(
     selector: Annotated[
         str, typer.Option(help="the validator to choose by; fix it before you look at the oracle")
     ] = "",
+    any_way_up: Annotated[
+        bool,
+        typer.Option(
+            "--any-way-up", help="pictures have no top, as under a microscope: they may be flipped and turned"
+        ),
+    ] = False,
     out: Annotated[Path, typer.Option(help="the report, one HTML file")] = Path("report.html"),
     save_model: Annotated[Path | None, typer.Option(help="the winner; by default beside the report")] = None,
     store: Annotated[Path | None, typer.Option(help="folder of finished runs; by default in the cache")] = None,
@@ -77,6 +83,7 @@ def compare(
         labeled=labeled or None,
         groups=groups or None,
         selector=selector or None,
+        any_way_up=any_way_up,
         say=typer.echo,
         **dict(seeds=seeds, minutes=minutes, encoder=encoder, weights=weights, size=size, steps=steps),
         **dict(out=out, save_model=save_model, store=store),

@@ -203,6 +203,12 @@ _ALL = [
         ),
         "linear probing, then everything from that head, batch-norm statistics kept (Kumar et al., 2022, arXiv:2202.10054)",
     ),
+    _one(
+        "small_net",
+        "a small network from scratch, without the encoder: what any pretraining must beat",
+        data="source",
+        strategy=strategies.small_net(),
+    ),
     Recipe(
         "depth_probe",
         (Stage(strategy=strategies.depth(), data="source", solve=depth_probe),),

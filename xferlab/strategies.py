@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
-from .encoders import NORMS, Block, Classifier
+from .encoders import NORMS, Block, Classifier, Encoder, encoder
 from .errors import ArgumentError
 from .probes import make_deep
 from .weights import add_lora, lora_parameters
@@ -97,6 +98,21 @@ def full(freeze_statistics: bool = False) -> Strategy:
 def head_only() -> Strategy:
     """Linear probing: the encoder is frozen, batch-norm statistics included."""
     return Strategy("head_only", lambda i, n, progress: 0.0)
+
+
+def small_net() -> Strategy:
+    """A small network from scratch in place of the encoder, for pictures of the same size: what any pretraining must beat."""
+    return Strategy("small_net", lambda i, n, progress: 1.0, add=_make_small)
+
+
+def _make_small(model: Classifier) -> None:
+    if not isinstance(model.encoder, Encoder):
+        raise ArgumentError(f"{model.encoder.name!r} reads text, and the small network reads images")
+    if model.encoder.name != "small_cnn":
+        size = {"size": model.encoder.size} if model.encoder.size else {}
+        # fit has seeded torch, and a generator's seed may have 64 bits
+        model.encoder = encoder("small_cnn", channels=model.encoder.channels, seed=torch.initial_seed() % 2**31, **size)
+        model.head = Classifier(model.encoder, model.classes, seed=torch.initial_seed() % 2**31).head
 
 
 def depth() -> Strategy:

@@ -74,7 +74,7 @@ xl.checks.predict("02.p1", guess, options=ways)
 steps = lab.scale(quick=3, lab=60, full=600)
 counts = (5, 20, 100) if lab.records else lab.scale(quick=(20,), lab=(20,), full=(5, 20, 100))
 size = lab.scale(quick=64, lab=96, full=224)
-settings = dict(batch_size=16, lr=1e-3, progress_bar=lab.shows_progress)
+settings = dict(batch_size=16, lr=1e-3, augment=None, progress_bar=lab.shows_progress)
 
 # name: (recipe, encoder, start from ImageNet?, steps)
 methods = {

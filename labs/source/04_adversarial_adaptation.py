@@ -26,7 +26,7 @@ xl.lab.show(
 # %%
 steps = lab.scale(quick=6, lab=250, full=1500)
 seen = target.train.unlabeled()
-settings = dict(steps=steps, lr=3e-3, progress_bar=lab.shows_progress)
+settings = dict(steps=steps, lr=3e-3, augment=None, progress_bar=lab.shows_progress)
 
 
 def classifier(seed=0):

@@ -189,6 +189,7 @@ for draw in lab.draws(5):
             optdigits.train.unlabeled(),
             steps=steps,
             lr=3e-3,
+            augment=None,
             seed=draw,
             progress_bar=lab.shows_progress,
         )
@@ -356,7 +357,7 @@ few = optdigits.train[optdigits.train.labels < half].unlabeled()
 hurt = {}
 for name in ("source_only_joint_bn", "mmd"):
     model = xl.Classifier(xl.encoder("lenet"), mnist.classes)
-    xl.recipes[name].fit(model, mnist.train, few, steps=steps, lr=3e-3, progress_bar=lab.shows_progress)
+    xl.recipes[name].fit(model, mnist.train, few, steps=steps, lr=3e-3, augment=None, progress_bar=lab.shows_progress)
     kept = optdigits.test[optdigits.test.labels < half]
     scores = xl.evaluate(model, kept)
     hurt[name] = scores.balanced_accuracy

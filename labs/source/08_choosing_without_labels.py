@@ -248,6 +248,7 @@ board = xl.compare(
     selector="information_maximization",
     steps=lab.scale(quick=5, lab=400, full=400),
     lr=3e-3,
+    augment=None,
     batch_size=lab.scale(quick=16, lab=64, full=64),
     keep_weights=True,
     progress_bar=lab.shows_progress,

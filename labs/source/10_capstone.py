@@ -148,6 +148,7 @@ board = xl.compare(
     validators=["source_val", "entropy", "information_maximization", "reverse_validation"],
     selector="information_maximization",
     keep_weights=True,
+    augment=None,
     progress_bar=lab.shows_progress,
     **settings,
 )
@@ -373,6 +374,7 @@ colour_coral.fit(
     keep(adapt.train).unlabeled(),
     steps=settings["steps"],
     batch_size=settings["batch_size"],
+    augment=None,
     progress_bar=lab.shows_progress,
 )
 run = next(run for run in board.runs if run["recipe"] == "colour_coral" and run["seed"] == 0)

@@ -40,6 +40,7 @@ def compare(
     labeled: str | None = None,
     groups: str | None = None,
     selector: str | None = None,
+    any_way_up: bool = False,
     out: Path = Path("report.html"),
     save_model: Path | None = None,
     store: Path | None = None,
@@ -58,7 +59,8 @@ def compare(
     made = make()
     made = made.encoder if isinstance(made, Classifier) else made
     pixels = size or (made.size[0] if getattr(made, "size", None) else 64)
-    sides = read_sides(source, target, labeled, size=pixels, groups=groups)
+    turns = "any_way_up" if any_way_up else None
+    sides = read_sides(source, target, labeled, size=pixels, groups=groups, augmentation=turns)
     for line in sides.describe(source, target):
         say(line)
     notes = list(sides.notes)

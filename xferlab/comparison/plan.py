@@ -25,14 +25,13 @@ from .runs import describe_shift, identity, make_model
 RECIPES = (
     "source_only",
     "depth_probe",
+    "small_net",
+    "depth_lp_ft",
     "source_only_joint_bn",
     "depth_target_norm",
-    "depth_lp_ft",
-    "linear_probe",
     "colour",
-    "adabn",
 )
-RECIPES += ("balanced", "colour_adabn")
+RECIPES += ("adabn", "linear_probe", "balanced", "colour_adabn")
 RECIPES += ("coral", "mmd", "dann", "cdan", "mcc", "shot")
 BATCH = 32
 ENOUGH, FEWEST, MOST = 100, 30, 400  # steps: below ENOUGH fewer seeds are run, below FEWEST fewer recipes

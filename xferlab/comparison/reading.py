@@ -54,24 +54,29 @@ class Sides:
         return lines + [f"note    {note}" for note in self.notes]
 
 
-def read_sides(source: str, target: str, labeled: str | None, *, size: int, groups: str | None) -> Sides:
+def read_sides(
+    source: str, target: str, labeled: str | None, *, size: int, groups: str | None, augmentation: str | None = None
+) -> Sides:
     """Reads the source first: its classes and channels are what the target's are held against."""
-    splits, notes = read(source, size=size, groups=groups)
+    splits, notes = read(source, size=size, groups=groups, augmentation=augmentation)
     if not isinstance(splits, Splits) or splits.train.labels is None:
         raise DataError(f"{source} has no class folders, and a source needs labels: one folder a class, named after it")
     options: dict[str, Any] = dict(size=size, classes=splits.classes, channels=splits.train.inputs.shape[1])
-    other, more = read(target, groups=groups, **options)
+    other, more = read(target, groups=groups, augmentation=augmentation, **options)
     few, most = (None, []) if labeled is None else _read_labeled(labeled, options)
     return Sides(splits, other, few, notes + more + most)
 
 
-def read(where: str, *, size: int, groups: str | None = None, **options) -> tuple[Splits | Domain, list[str]]:
+def read(
+    where: str, *, size: int, groups: str | None = None, augmentation: str | None = None, **options
+) -> tuple[Splits | Domain, list[str]]:
     """Splits of a folder, a `.npz` or a named set, and the warnings in words.
 
     Args:
         where: A path or a name.
         size: Pixels a side, for folders.
         groups: Patients or slides, for folders.
+        augmentation: What leaves the class of an image as it is, see `Domain`.
         options: `classes` and `channels` of the source when a target is read. A target without labels is one Domain: all
             of it is there to adapt to.
     """
@@ -80,7 +85,7 @@ def read(where: str, *, size: int, groups: str | None = None, **options) -> tupl
         options |= dict(size=size, broken="skip", groups=groups)
     else:
         options = dict(classes=known) if path.suffix.lower() == ".npz" and known else {}
-    splits, notes = _noting(load_domain, path if path.exists() else where, **options)
+    splits, notes = _noting(load_domain, path if path.exists() else where, augmentation=augmentation, **options)
     return (splits.together() if splits.train.labels is None and known is not None else splits), notes
 
 
