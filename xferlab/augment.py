@@ -651,10 +651,13 @@ def default(*domains: Domain | None) -> list[Callable] | None:
         return None
     if "text" in kinds:
         return [DropTokens(0.1)]
+    side = min(min(domain.inputs.shape[-2:]) for domain in found)
+    if side < 8:  # a shift of one pixel is no small one
+        return None
     least = next(kind for kind in ("digits", "upright", "mirror", "any_way_up") if kind in kinds)
     if least == "digits":
         return digits()
-    shift = Crop(max(1, min(min(domain.inputs.shape[-2:]) for domain in found) // 16))
+    shift = Crop(max(1, side // 16))
     if least == "any_way_up":
         return [Flip(True, True), Rotate90(), shift]
     flips: list[Callable] = [Flip()] if least == "mirror" else []

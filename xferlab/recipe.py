@@ -109,7 +109,11 @@ class Recipe:
         if self.needs_target and target is None:
             raise ArgumentError(f"recipe {self.name!r} adapts to a target and got none; pass target.train.unlabeled()")
         for stage in self.stages:  # before any training, and for stages that never see the source
-            refuse_multilabel(stage.objectives(), source, target)
+            if stage.solve and source.multilabel:
+                raise ArgumentError(
+                    f"recipe {self.name!r} solves for one class an example, but domain {source.name!r} is multi-label; train instead"
+                )
+            refuse_multilabel([] if stage.solve else stage.objectives(), source, target)
         if isinstance(augment, str) and augment != "default":
             raise ArgumentError(f"augment is {augment!r}, expected 'default', a list of operations, or None")
         whole = Run(model)

@@ -107,7 +107,7 @@ def small_net() -> Strategy:
 
 def _make_small(model: Classifier) -> None:
     if not isinstance(model.encoder, Encoder):
-        raise ArgumentError(f"{model.encoder.name!r} reads text, and the small network reads images")
+        raise ArgumentError(f"{model.encoder.name!r} does not read images, and the small network does")
     if model.encoder.name != "small_cnn":
         size = {"size": model.encoder.size} if model.encoder.size else {}
         # fit has seeded torch, and a generator's seed may have 64 bits

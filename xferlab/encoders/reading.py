@@ -95,10 +95,12 @@ def read_in_depth(encoder: Encoder, read: str | Sequence[str] = "depth") -> Enco
     Raises:
         ArgumentError: Where the encoder reads text, lacks a block, or a block gives neither maps nor token sequences.
     """
+    if not isinstance(encoder, Encoder):
+        raise ArgumentError(
+            f"{type(encoder).__name__} {encoder.name!r} cannot be read in depth: it does not read images"
+        )
     if isinstance(encoder.body, Depth):
         return encoder
-    if not isinstance(encoder, Encoder):
-        raise ArgumentError(f"{type(encoder).__name__} cannot be read in depth: expected an encoder for images")
     n, names = len(encoder.blocks), [block.name for block in encoder.blocks]
     if read == "depth":
         chosen = [block for i, block in enumerate(encoder.blocks) if 3 * i >= n and 9 * i < 7 * n] or encoder.blocks[
