@@ -102,9 +102,9 @@ def test_classes_align_to_a_source(tmp_path):
 
 
 def test_one_class_folder_is_an_error_that_says_where_to_look(tmp_path):
-    class_folders(tmp_path / "unzipped" / "dataset")
-    with pytest.raises(DataError, match=r"the one class folder 'dataset'.*unzipped.dataset itself"):
-        load(tmp_path / "unzipped")
+    class_folders(tmp_path / "set", (("images", 3),))
+    with pytest.raises(DataError, match=r"the one class folder 'images'.*set.images itself"):
+        load(tmp_path / "set")
 
 
 # ---- what a pixel becomes

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import os
-import re
 import warnings
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,10 +20,11 @@ from tqdm import tqdm
 from ..errors import ArgumentError, DataError, MissingExtra
 from .domain import Domain, Splits, cut
 from .duplicates import warn_near_duplicates
+from .layout import Place, arrange, name_classes
+from .patients import guess, named, numbered
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom"}
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
-PART_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 LITTER = {"thumbs.db", "desktop.ini", "__macosx"}  # left by file browsers; skipped without a word, as dot files are
 MAX_PIXELS = 80_000_000  # of one image, looked up before it is decoded
 
@@ -38,6 +38,11 @@ def load(path: str | Path, *, seed: int = 0, **options) -> Splits:
     Near-duplicates across parts are warned about. Raises what `read` raises, and `DataError` when a group is in two parts.
     """
     found = _find(Path(path), **options)
+    if found.guessed and found.groups is not None and (why := _unfit(found, seed)):
+        warnings.warn(
+            f"{path}: {why}; split picture by picture: give groups= to keep a patient in one part", stacklevel=3
+        )
+        found = found._replace(groups=None, patients=[])
     if any(found.parts):
         rows = {
             part: torch.tensor([i for i, own in enumerate(found.parts) if own == part]) for part in set(found.parts)
@@ -75,8 +80,14 @@ def read(path: str | Path, **options) -> tuple[Domain, list[Path]]:
               0.5 to its 99.5 percentile, image by image, which loses absolute intensities: give a window where they matter
     groups    which patient or slide an image is of: a regular expression with one group, searched in the path below the
               folder (`r"(patient\\d+)"`), or `"patients.csv:patient"`, a table and its column; the table names files in its
-              first column and is looked for in the folder, then as a path
-    classes   a source's class names to number these by; by default the names of the class folders, sorted
+              first column and is looked for in the folder, then as a path; or "parent", the file's folder. By default ten
+              folders or more below the classes are patients, and names with a stem before a counter are warned about;
+              False takes every picture for a patient of its own
+    classes   a source's class names to number these by, whatever their case, spaces, `_` and `-`; by default the names of the
+              class folders, sorted; a dict is taken for `rename`
+    rename    class folders to call otherwise, `{"NORMAL": "no finding"}`
+    layout    what the folders' levels are, "split/class/patient", with "-" for a level without meaning and "" for a flat
+              folder; by default it is read from the names, and refused where it can be read in two ways
     broken    "raise" a DataError at the first broken image, or "skip" them, with a warning that lists them
 
     PNG, JPEG, TIFF (first page), BMP, and DICOM where pydicom is installed (one frame; MONOCHROME1 is inverted). Palettes
@@ -98,6 +109,7 @@ class _Found(NamedTuple):
     groups: Tensor | None
     patients: list[str]
     classes: tuple[str, ...]
+    guessed: bool  # groups, by folders rather than by the caller
 
     def domain(self, rows: Tensor) -> Domain:
         labels = self.labels[rows]
@@ -116,8 +128,10 @@ def _find(
     size: int | None = 64,
     channels: int | None = None,
     window: tuple[float, float] | None = None,
-    groups: str | None = None,
-    classes: Sequence[str] | None = None,
+    groups: str | bool | None = None,
+    classes: Sequence[str] | Mapping[str, str] | None = None,
+    rename: Mapping[str, str] | None = None,
+    layout: str | None = None,
     broken: str = "raise",
 ) -> _Found:
     if size is not None and not 1 <= size <= 4096:
@@ -131,25 +145,34 @@ def _find(
     if not root.is_dir():
         raise DataError(f"{root} is no folder; give a folder of images")
     left_out: dict[str, list] = defaultdict(list)
-    placed = _place(root, _scan(root, left_out, skip=groups), left_out)
-    if not placed:
+    notes: list[str] = []
+    if isinstance(classes, Mapping):
+        rename, classes = {**classes, **(rename or {})}, None
+    skip = groups if isinstance(groups, str) else None
+    places = arrange(root, _scan(root, left_out, skip=skip), classes, layout, left_out)
+    if not places:
         raise DataError(f"{root} holds no images ({', '.join(sorted(SUFFIXES))}){_tell(left_out)}; check the path")
-    classes = _class_names(root, [name for _, _, name in placed], classes)
-    placed, images = _pictures(placed, size, channels, window, broken, left_out)
+    spelled, classes = name_classes(root, places, classes, dict(rename or {}), notes)
+    places = [place._replace(label=name) for place, name in zip(places, spelled, strict=True)]
+    places, images = _pictures(places, size, channels, window, broken, left_out)
     if left_out:
-        warnings.warn(f"{root}{_tell(left_out)}", stacklevel=4)
-    files = [file for file, _, _ in placed]
-    patients = [] if groups is None else _patients(root, files, groups)
-    numbers = {name: i for i, name in enumerate(sorted(set(patients)))}
+        notes.insert(0, f"{root}{_tell(left_out)}")
+    files = [place.file for place in places]
+    patients = named(root, files, groups) if isinstance(groups, str) else []
+    if groups is None:
+        patients = guess(root, places, notes)
+    for note in notes:
+        warnings.warn(note, stacklevel=4)
     return _Found(
         root,
         files,
-        [part for _, part, _ in placed],
+        [place.part for place in places],
         images,
-        torch.tensor([-1 if name is None else classes.index(name) for _, _, name in placed]),
-        None if groups is None else torch.tensor([numbers[name] for name in patients]),
+        torch.tensor([-1 if place.label is None else classes.index(place.label) for place in places]),
+        numbered(patients),
         patients,
         classes,
+        groups is None,
     )
 
 
@@ -205,54 +228,21 @@ def _is_dicom(file: Path) -> bool:
         return opened.read(132)[128:] == b"DICM"
 
 
-def _place(root: Path, files: list[Path], left_out: dict[str, list]) -> list[tuple[Path, str | None, str | None]]:
-    """`(file, part, class)` by where each file lies; part or class is None where no folder says."""
-    below = [file.relative_to(root).parts for file in files]
-    has_parts = any(len(steps) > 1 and steps[0].lower() in PART_NAMES for steps in below)
-    placed = []
-    for file, steps in zip(files, below, strict=True):
-        part = PART_NAMES.get(steps[0].lower()) if has_parts and len(steps) > 1 else None
-        if has_parts and part is None:
-            left_out["images outside the train, val and test folders"].append(file.relative_to(root))
-            continue
-        steps = steps[1:] if part else steps
-        placed.append((file, part, steps[0] if len(steps) > 1 else None))
-    sorted_parts = {part for _, part, name in placed if name is not None}  # those that have class folders
-    loose = [file for file, part, name in placed if name is None and part in sorted_parts]
-    if loose:
-        left_out["images beside the class folders"] += [file.relative_to(root) for file in loose]
-    return [(file, part, name) for file, part, name in placed if name is not None or part not in sorted_parts]
-
-
-def _class_names(root: Path, names: list[str | None], classes: Sequence[str] | None) -> tuple[str, ...]:
-    seen = sorted({name for name in names if name is not None})
-    if classes is None:
-        if len(seen) == 1:
-            raise DataError(
-                f"{root} has the one class folder {seen[0]!r}, expected two or more; add another, pass classes=, or load "
-                f"{root / seen[0]} itself, as unlabelled images or if the class folders are in it"
-            )
-        return tuple(seen)
-    if lacking := [name for name in seen if name not in classes]:
-        raise DataError(
-            f"{root} has class folders {lacking} that the source lacks (it has {list(classes)}); rename or remove them"
-        )
-    return tuple(classes)
-
-
-def _pictures(placed: list, size, channels, window, broken: str, left_out: dict[str, list]) -> tuple[list, Tensor]:
+def _pictures(
+    placed: list[Place], size, channels, window, broken: str, left_out: dict[str, list]
+) -> tuple[list[Place], Tensor]:
     """Decodes all images in threads; returns those that could be, and uint8 `(N, C, H, W)`."""
     kept, pixels = [], []
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        decoded = pool.map(lambda item: _decode(item[0], size, channels, window), placed)
+        decoded = pool.map(lambda item: _decode(item.file, size, channels, window), placed)
         for item, result in zip(placed, tqdm(decoded, total=len(placed), desc="images", delay=2), strict=True):
             if isinstance(result, str):
                 if broken == "raise":
                     pool.shutdown(cancel_futures=True)
                     raise DataError(
-                        f"{item[0]} cannot be read as an image: {result}; replace it, or pass broken='skip'"
+                        f"{item.file} cannot be read as an image: {result}; replace it, or pass broken='skip'"
                     )
-                left_out["broken images"].append(f"{item[0].name}: {result}")
+                left_out["broken images"].append(f"{item.file.name}: {result}")
             else:
                 kept.append(item)
                 pixels.append(result)
@@ -351,48 +341,24 @@ def to_uint8(values: np.ndarray, window: tuple[float, float] | None = None) -> n
     return scaled.round().clip(0, 255).astype(np.uint8)
 
 
-def _patients(root: Path, files: list[Path], groups: str) -> list[str]:
-    """The patient (or slide) of each file, from a pattern or a table."""
-    names = [file.relative_to(root).as_posix() for file in files]
-    table, _, column = groups.rpartition(":")
-    if table.lower().endswith(".csv"):
-        known = _patient_table(root, table, column)
-        found = [known.get(name, known.get(file.name)) for name, file in zip(names, files, strict=True)]
-    else:
-        try:
-            pattern = re.compile(groups)
-        except re.error as error:
-            raise ArgumentError(f"groups={groups!r} is no regular expression ({error})") from error
-        if pattern.groups != 1:
-            raise ArgumentError(
-                f"groups={groups!r} has {pattern.groups} groups, expected one pair of brackets round the patient's id"
-            )
-        found = [match and match[1] for match in map(pattern.search, names)]
-    lost = [name for name, patient in zip(names, found, strict=True) if patient is None]
-    if lost:
-        raise DataError(
-            f"groups={groups!r} names no group for {len(lost)} files, such as {lost[0]}; widen the pattern or add rows"
-        )
-    return found
-
-
-def _patient_table(root: Path, table: str, column: str) -> dict[str, str]:
-    """File (its path below the folder, or its bare name) to patient."""
-    path = next((place for place in (root / table, Path(table)) if place.is_file()), None)
-    if path is None:
-        raise DataError(f"groups table {table} is neither in {root} nor a file by itself")
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
-        if column not in (rows.fieldnames or []):
-            raise DataError(f"{path} has columns {rows.fieldnames}, not {column!r}")
-        known: dict[str, str] = {}
-        for row in rows:
-            file_name = row[rows.fieldnames[0]].replace("\\", "/")
-            if known.setdefault(file_name, row[column]) != row[column]:
-                raise DataError(
-                    f"{path} gives {file_name} both {known[file_name]!r} and {row[column]!r}; keep one row a file"
-                )
-    return known
+def _unfit(found: _Found, seed: int) -> str:
+    """Why groups that nobody asked for would not serve: a patient in two parts, or a part without a class."""
+    assert found.groups is not None
+    homes = defaultdict(set)
+    for patient, part in zip(found.patients, found.parts, strict=True):
+        homes[patient].add(part)
+    if torn := sorted(name for name, parts in homes.items() if len(parts) > 1):
+        return f"{len(torn)} patients are in two parts of its own split, such as {torn[0].strip('/')!r}, which makes scores too good"
+    if any(found.parts) or (found.labels < 0).any():
+        return ""
+    everything = found.domain(torch.arange(len(found.files)))
+    try:
+        parts = cut(everything, (0.7, 0.1, 0.2), seed)
+    except DataError as error:
+        return f"it cannot be split by patient ({error})"
+    alone = cut(replace(everything, groups=None), (0.7, 0.1, 0.2), seed)
+    lost = lambda rows: sum(int(k not in found.labels[part]) for part in rows for k in found.labels.unique())
+    return "split by patient, a part would have no picture of some class" if lost(parts) > lost(alone) else ""
 
 
 def _check_groups(found: _Found, rows: dict[str, Tensor]):
