@@ -242,6 +242,16 @@ def test_dicom_without_pydicom_names_the_extra(tmp_path, monkeypatch):
         one(file)
 
 
+def test_ct_without_a_window_gets_soft_tissue_and_mr_is_stretched(tmp_path):
+    values = np.array([[0, 864], [1064, 1264]], np.uint16)
+    file = dicom(tmp_path / "a.dcm", values, Modality="CT", RescaleSlope=1, RescaleIntercept=-1024)
+    assert folders.read(tmp_path, size=None)[0].inputs[0, 0].tolist() == [[0, 0], [128, 255]]
+    assert folders.read(tmp_path, size=None, window="brain")[0].inputs[0, 0].tolist() == [[0, 0], [128, 255]]
+    assert folders.read(tmp_path, size=None, window="lung")[0].inputs[0, 0].tolist() == [[55, 202], [236, 255]]
+    dicom(file, values * 2, Modality="MR")
+    assert folders.read(tmp_path, size=None)[0].inputs[0, 0, 1, 1] == 255
+
+
 # ---- groups
 
 

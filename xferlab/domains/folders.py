@@ -20,6 +20,7 @@ from tqdm import tqdm
 from ..errors import ArgumentError, DataError, MissingExtra
 from .domain import Domain, Splits, cut
 from .duplicates import warn_near_duplicates
+from .intensity import WINDOWS, check, choose, to_uint8
 from .layout import Place, arrange, name_classes
 from .patients import guess, named, numbered
 
@@ -76,8 +77,11 @@ def read(path: str | Path, **options) -> tuple[Domain, list[Path]]:
               cut away and nothing stretched; None keeps images that all have one size
     channels  1 or 3; by default 1 where every image is grey, else 3
     window    `(low, high)` intensities that become 0 and 255, in stored values (DICOM: after rescale slope and intercept).
-              By default 8-bit images stay as they are, DICOM uses its own window, and anything deeper is windowed from its
-              0.5 to its 99.5 percentile, image by image, which loses absolute intensities: give a window where they matter
+              By default 8-bit images stay as they are and DICOM uses its own window. For CT also "soft", "lung", "bone" or
+              "brain", in Hounsfield units; soft tissue for a CT picture that has no window of its own
+    intensity how other pictures of more than 8 bits become 8: "collection" (one scale for all, the default), "image" (from
+              the 0.5 to the 99.5 percentile of each, which loses absolute intensities) or (low, high). DICOM that is no CT
+              and has no window is stretched one by one, since its units mean nothing from picture to picture
     groups    which patient or slide an image is of: a regular expression with one group, searched in the path below the
               folder (`r"(patient\\d+)"`), or `"patients.csv:patient"`, a table and its column; the table names files in its
               first column and is looked for in the folder, then as a path; or "parent", the file's folder. By default ten
@@ -127,7 +131,8 @@ def _find(
     *,
     size: int | None = 64,
     channels: int | None = None,
-    window: tuple[float, float] | None = None,
+    window: tuple[float, float] | str | None = None,
+    intensity: str | tuple | None = None,
     groups: str | bool | None = None,
     classes: Sequence[str] | Mapping[str, str] | None = None,
     rename: Mapping[str, str] | None = None,
@@ -140,8 +145,7 @@ def _find(
         raise ArgumentError(
             f"channels={channels!r}, broken={broken!r}; expected channels None, 1 or 3 and broken 'raise' or 'skip'"
         )
-    if window is not None and not (len(window) == 2 and window[0] < window[1]):
-        raise ArgumentError(f"window is {window!r}, expected (low, high) with low below high")
+    check(window, intensity)
     if not root.is_dir():
         raise DataError(f"{root} is no folder; give a folder of images")
     left_out: dict[str, list] = defaultdict(list)
@@ -154,7 +158,7 @@ def _find(
         raise DataError(f"{root} holds no images ({', '.join(sorted(SUFFIXES))}){_tell(left_out)}; check the path")
     spelled, classes = name_classes(root, places, classes, dict(rename or {}), notes)
     places = [place._replace(label=name) for place, name in zip(places, spelled, strict=True)]
-    places, images = _pictures(places, size, channels, window, broken, left_out)
+    places, images = _pictures(places, size, channels, window, intensity, broken, left_out, notes)
     if left_out:
         notes.insert(0, f"{root}{_tell(left_out)}")
     files = [place.file for place in places]
@@ -229,13 +233,25 @@ def _is_dicom(file: Path) -> bool:
 
 
 def _pictures(
-    placed: list[Place], size, channels, window, broken: str, left_out: dict[str, list]
+    placed: list[Place], size, channels, window, intensity, broken: str, left_out: dict[str, list], notes: list[str]
 ) -> tuple[list[Place], Tensor]:
     """Decodes all images in threads; returns those that could be, and uint8 `(N, C, H, W)`."""
     kept, pixels = [], []
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        decoded = pool.map(lambda item: _decode(item.file, size, channels, window), placed)
-        for item, result in zip(placed, tqdm(decoded, total=len(placed), desc="images", delay=2), strict=True):
+        decode = lambda item: _decode(item.file, size, channels, window, intensity)
+        decoded = list(tqdm(pool.map(decode, placed), total=len(placed), desc="images", delay=2))
+        deep = [i for i, result in enumerate(decoded) if result is None]
+        if deep:  # one scale for all of them
+            scale = choose([placed[i].file for i in deep])
+            intensity = "image" if scale is None else scale[:2]
+            if scale is not None:
+                notes.append(
+                    f"{len(deep)} pictures of more than 8 bits: {scale.low:g} to {scale.high:g} become 0 to 255 in all of them; "
+                    "intensity='image' or (low, high) does otherwise"
+                )
+            for i, result in zip(deep, pool.map(decode, [placed[i] for i in deep]), strict=True):
+                decoded[i] = result
+        for item, result in zip(placed, decoded, strict=True):
             if isinstance(result, str):
                 if broken == "raise":
                     pool.shutdown(cancel_futures=True)
@@ -259,14 +275,18 @@ def _pictures(
     return kept, torch.from_numpy(stack)
 
 
-def _decode(file: Path, size, channels, window) -> np.ndarray | str:
-    """uint8 `(H, W)` or `(H, W, 3)`, or the reason why not."""
+def _decode(file: Path, size, channels, window, intensity) -> np.ndarray | str | None:
+    """uint8 `(H, W)` or `(H, W, 3)`, or the reason why not, or None for a deep picture that waits for the collection's scale."""
     try:
         with open(file, "rb") as opened:
             dicom = opened.read(132)[128:] == b"DICM"
         image = (
-            _dicom(file, window) if dicom or file.suffix.lower() in (".dcm", ".dicom") else _picture(file, size, window)
+            _dicom(file, window, intensity)
+            if dicom or file.suffix.lower() in (".dcm", ".dicom")
+            else _picture(file, size, None if isinstance(window, str) else window, intensity)
         )
+        if image is None:
+            return None
         if channels is not None:
             image = image.convert("L" if channels == 1 else "RGB")
         if size is not None and image.size != (size, size):
@@ -283,7 +303,7 @@ def _check_pixels(width: int, height: int):
         raise DataError(f"it claims {width} x {height} pixels, expected 1 to {MAX_PIXELS:,}")
 
 
-def _picture(file: Path, size: int | None, window) -> Image.Image:
+def _picture(file: Path, size: int | None, window, intensity) -> Image.Image | None:
     """A PNG, JPEG, TIFF or BMP as an 8-bit grey or RGB image."""
     with Image.open(file, formats=FORMATS) as opened:
         _check_pixels(*opened.size)
@@ -291,7 +311,9 @@ def _picture(file: Path, size: int | None, window) -> Image.Image:
             opened.draft(opened.mode, (2 * size, 2 * size))  # JPEG only: decode large photographs at a fraction
         image = ImageOps.exif_transpose(opened)
     if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(to_uint8(np.asarray(image, np.float32), window))
+        if window is None and intensity in (None, "collection"):
+            return None
+        return Image.fromarray(to_uint8(np.asarray(image, np.float32), window or _pair(intensity)))
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         grey = image.mode in ("L", "LA", "La")
         image = image.convert("RGBA")
@@ -300,7 +322,7 @@ def _picture(file: Path, size: int | None, window) -> Image.Image:
     return image if window is None else Image.fromarray(to_uint8(np.asarray(image, np.float32), window))
 
 
-def _dicom(file: Path, window) -> Image.Image:
+def _dicom(file: Path, window, intensity) -> Image.Image:
     """A single-frame DICOM as an 8-bit grey or RGB image: rescaled, windowed, MONOCHROME1 inverted (DICOM PS3.3 C.11.2)."""
     try:
         import pydicom
@@ -324,21 +346,23 @@ def _dicom(file: Path, window) -> Image.Image:
         depth = pixels.dtype.itemsize * 8 if kind == "PALETTE COLOR" else int(record.BitsStored)
         return Image.fromarray((pixels >> max(depth - 8, 0)).astype(np.uint8))
     values = pixels.astype(np.float32) * float(record.get("RescaleSlope", 1)) + float(record.get("RescaleIntercept", 0))
-    if window is None and "WindowCenter" in record and "WindowWidth" in record:
+    if isinstance(window, str):
+        window = WINDOWS[window] if record.get("Modality") == "CT" else None
+    window = window or _pair(intensity)
+    if intensity == "image":
+        pass
+    elif window is None and "WindowCenter" in record and "WindowWidth" in record:
         first = lambda value: float(value[0] if isinstance(value, pydicom.multival.MultiValue) else value)
         centre, half = first(record.WindowCenter) - 0.5, max(first(record.WindowWidth) - 1, 1e-3) / 2
         window = centre - half, centre + half
+    elif window is None and record.get("Modality") == "CT":
+        window = WINDOWS["soft"]
     grey = to_uint8(values, window)
     return Image.fromarray(255 - grey if kind == "MONOCHROME1" else grey)
 
 
-def to_uint8(values: np.ndarray, window: tuple[float, float] | None = None) -> np.ndarray:
-    """Intensities to 0..255: `window` (low, high), else the 0.5 and 99.5 percentiles, become 0 and 255."""
-    if not np.isfinite(values).all():
-        raise DataError("it holds NaN or infinite values")
-    low, high = window or np.percentile(values, (0.5, 99.5))
-    scaled = (values - low) / max(high - low, 1e-6) * 255
-    return scaled.round().clip(0, 255).astype(np.uint8)
+def _pair(intensity) -> tuple[float, float] | None:
+    return None if intensity is None or isinstance(intensity, str) else tuple(intensity[:2])
 
 
 def _unfit(found: _Found, seed: int) -> str:

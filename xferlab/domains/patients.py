@@ -73,7 +73,7 @@ def named(root: Path, files: list[Path], groups: str) -> list[str]:
         raise DataError(
             f"groups={groups!r} names no group for {len(lost)} files, such as {lost[0]}; widen the pattern or add rows"
         )
-    return found
+    return [patient or "" for patient in found]
 
 
 def _patient_table(root: Path, table: str, column: str) -> dict[str, str]:
@@ -87,7 +87,7 @@ def _patient_table(root: Path, table: str, column: str) -> dict[str, str]:
             raise DataError(f"{path} has columns {rows.fieldnames}, not {column!r}")
         known: dict[str, str] = {}
         for row in rows:
-            file_name = row[rows.fieldnames[0]].replace("\\", "/")
+            file_name = row[(rows.fieldnames or [""])[0]].replace("\\", "/")
             if known.setdefault(file_name, row[column]) != row[column]:
                 raise DataError(
                     f"{path} gives {file_name} both {known[file_name]!r} and {row[column]!r}; keep one row a file"
