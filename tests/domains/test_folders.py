@@ -252,6 +252,21 @@ def test_ct_without_a_window_gets_soft_tissue_and_mr_is_stretched(tmp_path):
     assert folders.read(tmp_path, size=None)[0].inputs[0, 0, 1, 1] == 255
 
 
+@pytest.mark.parametrize("suffix", ["webp", "gif", "jp2", "jfif", "jpe"])
+def test_more_kinds_of_files(tmp_path, suffix):
+    Image.new("L", (16, 16), 90).save(tmp_path / f"a.{suffix}")
+    assert (one(tmp_path / f"a.{suffix}").float() - 90).abs().max() <= 1
+
+
+@pytest.mark.parametrize(
+    "name, said", [("a.nii.gz", "volumes: save their slices"), ("a.svs", "whole slides: cut them")]
+)
+def test_volumes_and_slides_are_told_what_to_do(tmp_path, name, said):
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(DataError, match=f"1 {said}"):
+        folders.read(tmp_path)
+
+
 # ---- groups
 
 

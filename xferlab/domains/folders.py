@@ -24,8 +24,27 @@ from .intensity import WINDOWS, check, choose, to_uint8
 from .layout import Place, arrange, name_classes
 from .patients import guess, named, numbered
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom"}
-FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
+SUFFIXES = {
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".tif",
+    ".tiff",
+    ".bmp",
+    ".webp",
+    ".gif",
+    ".jp2",
+    ".j2k",
+    ".dcm",
+    ".dicom",
+}
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000")
+OTHERS = {  # what is no picture yet, and what makes pictures of it
+    **dict.fromkeys((".nii", ".nii.gz", ".nrrd", ".mha"), "volumes: save their slices as 16-bit PNG, with nibabel say"),
+    **dict.fromkeys((".svs", ".ndpi", ".mrxs", ".scn"), "whole slides: cut them into tiles, with OpenSlide say"),
+}
 LITTER = {"thumbs.db", "desktop.ini", "__macosx"}  # left by file browsers; skipped without a word, as dot files are
 MAX_PIXELS = 80_000_000  # of one image, looked up before it is decoded
 
@@ -94,7 +113,7 @@ def read(path: str | Path, **options) -> tuple[Domain, list[Path]]:
               folder; by default it is read from the names, and refused where it can be read in two ways
     broken    "raise" a DataError at the first broken image, or "skip" them, with a warning that lists them
 
-    PNG, JPEG, TIFF (first page), BMP, and DICOM where pydicom is installed (one frame; MONOCHROME1 is inverted). Palettes
+    PNG, JPEG, JPEG 2000, WebP, BMP, TIFF and GIF (first page), and DICOM where pydicom is installed (one frame; MONOCHROME1 is inverted). Palettes
     become RGB, transparency becomes white, colour deeper than 8 bits is reduced to 8. A class folder is searched to any
     depth. One warning lists what is left out: files that are no images, empty folders, links out of the folder. Raises
     `DataError` on a folder without images, with one class, with a class that `classes` lacks, on a broken image or one of
@@ -209,6 +228,8 @@ def _scan(root: Path, left_out: dict[str, list], skip: str | None) -> list[Path]
                 continue
             if file.is_symlink() and not file.resolve().is_relative_to(inside):
                 left_out["links out of the folder"].append(file.relative_to(root))
+            elif kind := next((OTHERS[end] for end in OTHERS if name.lower().endswith(end)), None):
+                left_out[kind].append(file.relative_to(root))
             elif not file.is_file() or (file.suffix.lower() not in SUFFIXES and not _is_dicom(file)):
                 left_out["files that are no images"].append(file.relative_to(root))
             else:
