@@ -60,7 +60,9 @@ def load(path: str | Path, *, seed: int = 0, **options) -> Splits:
         found = found._replace(groups=None, patients=[])
     if any(found.parts):
         rows = {
-            part: torch.tensor([i for i, own in enumerate(found.parts) if own == part]) for part in set(found.parts) if part
+            part: torch.tensor([i for i, own in enumerate(found.parts) if own == part])
+            for part in set(found.parts)
+            if part
         }
         if missing := sorted({"train", "test"} - rows.keys()):
             raise DataError(
