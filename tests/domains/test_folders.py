@@ -102,9 +102,9 @@ def test_classes_align_to_a_source(tmp_path):
 
 
 def test_one_class_folder_is_an_error_that_says_where_to_look(tmp_path):
-    class_folders(tmp_path / "unzipped" / "dataset")
-    with pytest.raises(DataError, match=r"the one class folder 'dataset'.*unzipped.dataset itself"):
-        load(tmp_path / "unzipped")
+    class_folders(tmp_path / "set", (("images", 3),))
+    with pytest.raises(DataError, match=r"the one class folder 'images'.*set.images itself"):
+        load(tmp_path / "set")
 
 
 # ---- what a pixel becomes
@@ -240,6 +240,31 @@ def test_dicom_without_pydicom_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pydicom", None)
     with pytest.raises(MissingExtra, match=r"pydicom.*labs"):
         one(file)
+
+
+def test_ct_without_a_window_gets_soft_tissue_and_mr_is_stretched(tmp_path):
+    values = np.array([[0, 864], [1064, 1264]], np.uint16)
+    file = dicom(tmp_path / "a.dcm", values, Modality="CT", RescaleSlope=1, RescaleIntercept=-1024)
+    assert folders.read(tmp_path, size=None)[0].inputs[0, 0].tolist() == [[0, 0], [128, 255]]
+    assert folders.read(tmp_path, size=None, window="brain")[0].inputs[0, 0].tolist() == [[0, 0], [128, 255]]
+    assert folders.read(tmp_path, size=None, window="lung")[0].inputs[0, 0].tolist() == [[55, 202], [236, 255]]
+    dicom(file, values * 2, Modality="MR")
+    assert folders.read(tmp_path, size=None)[0].inputs[0, 0, 1, 1] == 255
+
+
+@pytest.mark.parametrize("suffix", ["webp", "gif", "jp2", "jfif", "jpe"])
+def test_more_kinds_of_files(tmp_path, suffix):
+    Image.new("L", (16, 16), 90).save(tmp_path / f"a.{suffix}")
+    assert (one(tmp_path / f"a.{suffix}").float() - 90).abs().max() <= 1
+
+
+@pytest.mark.parametrize(
+    "name, said", [("a.nii.gz", "volumes: save their slices"), ("a.svs", "whole slides: cut them")]
+)
+def test_volumes_and_slides_are_told_what_to_do(tmp_path, name, said):
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(DataError, match=f"1 {said}"):
+        folders.read(tmp_path)
 
 
 # ---- groups

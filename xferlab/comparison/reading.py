@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..domains import Domain, Splits, folders
 from ..domains import load as load_domain
+from ..domains.layout import same_name
 from ..errors import DataError
 
 
@@ -123,9 +126,13 @@ def read_pictures(where: str, *, size: int, channels: int, classes: tuple[str, .
     """Every image of a folder, whatever its folders are called, or of a `.npz`."""
     path = Path(where)
     if path.is_dir():
-        # any folder names will do: here they are no classes
-        inner = sorted({folder.name for folder in path.rglob("*") if folder.is_dir()} | {"-", "--"})
-        (domain, files), _ = _noting(folders.read, path, size=size, channels=channels, classes=inner, broken="skip")
+        quiet: dict[str, Any] = dict(layout="", groups=False, broken="skip")
+        (domain, files), _ = _noting(folders.read, path, size=size, channels=channels, **quiet)
+        number = {same_name(name): k for k, name in enumerate(classes)}
+        steps = [map(same_name, file.relative_to(path).parts[:-1]) for file in files]
+        truth = [{number[name] for name in names if name in number} for names in steps]
+        if all(len(found) == 1 for found in truth):  # where every folder is named as a class
+            domain = replace(domain, labels=torch.tensor([found.pop() for found in truth]), classes=classes)
         present = {file for file in path.rglob("*") if file.is_file() and not file.name.startswith(".")}
         names, omitted = (
             [file.relative_to(path).as_posix() for file in some] for some in (files, sorted(present - set(files)))

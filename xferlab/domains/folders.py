@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
-import csv
 import os
-import re
 import warnings
 from collections import defaultdict
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
-from tqdm import tqdm
 
-from ..errors import ArgumentError, DataError, MissingExtra
+from ..errors import ArgumentError, DataError
 from .domain import Domain, Splits, cut
 from .duplicates import warn_near_duplicates
+from .intensity import check
+from .layout import arrange, name_classes
+from .patients import guess, named, numbered
+from .pictures import decode_all, tell
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom"}
-FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
-PART_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SUFFIXES = {
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".tif",
+    ".tiff",
+    ".bmp",
+    ".webp",
+    ".gif",
+    ".jp2",
+    ".j2k",
+    ".dcm",
+    ".dicom",
+}
+OTHERS = {  # what is no picture yet, and what makes pictures of it
+    **dict.fromkeys((".nii", ".nii.gz", ".nrrd", ".mha"), "volumes: save their slices as 16-bit PNG, with nibabel say"),
+    **dict.fromkeys((".svs", ".ndpi", ".mrxs", ".scn"), "whole slides: cut them into tiles, with OpenSlide say"),
+}
 LITTER = {"thumbs.db", "desktop.ini", "__macosx"}  # left by file browsers; skipped without a word, as dot files are
-MAX_PIXELS = 80_000_000  # of one image, looked up before it is decoded
 
 
 def load(path: str | Path, *, seed: int = 0, **options) -> Splits:
@@ -38,9 +53,16 @@ def load(path: str | Path, *, seed: int = 0, **options) -> Splits:
     Near-duplicates across parts are warned about. Raises what `read` raises, and `DataError` when a group is in two parts.
     """
     found = _find(Path(path), **options)
+    if found.guessed and found.groups is not None and (why := _unfit(found, seed)):
+        warnings.warn(
+            f"{path}: {why}; split picture by picture: give groups= to keep a patient in one part", stacklevel=3
+        )
+        found = found._replace(groups=None, patients=[])
     if any(found.parts):
         rows = {
-            part: torch.tensor([i for i, own in enumerate(found.parts) if own == part]) for part in set(found.parts)
+            part: torch.tensor([i for i, own in enumerate(found.parts) if own == part])
+            for part in set(found.parts)
+            if part
         }
         if missing := sorted({"train", "test"} - rows.keys()):
             raise DataError(
@@ -71,15 +93,24 @@ def read(path: str | Path, **options) -> tuple[Domain, list[Path]]:
               cut away and nothing stretched; None keeps images that all have one size
     channels  1 or 3; by default 1 where every image is grey, else 3
     window    `(low, high)` intensities that become 0 and 255, in stored values (DICOM: after rescale slope and intercept).
-              By default 8-bit images stay as they are, DICOM uses its own window, and anything deeper is windowed from its
-              0.5 to its 99.5 percentile, image by image, which loses absolute intensities: give a window where they matter
+              By default 8-bit images stay as they are and DICOM uses its own window. For CT also "soft", "lung", "bone" or
+              "brain", in Hounsfield units; soft tissue for a CT picture that has no window of its own
+    intensity how other pictures of more than 8 bits become 8: "collection" (one scale for all, the default), "image" (from
+              the 0.5 to the 99.5 percentile of each, which loses absolute intensities) or (low, high). DICOM that is no CT
+              and has no window is stretched one by one, since its units mean nothing from picture to picture
     groups    which patient or slide an image is of: a regular expression with one group, searched in the path below the
               folder (`r"(patient\\d+)"`), or `"patients.csv:patient"`, a table and its column; the table names files in its
-              first column and is looked for in the folder, then as a path
-    classes   a source's class names to number these by; by default the names of the class folders, sorted
+              first column and is looked for in the folder, then as a path; or "parent", the file's folder. By default ten
+              folders or more below the classes are patients, and names with a stem before a counter are warned about;
+              False takes every picture for a patient of its own
+    classes   a source's class names to number these by, whatever their case, spaces, `_` and `-`; by default the names of the
+              class folders, sorted; a dict is taken for `rename`
+    rename    class folders to call otherwise, `{"NORMAL": "no finding"}`
+    layout    what the folders' levels are, "split/class/patient", with "-" for a level without meaning and "" for a flat
+              folder; by default it is read from the names, and refused where it can be read in two ways
     broken    "raise" a DataError at the first broken image, or "skip" them, with a warning that lists them
 
-    PNG, JPEG, TIFF (first page), BMP, and DICOM where pydicom is installed (one frame; MONOCHROME1 is inverted). Palettes
+    PNG, JPEG, JPEG 2000, WebP, BMP, TIFF and GIF (first page), and DICOM where pydicom is installed (one frame; MONOCHROME1 is inverted). Palettes
     become RGB, transparency becomes white, colour deeper than 8 bits is reduced to 8. A class folder is searched to any
     depth. One warning lists what is left out: files that are no images, empty folders, links out of the folder. Raises
     `DataError` on a folder without images, with one class, with a class that `classes` lacks, on a broken image or one of
@@ -98,6 +129,7 @@ class _Found(NamedTuple):
     groups: Tensor | None
     patients: list[str]
     classes: tuple[str, ...]
+    guessed: bool  # groups, by folders rather than by the caller
 
     def domain(self, rows: Tensor) -> Domain:
         labels = self.labels[rows]
@@ -115,9 +147,12 @@ def _find(
     *,
     size: int | None = 64,
     channels: int | None = None,
-    window: tuple[float, float] | None = None,
-    groups: str | None = None,
-    classes: Sequence[str] | None = None,
+    window: tuple[float, float] | str | None = None,
+    intensity: str | tuple | None = None,
+    groups: str | bool | None = None,
+    classes: Sequence[str] | Mapping[str, str] | None = None,
+    rename: Mapping[str, str] | None = None,
+    layout: str | None = None,
     broken: str = "raise",
 ) -> _Found:
     if size is not None and not 1 <= size <= 4096:
@@ -126,42 +161,39 @@ def _find(
         raise ArgumentError(
             f"channels={channels!r}, broken={broken!r}; expected channels None, 1 or 3 and broken 'raise' or 'skip'"
         )
-    if window is not None and not (len(window) == 2 and window[0] < window[1]):
-        raise ArgumentError(f"window is {window!r}, expected (low, high) with low below high")
+    check(window, intensity)
     if not root.is_dir():
         raise DataError(f"{root} is no folder; give a folder of images")
     left_out: dict[str, list] = defaultdict(list)
-    placed = _place(root, _scan(root, left_out, skip=groups), left_out)
-    if not placed:
-        raise DataError(f"{root} holds no images ({', '.join(sorted(SUFFIXES))}){_tell(left_out)}; check the path")
-    classes = _class_names(root, [name for _, _, name in placed], classes)
-    placed, images = _pictures(placed, size, channels, window, broken, left_out)
+    notes: list[str] = []
+    if isinstance(classes, Mapping):
+        rename, classes = {**classes, **(rename or {})}, None
+    skip = groups if isinstance(groups, str) else None
+    places = arrange(root, _scan(root, left_out, skip=skip), classes, layout, left_out)
+    if not places:
+        raise DataError(f"{root} holds no images ({', '.join(sorted(SUFFIXES))}){tell(left_out)}; check the path")
+    spelled, classes = name_classes(root, places, classes, dict(rename or {}), notes)
+    places = [place._replace(label=name) for place, name in zip(places, spelled, strict=True)]
+    places, images = decode_all(places, size, channels, window, intensity, broken, left_out, notes)
     if left_out:
-        warnings.warn(f"{root}{_tell(left_out)}", stacklevel=4)
-    files = [file for file, _, _ in placed]
-    patients = [] if groups is None else _patients(root, files, groups)
-    numbers = {name: i for i, name in enumerate(sorted(set(patients)))}
+        notes.insert(0, f"{root}{tell(left_out)}")
+    files = [place.file for place in places]
+    patients = named(root, files, groups) if isinstance(groups, str) else []
+    if groups is None:
+        patients = guess(root, places, notes)
+    for note in notes:
+        warnings.warn(note, stacklevel=4)
     return _Found(
         root,
         files,
-        [part for _, part, _ in placed],
+        [place.part for place in places],
         images,
-        torch.tensor([-1 if name is None else classes.index(name) for _, _, name in placed]),
-        None if groups is None else torch.tensor([numbers[name] for name in patients]),
+        torch.tensor([-1 if place.label is None else classes.index(place.label) for place in places]),
+        numbered(patients),
         patients,
         classes,
+        groups is None,
     )
-
-
-def _tell(left_out: dict[str, list]) -> str:
-    """ ": left out 2 files that are no images (a.txt, b.txt); ..." """
-    if not left_out:
-        return ""
-    kinds = [
-        f"{len(names)} {kind} ({', '.join(map(str, names[:8]))}{', ...' if len(names) > 8 else ''})"
-        for kind, names in left_out.items()
-    ]
-    return ": left out " + "; ".join(kinds)
 
 
 def _scan(root: Path, left_out: dict[str, list], skip: str | None) -> list[Path]:
@@ -182,6 +214,8 @@ def _scan(root: Path, left_out: dict[str, list], skip: str | None) -> list[Path]
                 continue
             if file.is_symlink() and not file.resolve().is_relative_to(inside):
                 left_out["links out of the folder"].append(file.relative_to(root))
+            elif kind := next((OTHERS[end] for end in OTHERS if name.lower().endswith(end)), None):
+                left_out[kind].append(file.relative_to(root))
             elif not file.is_file() or (file.suffix.lower() not in SUFFIXES and not _is_dicom(file)):
                 left_out["files that are no images"].append(file.relative_to(root))
             else:
@@ -205,194 +239,24 @@ def _is_dicom(file: Path) -> bool:
         return opened.read(132)[128:] == b"DICM"
 
 
-def _place(root: Path, files: list[Path], left_out: dict[str, list]) -> list[tuple[Path, str | None, str | None]]:
-    """`(file, part, class)` by where each file lies; part or class is None where no folder says."""
-    below = [file.relative_to(root).parts for file in files]
-    has_parts = any(len(steps) > 1 and steps[0].lower() in PART_NAMES for steps in below)
-    placed = []
-    for file, steps in zip(files, below, strict=True):
-        part = PART_NAMES.get(steps[0].lower()) if has_parts and len(steps) > 1 else None
-        if has_parts and part is None:
-            left_out["images outside the train, val and test folders"].append(file.relative_to(root))
-            continue
-        steps = steps[1:] if part else steps
-        placed.append((file, part, steps[0] if len(steps) > 1 else None))
-    sorted_parts = {part for _, part, name in placed if name is not None}  # those that have class folders
-    loose = [file for file, part, name in placed if name is None and part in sorted_parts]
-    if loose:
-        left_out["images beside the class folders"] += [file.relative_to(root) for file in loose]
-    return [(file, part, name) for file, part, name in placed if name is not None or part not in sorted_parts]
-
-
-def _class_names(root: Path, names: list[str | None], classes: Sequence[str] | None) -> tuple[str, ...]:
-    seen = sorted({name for name in names if name is not None})
-    if classes is None:
-        if len(seen) == 1:
-            raise DataError(
-                f"{root} has the one class folder {seen[0]!r}, expected two or more; add another, pass classes=, or load "
-                f"{root / seen[0]} itself, as unlabelled images or if the class folders are in it"
-            )
-        return tuple(seen)
-    if lacking := [name for name in seen if name not in classes]:
-        raise DataError(
-            f"{root} has class folders {lacking} that the source lacks (it has {list(classes)}); rename or remove them"
-        )
-    return tuple(classes)
-
-
-def _pictures(placed: list, size, channels, window, broken: str, left_out: dict[str, list]) -> tuple[list, Tensor]:
-    """Decodes all images in threads; returns those that could be, and uint8 `(N, C, H, W)`."""
-    kept, pixels = [], []
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        decoded = pool.map(lambda item: _decode(item[0], size, channels, window), placed)
-        for item, result in zip(placed, tqdm(decoded, total=len(placed), desc="images", delay=2), strict=True):
-            if isinstance(result, str):
-                if broken == "raise":
-                    pool.shutdown(cancel_futures=True)
-                    raise DataError(
-                        f"{item[0]} cannot be read as an image: {result}; replace it, or pass broken='skip'"
-                    )
-                left_out["broken images"].append(f"{item[0].name}: {result}")
-            else:
-                kept.append(item)
-                pixels.append(result)
-    if not kept:
-        raise DataError(f"none of the {len(placed)} images can be read{_tell(left_out)}")
-    if len(shapes := {array.shape[:2] for array in pixels}) > 1:
-        raise DataError(
-            f"images have {len(shapes)} sizes, such as {sorted(shapes)[:3]}; give size= to bring them to one"
-        )
-    deep = max(array.ndim for array in pixels)
-    stack = np.empty((len(pixels), 3 if deep == 3 else 1, *shapes.pop()), np.uint8)
-    for row, array in zip(stack, pixels, strict=True):
-        row[:] = array.transpose(2, 0, 1) if array.ndim == 3 else array  # grey is repeated beside colour
-    return kept, torch.from_numpy(stack)
-
-
-def _decode(file: Path, size, channels, window) -> np.ndarray | str:
-    """uint8 `(H, W)` or `(H, W, 3)`, or the reason why not."""
+def _unfit(found: _Found, seed: int) -> str:
+    """Why groups that nobody asked for would not serve: a patient in two parts, or a part without a class."""
+    assert found.groups is not None
+    homes = defaultdict(set)
+    for patient, part in zip(found.patients, found.parts, strict=True):
+        homes[patient].add(part)
+    if torn := sorted(name for name, parts in homes.items() if len(parts) > 1):
+        return f"{len(torn)} patients are in two parts of its own split, such as {torn[0].strip('/')!r}, which makes scores too good"
+    if any(found.parts) or (found.labels < 0).any():
+        return ""
+    everything = found.domain(torch.arange(len(found.files)))
     try:
-        with open(file, "rb") as opened:
-            dicom = opened.read(132)[128:] == b"DICM"
-        image = (
-            _dicom(file, window) if dicom or file.suffix.lower() in (".dcm", ".dicom") else _picture(file, size, window)
-        )
-        if channels is not None:
-            image = image.convert("L" if channels == 1 else "RGB")
-        if size is not None and image.size != (size, size):
-            image = ImageOps.pad(image, (size, size), Image.Resampling.BILINEAR, color=0)
-        return np.array(image)
-    except MissingExtra:
-        raise
-    except Exception as error:  # decoders raise anything at all on damaged files
-        return f"{error}" or type(error).__name__
-
-
-def _check_pixels(width: int, height: int):
-    if not 0 < width * height <= MAX_PIXELS:
-        raise DataError(f"it claims {width} x {height} pixels, expected 1 to {MAX_PIXELS:,}")
-
-
-def _picture(file: Path, size: int | None, window) -> Image.Image:
-    """A PNG, JPEG, TIFF or BMP as an 8-bit grey or RGB image."""
-    with Image.open(file, formats=FORMATS) as opened:
-        _check_pixels(*opened.size)
-        if size is not None and window is None:
-            opened.draft(opened.mode, (2 * size, 2 * size))  # JPEG only: decode large photographs at a fraction
-        image = ImageOps.exif_transpose(opened)
-    if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(to_uint8(np.asarray(image, np.float32), window))
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        grey = image.mode in ("L", "LA", "La")
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("L" if grey else "RGB")
-    image = image.convert("L" if image.mode in ("1", "L") else "RGB")
-    return image if window is None else Image.fromarray(to_uint8(np.asarray(image, np.float32), window))
-
-
-def _dicom(file: Path, window) -> Image.Image:
-    """A single-frame DICOM as an 8-bit grey or RGB image: rescaled, windowed, MONOCHROME1 inverted (DICOM PS3.3 C.11.2)."""
-    try:
-        import pydicom
-        from pydicom.filereader import read_file_meta_info
-        from pydicom.pixels import apply_color_lut, pixel_array
-    except ImportError as error:
-        raise MissingExtra("pydicom", extra="labs") from error
-    if read_file_meta_info(file).get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
-        raise DataError(
-            "it is deflated as a whole, which pydicom unpacks without limit; save it in another transfer syntax"
-        )
-    record = pydicom.dcmread(file)
-    if int(record.get("NumberOfFrames") or 1) > 1:
-        raise DataError(f"it holds {record.NumberOfFrames} frames, expected one; save each frame as a file")
-    _check_pixels(int(record.Columns), int(record.Rows))
-    kind = record.PhotometricInterpretation
-    pixels = pixel_array(record)  # YBR comes out as RGB
-    if kind == "PALETTE COLOR":
-        pixels = apply_color_lut(pixels, record)
-    if pixels.ndim == 3:
-        depth = pixels.dtype.itemsize * 8 if kind == "PALETTE COLOR" else int(record.BitsStored)
-        return Image.fromarray((pixels >> max(depth - 8, 0)).astype(np.uint8))
-    values = pixels.astype(np.float32) * float(record.get("RescaleSlope", 1)) + float(record.get("RescaleIntercept", 0))
-    if window is None and "WindowCenter" in record and "WindowWidth" in record:
-        first = lambda value: float(value[0] if isinstance(value, pydicom.multival.MultiValue) else value)
-        centre, half = first(record.WindowCenter) - 0.5, max(first(record.WindowWidth) - 1, 1e-3) / 2
-        window = centre - half, centre + half
-    grey = to_uint8(values, window)
-    return Image.fromarray(255 - grey if kind == "MONOCHROME1" else grey)
-
-
-def to_uint8(values: np.ndarray, window: tuple[float, float] | None = None) -> np.ndarray:
-    """Intensities to 0..255: `window` (low, high), else the 0.5 and 99.5 percentiles, become 0 and 255."""
-    if not np.isfinite(values).all():
-        raise DataError("it holds NaN or infinite values")
-    low, high = window or np.percentile(values, (0.5, 99.5))
-    scaled = (values - low) / max(high - low, 1e-6) * 255
-    return scaled.round().clip(0, 255).astype(np.uint8)
-
-
-def _patients(root: Path, files: list[Path], groups: str) -> list[str]:
-    """The patient (or slide) of each file, from a pattern or a table."""
-    names = [file.relative_to(root).as_posix() for file in files]
-    table, _, column = groups.rpartition(":")
-    if table.lower().endswith(".csv"):
-        known = _patient_table(root, table, column)
-        found = [known.get(name, known.get(file.name)) for name, file in zip(names, files, strict=True)]
-    else:
-        try:
-            pattern = re.compile(groups)
-        except re.error as error:
-            raise ArgumentError(f"groups={groups!r} is no regular expression ({error})") from error
-        if pattern.groups != 1:
-            raise ArgumentError(
-                f"groups={groups!r} has {pattern.groups} groups, expected one pair of brackets round the patient's id"
-            )
-        found = [match and match[1] for match in map(pattern.search, names)]
-    lost = [name for name, patient in zip(names, found, strict=True) if patient is None]
-    if lost:
-        raise DataError(
-            f"groups={groups!r} names no group for {len(lost)} files, such as {lost[0]}; widen the pattern or add rows"
-        )
-    return found
-
-
-def _patient_table(root: Path, table: str, column: str) -> dict[str, str]:
-    """File (its path below the folder, or its bare name) to patient."""
-    path = next((place for place in (root / table, Path(table)) if place.is_file()), None)
-    if path is None:
-        raise DataError(f"groups table {table} is neither in {root} nor a file by itself")
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
-        if column not in (rows.fieldnames or []):
-            raise DataError(f"{path} has columns {rows.fieldnames}, not {column!r}")
-        known: dict[str, str] = {}
-        for row in rows:
-            file_name = row[rows.fieldnames[0]].replace("\\", "/")
-            if known.setdefault(file_name, row[column]) != row[column]:
-                raise DataError(
-                    f"{path} gives {file_name} both {known[file_name]!r} and {row[column]!r}; keep one row a file"
-                )
-    return known
+        parts = cut(everything, (0.7, 0.1, 0.2), seed)
+    except DataError as error:
+        return f"it cannot be split by patient ({error})"
+    alone = cut(replace(everything, groups=None), (0.7, 0.1, 0.2), seed)
+    lost = lambda rows: sum(int(k not in found.labels[part]) for part in rows for k in found.labels.unique())
+    return "split by patient, a part would have no picture of some class" if lost(parts) > lost(alone) else ""
 
 
 def _check_groups(found: _Found, rows: dict[str, Tensor]):

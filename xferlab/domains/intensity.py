@@ -1,0 +1,70 @@
+"""How numbers beyond 8 bits become 8: one scale for a collection, a window in Hounsfield units, or picture by picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from ..errors import ArgumentError, DataError
+
+WINDOWS = {"soft": (-160.0, 240.0), "lung": (-1350.0, 150.0), "bone": (-500.0, 1300.0), "brain": (0.0, 80.0)}
+SAMPLED, TAKEN = 200, 4096  # pictures, and pixels of each, that a collection's scale is read from
+
+
+class Scale(NamedTuple):
+    """Intensities that become 0 and 255, and the bits that the collection they were read from uses."""
+
+    low: float
+    high: float
+    bits: int
+
+
+def to_uint8(values: np.ndarray, window: tuple[float, float] | None = None) -> np.ndarray:
+    """Intensities to 0..255: `window` (low, high), else the 0.5 and 99.5 percentiles, become 0 and 255."""
+    if not np.isfinite(values).all():
+        raise DataError("it holds NaN or infinite values")
+    low, high = window or np.percentile(values, (0.5, 99.5))
+    scaled = (values - low) / max(high - low, 1e-6) * 255
+    return scaled.round().clip(0, 255).astype(np.uint8)
+
+
+def check(window: tuple[float, float] | str | None, intensity: str | tuple | None) -> None:
+    """Raises `ArgumentError` for a window or an intensity that is none."""
+    if isinstance(window, str) and window not in WINDOWS:
+        raise ArgumentError(f"window is {window!r}, expected one of {', '.join(WINDOWS)}, or (low, high)")
+    if isinstance(intensity, str) and intensity not in ("collection", "image"):
+        raise ArgumentError(f"intensity is {intensity!r}, expected 'collection', 'image' or (low, high)")
+    for name, pair in (("window", window), ("intensity", intensity)):
+        if pair is not None and not isinstance(pair, str) and not (len(pair) in (2, 3) and pair[0] < pair[1]):
+            raise ArgumentError(f"{name} is {pair!r}, expected (low, high) with low below high")
+
+
+def choose(files: list[Path]) -> Scale | None:
+    """One scale for pictures of more than 8 bits, from a sample of them; None where none of the sample can be read.
+
+    Whole numbers from 0 that fill at least a quarter of the bits they use keep all of that range, fractions from 0 to 1 keep
+    0 to 1; else the 0.5 and 99.5 percentiles of the pixels of all sampled pictures together become 0 and 255.
+    """
+    samples = []
+    for file in files[:: -(-len(files) // SAMPLED)]:
+        try:
+            with Image.open(file) as opened:
+                values = np.asarray(opened, np.float64).ravel()
+        except Exception:  # told by name when it is decoded
+            continue
+        if len(values) and np.isfinite(values).all():
+            extremes = [values.min(), values.max()]
+            samples.append(np.concatenate([values[:: -(-len(values) // TAKEN)], extremes]))
+    if not samples:
+        return None
+    pixels = np.concatenate(samples)
+    low, high = np.percentile(pixels, (0.5, 99.5))
+    whole = bool((pixels == pixels.round()).all())
+    bits = max(int(pixels.max()), 1).bit_length() if whole else 0
+    top = 2.0**bits - 1
+    if pixels.min() >= 0 and pixels.max() <= top + (not whole) and high - low >= top / 4:
+        return Scale(0.0, max(top, 1.0), bits)
+    return Scale(float(low), float(high), bits)

@@ -1,0 +1,95 @@
+"""Which pictures are of one patient: from folders, file names, a pattern or a table, so that none is in two parts."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..errors import ArgumentError, DataError
+from .layout import Place
+
+FEWEST = 10  # folders below the classes: fewer are more likely views or batches than patients
+COUNTED = r"([^/]+)[-_ ]+\d+\.\w+$"  # p12_003.png: a stem before a counter
+
+
+def numbered(patients: list[str]) -> Tensor | None:
+    """int64 `(N,)` group numbers in the order of the names, or None without names."""
+    numbers = {name: i for i, name in enumerate(sorted(set(patients)))}
+    return torch.tensor([numbers[name] for name in patients]) if patients else None
+
+
+def guess(root: Path, places: list[Place], notes: list[str]) -> list[str]:
+    """The patient of each picture where folders below the classes tell; none and a note where they or the names only hint."""
+    folders = {place.patient for place in places if place.patient is not None}
+    if len(folders) >= FEWEST:
+        notes.append(
+            f"{root}: {len(folders)} folders below the classes are taken for patients, each kept in one part; groups=False undoes it"
+        )
+        return [f"/{place.patient}" if place.patient else place.file.relative_to(root).as_posix() for place in places]
+    if len(folders) > 1:
+        notes.append(
+            f"{root}: {len(folders)} folders below the classes ({', '.join(sorted(folders)[:3])}) are too few to be taken for patients, so pictures "
+            "are split one by one; if they are patients pass groups='parent', else groups=False"
+        )
+        return []
+    stems = Counter(
+        match[1] for place in places if (match := re.search(COUNTED, place.file.relative_to(root).as_posix()))
+    )
+    shared = sum(n for n in stems.values() if n > 1)
+    if len(stems) >= FEWEST and 2 * shared > len(places) and max(stems.values()) < len(places) / 4:
+        notes.append(
+            f"{root}: {shared} of {len(places)} files share {sum(n > 1 for n in stems.values())} stems before a counter, such as "
+            f"{stems.most_common(1)[0][0]!r}: if a stem is a patient, pass groups=r'{COUNTED}', else groups=False"
+        )
+    return []
+
+
+def named(root: Path, files: list[Path], groups: str) -> list[str]:
+    """The patient (or slide) of each file: from its folder ("parent"), a pattern or a table. Raises as `folders.read` says."""
+    names = [file.relative_to(root).as_posix() for file in files]
+    if groups == "parent":
+        return [file.parent.relative_to(root).as_posix() for file in files]
+    table, _, column = groups.rpartition(":")
+    if table.lower().endswith(".csv"):
+        known = _patient_table(root, table, column)
+        found = [known.get(name, known.get(file.name)) for name, file in zip(names, files, strict=True)]
+    else:
+        try:
+            pattern = re.compile(groups)
+        except re.error as error:
+            raise ArgumentError(f"groups={groups!r} is no regular expression ({error})") from error
+        if pattern.groups != 1:
+            raise ArgumentError(
+                f"groups={groups!r} has {pattern.groups} groups, expected one pair of brackets round the patient's id"
+            )
+        found = [match and match[1] for match in map(pattern.search, names)]
+    lost = [name for name, patient in zip(names, found, strict=True) if patient is None]
+    if lost:
+        raise DataError(
+            f"groups={groups!r} names no group for {len(lost)} files, such as {lost[0]}; widen the pattern or add rows"
+        )
+    return [patient or "" for patient in found]
+
+
+def _patient_table(root: Path, table: str, column: str) -> dict[str, str]:
+    """File (its path below the folder, or its bare name) to patient."""
+    path = next((place for place in (root / table, Path(table)) if place.is_file()), None)
+    if path is None:
+        raise DataError(f"groups table {table} is neither in {root} nor a file by itself")
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        rows = csv.DictReader(file)
+        if column not in (rows.fieldnames or []):
+            raise DataError(f"{path} has columns {rows.fieldnames}, not {column!r}")
+        known: dict[str, str] = {}
+        for row in rows:
+            file_name = row[(rows.fieldnames or [""])[0]].replace("\\", "/")
+            if known.setdefault(file_name, row[column]) != row[column]:
+                raise DataError(
+                    f"{path} gives {file_name} both {known[file_name]!r} and {row[column]!r}; keep one row a file"
+                )
+    return known
