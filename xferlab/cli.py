@@ -99,9 +99,9 @@ def predict(
 @labs.command("list")
 def list_labs() -> None:
     """List the labs: minutes, data, and which are built."""
-    from .course.lab import checkout, course
+    from .course.content import course
 
-    for entry in course(checkout())["labs"]:
+    for entry in course()["labs"]:
         state = "" if entry["built"] else "  (planned)"
         typer.echo(f"{entry['number']}  {entry['title']:48s} {entry['minutes']:3d} min  {entry['data']}{state}")
 
@@ -121,29 +121,30 @@ def run_lab(
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
     from tqdm import tqdm
 
-    from .course import build
-    from .course.lab import Lab, checkout, execute, to_html
+    from .course import content, notebooks
+    from .course.lab import Lab
     from .storage import write_atomically
 
     lab = Lab(number, os.environ.get("XFERLAB_PROFILE", ""))
     if timeout is None and not (lab.records or lab.profile == "full"):  # hours of training there
         timeout = 900
-    source, manifest = build.load(checkout(), f"{number:0>2s}")
-    notebook = (build.student if student else build.worked)(source, manifest)
-    name = source.entry["name"]
+    entry, notebook = content.entry(number), nbformat.from_dict(content.notebook(number))
+    if not student:
+        notebook = notebooks.worked(entry["number"], notebook, content.answers(number))
+    name = entry["name"]
     page, script = out / f"{name}.html", out / f"{name}.ipynb"
     failure = None
     with tqdm(total=len(notebook.cells), desc=f"lab {number}", unit="cell") as bar:
         try:
-            execute(notebook, Path.cwd(), timeout, on_cell=lambda _: bar.update())
+            notebooks.execute(notebook, Path.cwd(), timeout, on_cell=lambda **_: bar.update())
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
             failure = error
     with write_atomically(script) as temporary:
         temporary.write_text(nbformat.writes(notebook), "utf-8")
     with write_atomically(page) as temporary:
-        temporary.write_text(to_html(notebook, source.entry["title"]), "utf-8")
+        temporary.write_text(notebooks.to_html(notebook, entry["title"]), "utf-8")
     if failure is not None:
-        typer.echo(_said(notebook, failure), err=True)
+        typer.echo(_stopped(notebook, failure), err=True)
         typer.echo(f"The notebook up to there: {page}", err=True)
         raise typer.Exit(1)
     typer.echo(_results(notebook))
@@ -165,13 +166,13 @@ def bundle_labs(
     Needs a network once, where it is made. It is for this kind of machine and this Python.
     """
     from .course.bundle import write
-    from .course.lab import checkout
+    from .course.content import folder
 
     names = [[name.strip() for name in text.split(",") if name.strip()] for text in (extras, without)]
-    write(out, checkout(), extras=names[0], without=names[1], wheels=wheels, data=data, say=typer.echo)
+    write(out, folder(), extras=names[0], without=names[1], wheels=wheels, data=data, say=typer.echo)
 
 
-def _said(notebook, failure: Exception) -> str:
+def _stopped(notebook, failure: Exception) -> str:
     """Where a notebook stopped and why, in a few lines."""
     kinds = {"CellTimeoutError": "it took longer than --timeout allows", "DeadKernelError": "the kernel died (memory?)"}
     why = kinds.get(type(failure).__name__)

@@ -11,8 +11,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import torch
 from safetensors import SafetensorError
 
 from .errors import ChecksumError, DataError
@@ -79,6 +77,9 @@ def verify(path: str | Path, expected: str, algorithm: str = "sha256") -> Path:
 
 def fingerprint(*things) -> str:
     """A short name for content: equal tensors, arrays, strings and numbers give equal names, on any machine."""
+    import numpy as np  # heavy, and the command line writes files without them
+    import torch
+
     sha = hashlib.sha256()
 
     def feed(thing):

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..errors import XferlabError
 from ..machine import cores
 from ..storage import cache_folder
-from .lab import folder
+from .content import folder
 
 CORE = (
     "torch",
@@ -174,7 +174,7 @@ def _places(mend: list[str], network: bool) -> list[tuple[str, str]]:
         mend.append(f"{existing} cannot be written: point XFERLAB_DATA at a folder that can")
     if free < 2:
         mend.append(f"only {free:.1f} GB free for {cache}: make room, or point XFERLAB_DATA at another disk")
-    rows.append(("Labs", str(folder() or "not here; only the package is installed")))
+    rows.append(("Labs", str(folder())))
     set_here = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("XFERLAB_")]
     rows.append(("Environment", " ".join(set_here) or "no XFERLAB_ variables set"))
     if network:
