@@ -1,5 +1,7 @@
 """The command line and the doctor."""
 
+import os
+import subprocess
 import sys
 import time
 from collections import namedtuple
@@ -134,7 +136,9 @@ def test_a_cell_that_trains_for_hours_may(checkout, monkeypatch, settings, limit
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     seen = []
-    monkeypatch.setattr("xferlab.course.notebooks.execute", lambda notebook, folder, timeout, on_cell: seen.append(timeout))
+    monkeypatch.setattr(
+        "xferlab.course.notebooks.execute", lambda notebook, folder, timeout, on_cell: seen.append(timeout)
+    )
     assert run("labs", "run", "77").exit_code == 0
     assert run("labs", "run", "77", "--timeout", "8").exit_code == 0
     assert seen == [limit, 8]
@@ -158,10 +162,10 @@ def test_without_any_course_the_error_says_so(monkeypatch, tmp_path, capsys):
 
 @pytest.fixture
 def healthy(monkeypatch, tmp_path):
-    """A machine on which nothing needs mending."""
+    """A machine on which nothing needs fixing."""
     monkeypatch.setattr(doctor, "version", lambda package: "9.0")
     monkeypatch.setattr(doctor, "memory", lambda: (16.0, 8.0))
-    monkeypatch.setattr(doctor, "_weights", lambda mend: [])
+    monkeypatch.setattr(doctor, "_weights", lambda fixes: [])
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: Disk(0, 0, 50e9))
     monkeypatch.setenv("XFERLAB_DATA", str(tmp_path))
 
@@ -169,11 +173,11 @@ def healthy(monkeypatch, tmp_path):
 def test_doctor_on_a_healthy_machine(healthy):
     done = run("doctor")
     assert done.exit_code == 0
-    assert "Nothing to mend." in done.output
+    assert "Nothing to fix." in done.output
     assert "digits/mnist" in done.output
 
 
-def test_doctor_says_what_to_mend(healthy, monkeypatch):
+def test_doctor_says_what_to_fix(healthy, monkeypatch):
     monkeypatch.setattr(doctor, "version", lambda package: None if package in ("ipywidgets", "mlxtend") else "9.0")
     monkeypatch.setattr(doctor, "memory", lambda: (2.0, 0.5))
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: Disk(0, 0, 1e9))
@@ -185,10 +189,19 @@ def test_doctor_says_what_to_mend(healthy, monkeypatch):
     assert "needs the package mlxtend" in done.output
 
 
+@pytest.mark.parametrize("command", [["--help"], ["labs", "list"], ["doctor", "--quick"]])
+def test_light_commands_import_nothing_heavy(command, tmp_path):
+    code = "import sys; from xferlab.cli import app\ntry: app()\nfinally: print('LOADED', *{'torch', 'timm', 'sklearn', 'numpy'} & set(sys.modules))"
+    env = os.environ | {"PYTHONPATH": str(LABS.parent)}
+    ran = subprocess.run([sys.executable, "-c", code, *command], env=env, cwd=tmp_path, capture_output=True, text=True)
+    assert ran.stdout.splitlines()[-1] == "LOADED", ran.stdout + ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
 def test_doctor_checks_the_weights_for_real():
-    mend = []
-    rows = doctor._weights(mend)
-    assert mend == []
+    fixes = []
+    rows = doctor._weights(fixes)
+    assert fixes == []
     assert "checksum right" in rows[0][1]
 
 
@@ -200,9 +213,9 @@ def test_doctor_reports_damaged_weights(monkeypatch):
         raise ChecksumError("the file is damaged")
 
     monkeypatch.setattr(images, "lite0_weights", damaged)
-    mend = []
-    assert "damaged" in doctor._weights(mend)[0][1]
-    assert mend == ["the file is damaged"]
+    fixes = []
+    assert "damaged" in doctor._weights(fixes)[0][1]
+    assert fixes == ["the file is damaged"]
 
 
 def test_the_report_hides_the_home_folder(healthy, monkeypatch):

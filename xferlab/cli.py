@@ -28,14 +28,15 @@ def main() -> None:
 
 @app.command()
 def doctor(
-    network: Annotated[bool, typer.Option(help="also try to reach the data host (5 s at most)")] = False,
+    network: Annotated[bool, typer.Option("--network", help="also try to reach the data host (5 s at most)")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="without what needs torch: GPU and weights")] = False,
 ) -> None:
     """Print a pasteable report of this machine and what to fix before a workshop."""
     from .course.doctor import report
 
-    text, mend = report(network)
+    text, fixes = report(network, quick)
     typer.echo(text)
-    raise typer.Exit(bool(mend))
+    raise typer.Exit(bool(fixes))
 
 
 @app.command()

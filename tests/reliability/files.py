@@ -29,6 +29,7 @@ from small import TwentyLines, blobs
 
 import xferlab as xl
 from xferlab.comparison import modelfile
+from xferlab.course import content
 from xferlab.encoders.images import read_state
 from xferlab.errors import XferlabError
 
