@@ -1,16 +1,18 @@
-"""The command line: `xferlab doctor`, `xferlab labs list`, `xferlab labs run NN`, `xferlab labs bundle`,
-`xferlab compare`, `xferlab predict`."""
+"""The command line: `xferlab doctor`, `xferlab labs start | list | run | reset | status | bundle`, `xferlab compare`,
+`xferlab predict`."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .errors import XferlabError
+from .errors import MissingExtra, XferlabError
 
 app = typer.Typer(help="Transfer learning you can run: labs, checks and measurements.", no_args_is_help=True)
 labs = typer.Typer(help="The course's notebooks.", no_args_is_help=True)
@@ -150,6 +152,53 @@ def run_lab(
         raise typer.Exit(1)
     typer.echo(_results(notebook))
     typer.echo(f"Executed notebook: {page.resolve()}")
+
+
+@labs.command("start")
+def start_labs(
+    folder: Annotated[Path, typer.Argument(help="where your notebooks go")] = Path("xferlab-course"),
+    no_open: Annotated[bool, typer.Option("--no-open", help="do not open JupyterLab")] = False,
+) -> None:
+    """Put notebooks, results and pictures into a folder of yours and open JupyterLab on lab 00.
+
+    A notebook that you changed is never written over: `xferlab labs reset NN` gives you a fresh one and keeps yours.
+    """
+    from .course import content, workspace
+
+    done = workspace.fill(folder)
+    for name in done["kept"] + done["updated"]:
+        typer.echo(f"{name}: {'yours is kept; there is a newer one' if name in done['kept'] else 'updated'}")
+    typer.echo(f"{folder}: {len(done['new'])} files new." if done["new"] else f"{folder}: nothing new.")
+    first = folder / f"{content.entry('00')['name']}.ipynb"
+    if no_open:
+        typer.echo(f"Open it with: jupyter lab {first}")
+        return
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise MissingExtra("jupyterlab", extra="labs")
+    raise typer.Exit(subprocess.run([sys.executable, "-m", "jupyterlab", str(first)]).returncode)
+
+
+@labs.command("reset")
+def reset_lab(
+    number: Annotated[str, typer.Argument(help="the lab's number, e.g. 02")],
+    folder: Annotated[Path, typer.Option(help="the folder that `labs start` filled")] = Path(),
+) -> None:
+    """Put a fresh notebook in place of yours; yours is kept beside it."""
+    from .course import workspace
+
+    fresh, kept = workspace.reset(number, folder)
+    typer.echo(f"{fresh} is fresh." + (f" Yours is {kept}." if kept else ""))
+
+
+@labs.command("status")
+def status_of_labs(
+    folder: Annotated[Path, typer.Argument(help="notebooks, or one folder a learner")] = Path(),
+) -> None:
+    """Read how far the notebooks in a folder are: exercises passed, predictions, where each stopped."""
+    from .course import workspace
+
+    for line in workspace.table(workspace.status(folder)):
+        typer.echo(line)
 
 
 @labs.command("bundle")
