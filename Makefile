@@ -10,7 +10,7 @@ run: .venv/labs      ## lab 02, headless: a results table and the executed noteb
 test: .venv/dev      ## everything that CI runs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m xferlab.course.build --check
+	$(BIN)/python labs/build.py --check
 	$(BIN)/python -m pytest
 	XFERLAB_PROFILE=quick $(BIN)/python -m pytest --nbval-lax labs/solutions
 
@@ -22,10 +22,10 @@ lab: .venv/labs      ## JupyterLab on the first lab
 	$(BIN)/jupyter lab labs/00_start_here.ipynb
 
 build: .venv/dev     ## labs/source -> student notebooks, executed solutions, teacher pages, README table
-	$(BIN)/python -m xferlab.course.build --execute
+	$(BIN)/python labs/build.py --execute
 
 site: .venv/labs     ## a page for each lab in runs/site; SOLUTIONS=1 shows the answers
-	$(BIN)/python -m xferlab.course.pages runs/site $(if $(SOLUTIONS),--solutions)
+	$(BIN)/python labs/pages.py runs/site $(if $(SOLUTIONS),--solutions)
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

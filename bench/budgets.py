@@ -20,7 +20,8 @@ import time
 import traceback
 from pathlib import Path
 
-from xferlab.course.lab import course, execute
+from xferlab.course.content import course
+from xferlab.course.notebooks import execute
 from xferlab.storage import write_atomically
 
 LABS = Path(__file__).resolve().parents[1] / "labs"

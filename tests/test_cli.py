@@ -1,14 +1,18 @@
 """The command line and the doctor."""
 
+import os
+import subprocess
 import sys
 import time
 from collections import namedtuple
 from pathlib import Path
 
+import build
 import pytest
 from typer.testing import CliRunner
 
-from xferlab import cli, doctor, lab
+from xferlab import cli, doctor
+from xferlab.course import content
 
 Disk = namedtuple("Disk", "total used free")
 LABS = Path(__file__).parents[1] / "labs"
@@ -49,12 +53,17 @@ print("not a result")
 """
 
 
+def write_lab(checkout, extra=""):
+    (checkout / "labs" / "source" / "77_tiny.py").write_text(SOURCE.format(extra=extra))
+    build.main(["77"], checkout / "labs")
+
+
 @pytest.fixture
 def checkout(monkeypatch, tmp_path):
     """A checkout with one tiny lab, entered at its root."""
     (tmp_path / "labs" / "source").mkdir(parents=True)
     (tmp_path / "labs" / "course.toml").write_text(MANIFEST)
-    (tmp_path / "labs" / "source" / "77_tiny.py").write_text(SOURCE.format(extra=""))
+    write_lab(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(LABS.parent))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -74,7 +83,7 @@ def test_labs_list_says_what_is_planned(checkout):
 
 
 def test_the_course_manifest_is_whole():
-    entries = lab.course(LABS)["labs"]
+    entries = content.course(LABS)["labs"]
     assert [entry["number"] for entry in entries] == [f"{n:02d}" for n in range(11)]
     for entry in entries:
         assert {"slug", "title", "minutes", "accelerator", "data", "objectives"} <= set(entry)
@@ -98,7 +107,7 @@ def test_labs_run_writes_notebook_and_page_and_prints_results(checkout):
 
 def test_labs_run_stops_at_the_first_error_and_says_where(checkout):
     pytest.importorskip("nbclient")
-    (checkout / "labs" / "source" / "77_tiny.py").write_text(SOURCE.format(extra="y = x / 0  # here"))
+    write_lab(checkout, "y = x / 0  # here")
     done = run("labs", "run", "77", "--out", "elsewhere")
     assert done.exit_code == 1
     assert "y = x / 0  # here" in done.output
@@ -110,7 +119,7 @@ def test_labs_run_stops_at_the_first_error_and_says_where(checkout):
 
 def test_labs_run_gives_up_on_a_cell_that_takes_too_long(checkout):
     pytest.importorskip("nbclient")
-    (checkout / "labs" / "source" / "77_tiny.py").write_text(SOURCE.format(extra="import time; time.sleep(60)"))
+    write_lab(checkout, "import time; time.sleep(60)")
     done = run("labs", "run", "77", "--timeout", "8")
     assert done.exit_code == 1
     assert "longer than --timeout" in done.output
@@ -127,7 +136,9 @@ def test_a_cell_that_trains_for_hours_may(checkout, monkeypatch, settings, limit
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     seen = []
-    monkeypatch.setattr("xferlab.course.lab.execute", lambda notebook, folder, timeout, on_cell: seen.append(timeout))
+    monkeypatch.setattr(
+        "xferlab.course.notebooks.execute", lambda notebook, folder, timeout, on_cell: seen.append(timeout)
+    )
     assert run("labs", "run", "77").exit_code == 0
     assert run("labs", "run", "77", "--timeout", "8").exit_code == 0
     assert seen == [limit, 8]
@@ -139,21 +150,22 @@ def test_planned_labs_do_not_run(checkout):
     assert "planned" in str(done.exception) + done.output
 
 
-def test_without_a_checkout_the_error_says_so(monkeypatch, capsys):
-    monkeypatch.setattr(lab, "folder", lambda: None)
+def test_without_any_course_the_error_says_so(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(content, "__file__", str(tmp_path / "a" / "b" / "c" / "content.py"))
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["xferlab", "labs", "list"])
     with pytest.raises(SystemExit) as stopped:
         cli.main()
     assert stopped.value.code == 2
-    assert "inside a checkout" in capsys.readouterr().err
+    assert "installed without its labs" in capsys.readouterr().err
 
 
 @pytest.fixture
 def healthy(monkeypatch, tmp_path):
-    """A machine on which nothing needs mending."""
+    """A machine on which nothing needs fixing."""
     monkeypatch.setattr(doctor, "version", lambda package: "9.0")
     monkeypatch.setattr(doctor, "memory", lambda: (16.0, 8.0))
-    monkeypatch.setattr(doctor, "_weights", lambda mend: [])
+    monkeypatch.setattr(doctor, "_weights", lambda fixes: [])
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: Disk(0, 0, 50e9))
     monkeypatch.setenv("XFERLAB_DATA", str(tmp_path))
 
@@ -161,11 +173,11 @@ def healthy(monkeypatch, tmp_path):
 def test_doctor_on_a_healthy_machine(healthy):
     done = run("doctor")
     assert done.exit_code == 0
-    assert "Nothing to mend." in done.output
+    assert "Nothing to fix." in done.output
     assert "digits/mnist" in done.output
 
 
-def test_doctor_says_what_to_mend(healthy, monkeypatch):
+def test_doctor_says_what_to_fix(healthy, monkeypatch):
     monkeypatch.setattr(doctor, "version", lambda package: None if package in ("ipywidgets", "mlxtend") else "9.0")
     monkeypatch.setattr(doctor, "memory", lambda: (2.0, 0.5))
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: Disk(0, 0, 1e9))
@@ -177,10 +189,19 @@ def test_doctor_says_what_to_mend(healthy, monkeypatch):
     assert "needs the package mlxtend" in done.output
 
 
+@pytest.mark.parametrize("command", [["--help"], ["labs", "list"], ["doctor", "--quick"]])
+def test_light_commands_import_nothing_heavy(command, tmp_path):
+    code = "import sys; from xferlab.cli import app\ntry: app()\nfinally: print('LOADED', *{'torch', 'timm', 'sklearn', 'numpy'} & set(sys.modules))"
+    env = os.environ | {"PYTHONPATH": str(LABS.parent)}
+    ran = subprocess.run([sys.executable, "-c", code, *command], env=env, cwd=tmp_path, capture_output=True, text=True)
+    assert ran.stdout.splitlines()[-1] == "LOADED", ran.stdout + ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
 def test_doctor_checks_the_weights_for_real():
-    mend = []
-    rows = doctor._weights(mend)
-    assert mend == []
+    fixes = []
+    rows = doctor._weights(fixes)
+    assert fixes == []
     assert "checksum right" in rows[0][1]
 
 
@@ -192,9 +213,9 @@ def test_doctor_reports_damaged_weights(monkeypatch):
         raise ChecksumError("the file is damaged")
 
     monkeypatch.setattr(images, "packaged_weights", damaged)
-    mend = []
-    assert "damaged" in doctor._weights(mend)[0][1]
-    assert mend == ["the file is damaged"]
+    fixes = []
+    assert "damaged" in doctor._weights(fixes)[0][1]
+    assert fixes == ["the file is damaged"]
 
 
 def test_the_report_hides_the_home_folder(healthy, monkeypatch):

@@ -1,16 +1,18 @@
-"""The command line: `xferlab doctor`, `xferlab labs list`, `xferlab labs run NN`, `xferlab labs bundle`,
-`xferlab compare`, `xferlab predict`."""
+"""The command line: `xferlab doctor`, `xferlab labs start | list | run | reset | status | bundle`, `xferlab compare`,
+`xferlab predict`."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .errors import XferlabError
+from .errors import MissingExtra, XferlabError
 
 app = typer.Typer(help="Transfer learning you can run: labs, checks and measurements.", no_args_is_help=True)
 labs = typer.Typer(help="The course's notebooks.", no_args_is_help=True)
@@ -28,14 +30,15 @@ def main() -> None:
 
 @app.command()
 def doctor(
-    network: Annotated[bool, typer.Option(help="also try to reach the data host (5 s at most)")] = False,
+    network: Annotated[bool, typer.Option("--network", help="also try to reach the data host (5 s at most)")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="without what needs torch: GPU and weights")] = False,
 ) -> None:
     """Print a pasteable report of this machine and what to fix before a workshop."""
     from .course.doctor import report
 
-    text, mend = report(network)
+    text, fixes = report(network, quick)
     typer.echo(text)
-    raise typer.Exit(bool(mend))
+    raise typer.Exit(bool(fixes))
 
 
 @app.command()
@@ -106,9 +109,9 @@ def predict(
 @labs.command("list")
 def list_labs() -> None:
     """List the labs: minutes, data, and which are built."""
-    from .course.lab import checkout, course
+    from .course.content import course
 
-    for entry in course(checkout())["labs"]:
+    for entry in course()["labs"]:
         state = "" if entry["built"] else "  (planned)"
         typer.echo(f"{entry['number']}  {entry['title']:48s} {entry['minutes']:3d} min  {entry['data']}{state}")
 
@@ -128,33 +131,81 @@ def run_lab(
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
     from tqdm import tqdm
 
-    from .course import build
-    from .course.lab import Lab, checkout, execute, to_html
+    from .course import content, notebooks
+    from .course.lab import Lab
     from .storage import write_atomically
 
     lab = Lab(number, os.environ.get("XFERLAB_PROFILE", ""))
     if timeout is None and not (lab.records or lab.profile == "full"):  # hours of training there
         timeout = 900
-    source, manifest = build.load(checkout(), f"{number:0>2s}")
-    notebook = (build.student if student else build.worked)(source, manifest)
-    name = source.entry["name"]
+    entry, notebook = content.entry(number), nbformat.from_dict(content.notebook(number))
+    if not student:
+        notebook = notebooks.worked(entry["number"], notebook, content.answers(number))
+    name = entry["name"]
     page, script = out / f"{name}.html", out / f"{name}.ipynb"
     failure = None
     with tqdm(total=len(notebook.cells), desc=f"lab {number}", unit="cell") as bar:
         try:
-            execute(notebook, Path.cwd(), timeout, on_cell=lambda _: bar.update())
+            notebooks.execute(notebook, Path.cwd(), timeout, on_cell=lambda **_: bar.update())
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
             failure = error
     with write_atomically(script) as temporary:
         temporary.write_text(nbformat.writes(notebook), "utf-8")
     with write_atomically(page) as temporary:
-        temporary.write_text(to_html(notebook, source.entry["title"]), "utf-8")
+        temporary.write_text(notebooks.to_html(notebook, entry["title"]), "utf-8")
     if failure is not None:
-        typer.echo(_said(notebook, failure), err=True)
+        typer.echo(_stopped(notebook, failure), err=True)
         typer.echo(f"The notebook up to there: {page}", err=True)
         raise typer.Exit(1)
     typer.echo(_results(notebook))
     typer.echo(f"Executed notebook: {page.resolve()}")
+
+
+@labs.command("start")
+def start_labs(
+    folder: Annotated[Path, typer.Argument(help="where your notebooks go")] = Path("xferlab-course"),
+    no_open: Annotated[bool, typer.Option("--no-open", help="do not open JupyterLab")] = False,
+) -> None:
+    """Put notebooks, results and pictures into a folder of yours and open JupyterLab on lab 00.
+
+    A notebook that you changed is never written over: `xferlab labs reset NN` gives you a fresh one and keeps yours.
+    """
+    from .course import content, workspace
+
+    done = workspace.fill(folder)
+    for name in done["kept"] + done["updated"]:
+        typer.echo(f"{name}: {'yours is kept; there is a newer one' if name in done['kept'] else 'updated'}")
+    typer.echo(f"{folder}: {len(done['new'])} files new." if done["new"] else f"{folder}: nothing new.")
+    first = folder / f"{content.entry('00')['name']}.ipynb"
+    if no_open:
+        typer.echo(f"Open it with: jupyter lab {first}")
+        return
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise MissingExtra("jupyterlab", extra="labs")
+    raise typer.Exit(subprocess.run([sys.executable, "-m", "jupyterlab", str(first)]).returncode)
+
+
+@labs.command("reset")
+def reset_lab(
+    number: Annotated[str, typer.Argument(help="the lab's number, e.g. 02")],
+    folder: Annotated[Path, typer.Option(help="the folder that `labs start` filled")] = Path(),
+) -> None:
+    """Put a fresh notebook in place of yours; yours is kept beside it."""
+    from .course import workspace
+
+    fresh, kept = workspace.reset(number, folder)
+    typer.echo(f"{fresh} is fresh." + (f" Yours is {kept}." if kept else ""))
+
+
+@labs.command("status")
+def status_of_labs(
+    folder: Annotated[Path, typer.Argument(help="notebooks, or one folder a learner")] = Path(),
+) -> None:
+    """Read how far the notebooks in a folder are: exercises passed, predictions, where each stopped."""
+    from .course import workspace
+
+    for line in workspace.table(workspace.status(folder)):
+        typer.echo(line)
 
 
 @labs.command("bundle")
@@ -172,13 +223,13 @@ def bundle_labs(
     Needs a network once, where it is made. It is for this kind of machine and this Python.
     """
     from .course.bundle import write
-    from .course.lab import checkout
+    from .course.content import folder
 
     names = [[name.strip() for name in text.split(",") if name.strip()] for text in (extras, without)]
-    write(out, checkout(), extras=names[0], without=names[1], wheels=wheels, data=data, say=typer.echo)
+    write(out, folder(), extras=names[0], without=names[1], wheels=wheels, data=data, say=typer.echo)
 
 
-def _said(notebook, failure: Exception) -> str:
+def _stopped(notebook, failure: Exception) -> str:
     """Where a notebook stopped and why, in a few lines."""
     kinds = {"CellTimeoutError": "it took longer than --timeout allows", "DeadKernelError": "the kernel died (memory?)"}
     why = kinds.get(type(failure).__name__)

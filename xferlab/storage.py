@@ -13,8 +13,6 @@ import types
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import torch
 from safetensors import SafetensorError
 
 from .errors import ChecksumError, DataError
@@ -95,6 +93,9 @@ def described(value) -> str:
 
 def fingerprint(*things) -> str:
     """A short name for content: equal tensors, arrays, strings and numbers give equal names, on any machine."""
+    import numpy as np  # heavy, and the command line writes files without them
+    import torch
+
     sha = hashlib.sha256()
 
     def feed(thing):

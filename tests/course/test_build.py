@@ -5,11 +5,13 @@ import builtins
 import json
 from pathlib import Path
 
+import build
 import nbformat
 import pytest
+from authoring import tag
 
 from xferlab import checks
-from xferlab.course import build
+from xferlab.course import content
 
 LABS = Path(__file__).parents[2] / "labs"
 MANIFEST = """
@@ -150,11 +152,11 @@ def test_worked_notebook_has_solutions_explained_quiz_and_is_strict(labs):
     assert "A nudge" not in text
 
 
-def test_package_data_and_answer_key(labs):
-    (labs / "results").mkdir()
-    (labs / "results" / "77_speed.json").write_text('{"rows": [{"x": 1}]}')
+def test_answers_sections_and_answer_key(labs, monkeypatch):
     build.main([], labs)
-    data = json.loads((labs.parent / "xferlab" / "course" / "checks" / "77.json").read_text())
+    packed = (labs / "answers" / "77.txt").read_text()
+    assert "plus" not in packed and "Because" not in packed
+    data = content.unpacked(packed)
     hints = data["exercises"]["77.1"]["hints"]
     assert hints[:2] == ["A nudge towards it.", "The name is `plus`."]
     assert "return a + b" in hints[2]
@@ -164,8 +166,8 @@ def test_package_data_and_answer_key(labs):
         "right": True,
         "why": "Because of the order of the integers.",
     }
-    assert data["results"] == {"speed": {"rows": [{"x": 1}]}}
-    (section,) = data["sections"]
+    monkeypatch.chdir(labs)
+    (section,) = content.sections("77")
     assert section["title"] == "Adding"
     assert "from xferlab import checks" in section["code"][0]
     assert section["code"][1:] == ['guess = ...\nxl.checks.predict("77.p1", guess)', 'print("score 0.5")']
@@ -343,7 +345,7 @@ def test_executing_fills_in_outputs_and_fails_on_a_wrong_solution(labs, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("# ## Adding", "# # Adding", "sections start at ##"),
         ("# ### Predict", "# ##### Predict", "none may be skipped"),
@@ -354,11 +356,11 @@ def test_executing_fills_in_outputs_and_fails_on_a_wrong_solution(labs, monkeypa
         ('exercise="77.1" mistake="minus"', 'exercise="77.1"', "mistake="),
     ],
 )
-def test_a_source_that_breaks_the_format_is_refused(labs, old, new, said):
+def test_a_source_that_breaks_the_format_is_refused(labs, old, new, message):
     path = labs / "source" / "77_tiny.py"
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
-    with pytest.raises(SystemExit, match=said.replace("[", r"\[")):
+    with pytest.raises(SystemExit, match=message.replace("[", r"\[")):
         build.main([], labs)
 
 
@@ -412,7 +414,7 @@ def test_the_real_student_notebooks_carry_no_answers_and_no_outputs(number):
     for cell in notebook["cells"]:  # nbformat may store a source as lines
         cell["source"] = "".join(cell["source"])
     text = "\n".join(everything(notebook))
-    shared = "\n".join(cell.source for cell in source.cells if build.tag(cell) in ("", "exercise", "check"))
+    shared = "\n".join(cell.source for cell in source.cells if tag(cell) in ("", "exercise", "check"))
     answers = [option["why"] for question in source.quiz for option in question["options"]]
     for exercise in source.exercises.values():
         answers += exercise["hints"] + [code for _, code in exercise["wrong"] + exercise["solution"]]
@@ -434,9 +436,8 @@ def test_the_real_notebooks_are_in_step_and_small(number, capsys):
 @pytest.mark.parametrize("number", BUILT)
 def test_no_cell_of_a_lab_needs_what_only_an_exercise_makes(number):
     """Else a blank exercise stops the lab, and `xl.lab.resume` with it."""
-    source, _ = build.load(LABS, number)
     made, needed = set(dir(builtins)), {}
-    for code in (code for section in build.sections(source) for code in section["code"]):
+    for code in (code for section in content.sections(number) for code in section["code"]):
         for node in ast.walk(ast.parse(code)):
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
                 needed.setdefault(node.id, code.splitlines()[0])

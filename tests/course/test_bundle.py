@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -71,6 +73,7 @@ def labs(tmp_path):
     (folder / ".ipynb_checkpoints").mkdir(parents=True)
     (folder / ".ipynb_checkpoints" / "old.ipynb").write_text("{}")
     (folder / "00_start_here.ipynb").write_text("{}")
+    shutil.copy(Path(__file__).parents[2] / "labs" / "install.py", folder)
     (folder.parent / "data").mkdir()
     (folder.parent / "data" / "card.md").write_text("a card")
     (folder.parent / "data" / "private.npz").write_text("not for everybody")

@@ -4,18 +4,17 @@ import json
 
 import pytest
 
-from xferlab import checks, lab
+from xferlab import checks
+from xferlab.course import content
 from xferlab.errors import ArgumentError
 
 LAB = {
-    "title": "A made-up lab",
     "exercises": {
         "77.1": {
             "hints": ["nudge", "name", "`code`"],
             "solution": [["code", "answer = 2"], ["markdown", "Because."]],
-            "starter": "answer = ...",
         },
-        "77.p1": {"hints": [], "solution": [], "starter": ""},
+        "77.p1": {"hints": [], "solution": []},
     },
     "quiz": [
         {
@@ -26,7 +25,6 @@ LAB = {
             ],
         }
     ],
-    "results": {"speed": {"command": "made by hand", "date": "2026-01-02", "machine": "a box", "rows": [{"x": 1}]}},
 }
 
 
@@ -35,8 +33,9 @@ def made_up(monkeypatch, tmp_path):
     """A made-up lab 77, an empty memory and a lenient mode."""
     monkeypatch.setenv("XFERLAB_DATA", str(tmp_path))
     monkeypatch.delenv("XFERLAB_STRICT", raising=False)
-    monkeypatch.setattr(lab, "packaged", lambda number: {"77": LAB}[number])
-    monkeypatch.setattr(lab, "built", lambda: ["77"])
+    monkeypatch.setattr(content, "answers", lambda number: {"77": LAB}[number])
+    monkeypatch.setattr(content, "entry", lambda number: {"title": "A made-up lab"})
+    monkeypatch.setattr(content, "built", lambda: ["77"])
     monkeypatch.setattr(checks, "_session", {})
     monkeypatch.setattr(checks, "_recognisers", {})
 
@@ -228,8 +227,8 @@ def test_quiz_widget_explains_every_option_escaped(made_up):
 def test_stuck_buttons_open_hints(monkeypatch):
     widgets = pytest.importorskip("ipywidgets")
     shown = []
-    monkeypatch.setattr(checks, "ipywidgets", lambda: widgets)
-    monkeypatch.setattr(checks, "_display", lambda widget, instead: shown.append(widget))
+    monkeypatch.setattr(checks, "kernel_widgets", lambda: widgets)
+    monkeypatch.setattr(checks, "show_widget", lambda widget, instead: shown.append(widget))
     checks.stuck("77.1")
     buttons, _ = shown[0].children
     buttons.children[0].click()
@@ -251,7 +250,7 @@ def test_a_saved_page_shows_words_where_the_widget_was(monkeypatch):
 
     shown = []
     monkeypatch.setattr(IPython.display, "display", lambda data, raw: shown.append(data))
-    monkeypatch.setattr(checks, "ipywidgets", lambda: widgets)
+    monkeypatch.setattr(checks, "kernel_widgets", lambda: widgets)
     checks.quiz("77")
     checks.stuck("77.1")
     assert all("application/vnd.jupyter.widget-view+json" in data for data in shown)

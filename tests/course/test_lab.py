@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from xferlab import lab
+from xferlab.course import content
 from xferlab.errors import ArgumentError, DataError
 
 
@@ -151,11 +152,7 @@ def test_results_are_recorded_and_read_back_with_their_origin(checkout, capsys):
     assert json.loads(path.read_text())["date"] in out
 
 
-def test_results_come_from_the_package_where_there_is_no_checkout(monkeypatch, capsys):
-    found = {"command": "c", "date": "d", "machine": "m", "rows": [{"x": 2}]}
-    monkeypatch.setattr(lab, "folder", lambda: None)
-    monkeypatch.setattr(lab, "packaged", lambda number: {"results": {"speed": found}})
-    assert lab.Lab("77", "lab").committed("speed") == [{"x": 2}]
+def test_results_that_are_not_there_are_named(checkout):
     with pytest.raises(DataError, match="other"):
         lab.Lab("77", "lab").committed("other")
 
@@ -181,9 +178,10 @@ def test_live_draws_are_pooled_with_the_committed_ones(monkeypatch, checkout, ca
     assert list(lab.Lab("77", "full").draws(3)) == [0, 1, 2]
 
 
-def test_a_lab_that_is_not_packaged_is_refused():
-    with pytest.raises(ArgumentError, match="'55'"):
-        lab.packaged("55")
+@pytest.mark.parametrize("number", ["55", "../02"])
+def test_an_unknown_lab_is_refused(number):
+    with pytest.raises(ArgumentError, match=f"'{number}'"):
+        content.answers(number)
 
 
 @pytest.fixture

@@ -3,9 +3,8 @@
 import re
 
 import nbformat
+import pages
 import pytest
-
-from xferlab.course import pages
 
 pytest.importorskip("nbconvert")
 MANIFEST = 'repository = "x"\n' + "".join(

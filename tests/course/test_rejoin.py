@@ -2,7 +2,7 @@
 
 import pytest
 
-from xferlab import lab
+from xferlab.course import rejoin
 from xferlab.course.rejoin import resume
 from xferlab.errors import ArgumentError
 
@@ -15,7 +15,7 @@ SECTIONS = [
 
 @pytest.fixture(autouse=True)
 def packaged(monkeypatch):
-    monkeypatch.setattr(lab, "packaged", lambda number: {"sections": SECTIONS})
+    monkeypatch.setattr(rejoin, "sections", lambda number: SECTIONS)
 
 
 def test_earlier_sections_leave_their_variables_and_say_nothing(capsys):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import xferlab as xl
-from xferlab import checks, widgets
+from xferlab import widgets
 from xferlab.errors import ArgumentError, MissingExtra
 
 pytest.importorskip("matplotlib")
@@ -126,7 +126,7 @@ def test_with_a_kernel_the_view_comes_beside_the_picture(monkeypatch):
 
     shown = []
     monkeypatch.setattr(IPython.display, "display", lambda data, raw, metadata: shown.append(data))
-    monkeypatch.setattr(checks, "ipywidgets", lambda: ipywidgets)
+    monkeypatch.setattr(widgets, "kernel_widgets", lambda: ipywidgets)
     live = widgets.gap()
     live._ipython_display_()
     assert shown[0][widgets.VIEW]["model_id"] == live.box().model_id

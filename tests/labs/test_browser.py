@@ -15,9 +15,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+import build
 import pytest
-
-from xferlab.course import build
 
 LABS = Path(__file__).parents[2] / "labs"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+import build
 import pytest
 
 from xferlab import lab
-from xferlab.course import build
+from xferlab.course.content import course
 
 LABS = Path(__file__).parents[2] / "labs"
-BUILT = [entry["number"] for entry in lab.course(LABS)["labs"] if entry["built"]]
+BUILT = [entry["number"] for entry in course(LABS)["labs"] if entry["built"]]
 
 
 @pytest.mark.parametrize("number", BUILT)

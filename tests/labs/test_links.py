@@ -7,14 +7,14 @@ import re
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlparse
 
+import build
 import pytest
 
-from xferlab import lab
-from xferlab.course import build
+from xferlab.course import content
 
 ROOT = Path(__file__).parents[2]
 LABS = ROOT / "labs"
-COURSE = lab.course(LABS)
+COURSE = content.course(LABS)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("[!.]*/*.md"), *LABS.glob("teaching/*.md")})
 NOTEBOOKS = sorted([*LABS.glob("*.ipynb"), *LABS.glob("solutions/*.ipynb")])

@@ -17,48 +17,7 @@ from pathlib import Path
 from ..errors import DataError, MissingExtra
 from ..storage import write_atomically
 
-LEFT_OUT = ("__pycache__", ".ipynb_checkpoints", "drafts", "runs")
-INSTALL = '''"""Installs the course from this folder into `.venv` beside it, without a network:  python install.py"""
-
-import json
-import pathlib
-import platform
-import shutil
-import site
-import subprocess
-import sys
-import venv
-
-here = pathlib.Path(__file__).resolve().parent
-about = json.loads((here / "about.json").read_text("utf-8"))
-machine = [*platform.python_version_tuple()[:2], platform.system(), platform.machine()]
-if machine != about["machine"]:
-    print("These wheels are for Python", ".".join(about["machine"][:2]), "on", *about["machine"][2:])
-    sys.exit("This is Python " + ".".join(machine[:2]) + " on " + " ".join(machine[2:]) + ".")
-target = here / ".venv"
-venv.create(target, with_pip=True)
-scripts = target / ("Scripts" if sys.platform == "win32" else "bin")
-python = str(next(path for path in (scripts / "python.exe", scripts / "python") if path.exists()))
-pip = [python, "-m", "pip", "install", "--no-index", "--no-deps", "--find-links", str(here / "wheels")]
-subprocess.run([*pip, "--requirement", str(here / "requirements.txt")], check=True)
-if about["without"]:  # these are installed for this Python already: from now on the new environment looks there too
-    where = subprocess.run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
-                           check=True, capture_output=True, text=True).stdout.strip()
-    pathlib.Path(where, "classroom.pth").write_text("\\n".join(site.getsitepackages()) + "\\n", "utf-8")
-    print("Taken from this Python:", ", ".join(about["without"]))
-cache = pathlib.Path(subprocess.run(
-    [python, "-c", "from xferlab.storage import cache_folder; print(cache_folder())"],
-    check=True, capture_output=True, text=True,
-).stdout.strip())
-for file in sorted((here / "cache").rglob("*")):
-    to = cache / file.relative_to(here / "cache")
-    if file.is_file() and not to.exists():
-        to.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(file, to)
-print("Installed. This machine:")
-subprocess.run([str(scripts / "xferlab"), "doctor"], cwd=here)
-print("Start with:", scripts / "jupyter", "lab", here / "labs" / "00_start_here.ipynb")
-'''
+LEFT_OUT = ("__pycache__", ".ipynb_checkpoints", "drafts", "runs", "install.py")
 
 
 def bake(say: Callable[[str], None] = print) -> None:
@@ -92,11 +51,11 @@ def pinned(root: str, extras: Sequence[str] = (), without: Sequence[str] = ()) -
             continue
         seen.add((name, wanted))
         try:
-            there = importlib.metadata.distribution(name)
+            installed = importlib.metadata.distribution(name)
         except importlib.metadata.PackageNotFoundError as error:
             raise MissingExtra(name, extra=",".join(extras) or "labs") from error
-        found[name] = str(Version(there.version))
-        for line in there.requires or []:
+        found[name] = str(Version(installed.version))
+        for line in installed.requires or []:
             requirement = Requirement(line)
             if requirement.marker is None or any(requirement.marker.evaluate({"extra": e}) for e in ("", *wanted)):
                 todo.append((canonicalize_name(requirement.name), frozenset(requirement.extras)))
@@ -139,7 +98,7 @@ def write(
             shutil.copy(file, course / "wheels")
         _fetch(versions, course / "wheels", labs.parent, root, say)
         if data:
-            code = "from xferlab import bundle; bundle.bake()"
+            code = "from xferlab.course import bundle; bundle.bake()"
             subprocess.run(
                 [sys.executable, "-c", code], check=True, env=os.environ | {"XFERLAB_DATA": str(course / "cache")}
             )
@@ -149,7 +108,7 @@ def write(
             json.dumps({"machine": machine, "without": list(without)}, indent=1), "utf-8"
         )
         (course / "requirements.txt").write_text("".join(f"{n}=={v}\n" for n, v in versions.items()), "utf-8")
-        (course / "install.py").write_text(INSTALL, "utf-8")
+        shutil.copy(labs / "install.py", course)
         with write_atomically(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for file in sorted(course.rglob("*")):
                 archive.write(file, file.relative_to(place))  # wheels and arrays are compressed already
@@ -163,9 +122,10 @@ def _fetch(versions: dict[str, str], folder: Path, checkout: Path, root: str, sa
     """Puts a wheel of each of `versions` into `folder`: the course's own from the checkout, the others through pip."""
     from packaging.utils import parse_wheel_filename
 
-    there = {(name, str(version)) for name, version, *_ in (parse_wheel_filename(f.name) for f in folder.glob("*.whl"))}
-    missing = [f"{name}=={version}" for name, version in versions.items() if (name, version) not in there]
-    own = [line for line in missing if line.startswith(f"{root}==")]
+    found = {(name, str(version)) for name, version, *_ in (parse_wheel_filename(f.name) for f in folder.glob("*.whl"))}
+    missing = [f"{name}=={version}" for name, version in versions.items() if (name, version) not in found]
+    in_checkout = (checkout / "pyproject.toml").is_file()
+    own = [line for line in missing if in_checkout and line.startswith(f"{root}==")]
     say(f"{len(versions)} packages, {len(missing)} to fetch")
     for wanted in (own and [str(checkout)], [line for line in missing if line not in own]):
         if not wanted:

@@ -1,4 +1,4 @@
-"""What this machine is, what is installed, what a course needs that is missing, and the line that mends each."""
+"""What this machine is, what is installed, what a course needs that is missing, and the line that fixes each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from ..errors import XferlabError
 from ..machine import cores
 from ..storage import cache_folder
-from .lab import folder
+from .content import folder
 
 CORE = (
     "torch",
@@ -38,21 +38,26 @@ DOMAINS = {
 HOST = ("zenodo.org", 443)  # where the medmnist records point
 
 
-def report(network: bool = False) -> tuple[str, list[str]]:
-    """A pasteable report and the list of things to mend; with `network`, also tries to reach the data host (5 s at most)."""
-    mend: list[str] = []
+def report(network: bool = False, quick: bool = False) -> tuple[str, list[str]]:
+    """A pasteable report and the list of things to fix.
+
+    Args:
+        network: also try to reach the data host, 5 s at most
+        quick: leave out what needs torch: its threads, the GPU, and the checksum of the weights
+    """
+    fixes: list[str] = []
     sections = [
-        ("Machine", _machine(mend)),
-        ("Packages", _packages(mend)),
-        ("Weights", _weights(mend)),
+        ("Machine", _machine(fixes) + ([] if quick else _torch())),
+        ("Packages", _packages(fixes)),
+        *([] if quick else [("Weights", _weights(fixes))]),
         ("Domains", [(name, _domain(package)) for name, package in DOMAINS.items()]),
-        ("Places", _places(mend, network)),
+        ("Places", _places(fixes, network)),
     ]
     lines = ["xferlab doctor"]
     for title, rows in sections:
         lines += ["", title, *(f"  {name:40s} {value}" for name, value in rows)]
-    lines += ["", "To mend" if mend else "Nothing to mend.", *(f"  - {thing}" for thing in mend)]
-    return _private("\n".join(lines)), mend
+    lines += ["", "To fix" if fixes else "Nothing to fix.", *(f"  - {thing}" for thing in fixes)]
+    return _private("\n".join(lines)), fixes
 
 
 def _private(text: str) -> str:
@@ -114,49 +119,52 @@ def reaches(host: tuple[str, int] = HOST, seconds: float = 5.0) -> bool:
     return bool(answered)
 
 
-def _machine(mend: list[str]) -> list[tuple[str, str]]:
-    import torch
-
+def _machine(fixes: list[str]) -> list[tuple[str, str]]:
     rows = [
         ("Python", f"{platform.python_version()} ({sys.executable})"),
         ("System", f"{platform.platform()}, {place()}"),
-        ("CPU cores to use", f"{cores()} of {os.cpu_count()}, {torch.get_num_threads()} torch threads"),
+        ("CPU cores to use", f"{cores()} of {os.cpu_count()}"),
     ]
     if gigabytes := memory():
         rows.append(("Memory", f"{gigabytes[1]:.1f} GB free of {gigabytes[0]:.1f} GB"))
         if gigabytes[1] < 2:
-            mend.append(
+            fixes.append(
                 f"only {gigabytes[1]:.1f} GB of memory is free and a lab takes up to 1.8 GB: close other programs"
             )
-    if torch.cuda.is_available():
-        properties = torch.cuda.get_device_properties(0)
-        rows.append(("GPU", f"{properties.name}, {properties.total_memory / 1e9:.0f} GB"))
-    else:
-        rows.append(("GPU", "none that torch sees; every lab runs on a CPU"))
     return rows
 
 
-def _packages(mend: list[str]) -> list[tuple[str, str]]:
+def _torch() -> list[tuple[str, str]]:
+    import torch
+
+    gpu = "none that torch sees; every lab runs on a CPU"
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(0)
+        gpu = f"{properties.name}, {properties.total_memory / 1e9:.0f} GB"
+    return [("torch threads", str(torch.get_num_threads())), ("GPU", gpu)]
+
+
+def _packages(fixes: list[str]) -> list[tuple[str, str]]:
     rows = []
     for extra, packages in (("", CORE), ("labs", LABS), ("nlp", NLP)):
         missing = [package for package in packages if version(package) is None]
         rows += [(package, version(package) or "not installed") for package in packages]
         if missing:
             wanted = f"'xferlab[{extra}]'" if extra else "xferlab"
-            mend.append(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing: pip install {wanted}")
+            fixes.append(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing: pip install {wanted}")
     widgets = version("ipywidgets")
     if widgets and int(widgets.split(".")[0]) < 7:
-        mend.append(f"ipywidgets {widgets} is too old: pip install 'ipywidgets>=7'")
+        fixes.append(f"ipywidgets {widgets} is too old: pip install 'ipywidgets>=7'")
     return rows
 
 
-def _weights(mend: list[str]) -> list[tuple[str, str]]:
+def _weights(fixes: list[str]) -> list[tuple[str, str]]:
     from ..encoders.images import packaged_weights
 
     try:
         return [("efficientnet_lite0 (ImageNet)", f"present, checksum right: {packaged_weights()}")]
     except (XferlabError, OSError) as error:
-        mend.append(str(error))
+        fixes.append(str(error))
         return [("efficientnet_lite0 (ImageNet)", "missing or damaged")]
 
 
@@ -164,19 +172,19 @@ def _domain(package: str | None) -> str:
     return "ready" if package is None or version(package) else f"needs the package {package}"
 
 
-def _places(mend: list[str], network: bool) -> list[tuple[str, str]]:
+def _places(fixes: list[str], network: bool) -> list[tuple[str, str]]:
     cache = cache_folder()
     existing = next(path for path in (cache, *cache.parents) if path.exists())
     free = shutil.disk_usage(existing).free / 1e9
     writable = os.access(existing, os.W_OK)
     rows = [("Cache folder", f"{cache}, {free:.0f} GB free{'' if writable else ', NOT writable'}")]
     if not writable:
-        mend.append(f"{existing} cannot be written: point XFERLAB_DATA at a folder that can")
+        fixes.append(f"{existing} cannot be written: point XFERLAB_DATA at a folder that can")
     if free < 2:
-        mend.append(f"only {free:.1f} GB free for {cache}: make room, or point XFERLAB_DATA at another disk")
-    rows.append(("Labs", str(folder() or "not here; only the package is installed")))
-    set_here = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("XFERLAB_")]
-    rows.append(("Environment", " ".join(set_here) or "no XFERLAB_ variables set"))
+        fixes.append(f"only {free:.1f} GB free for {cache}: make room, or point XFERLAB_DATA at another disk")
+    rows.append(("Labs", str(folder())))
+    settings = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("XFERLAB_")]
+    rows.append(("Environment", " ".join(settings) or "no XFERLAB_ variables set"))
     if network:
         rows.append(
             ("Network", f"{HOST[0]} {'answers' if reaches() else 'does not answer: MedMNIST cannot be fetched'}")

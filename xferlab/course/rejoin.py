@@ -8,6 +8,7 @@ import time
 from collections.abc import MutableMapping
 
 from ..errors import ArgumentError
+from .content import sections
 
 
 def resume(number: str, section: int, variables: MutableMapping | None = None) -> None:
@@ -17,21 +18,19 @@ def resume(number: str, section: int, variables: MutableMapping | None = None) -
     in `variables`), in this profile, without its pictures and without your exercises, on which no later cell depends.
     Raises `ArgumentError` for an unknown lab or section.
     """
-    from .lab import packaged
-
-    sections = packaged(number).get("sections", [])
-    if not 1 <= section <= len(sections):
-        listed = "; ".join(f"{k} {part['title']}" for k, part in enumerate(sections, 1)) or "none"
+    parts = sections(number)
+    if not 1 <= section <= len(parts):
+        listed = "; ".join(f"{k} {part['title']}" for k, part in enumerate(parts, 1)) or "none"
         raise ArgumentError(f"lab {number} has no section {section!r}; it has: {listed}")
     if variables is None:
         variables = _notebook()
     began = time.perf_counter()
-    for part in sections[: section - 1]:
+    for part in parts[: section - 1]:
         for code in part["code"]:
             with _silence():
                 exec(compile(code, f"<lab {number}, {part['title']}>", "exec"), variables)
     spent = time.perf_counter() - began
-    print(f"Lab {number} is as it stands before section {section}, {sections[section - 1]['title']!r} ({spent:.0f} s).")
+    print(f"Lab {number} is as it stands before section {section}, {parts[section - 1]['title']!r} ({spent:.0f} s).")
 
 
 def _notebook() -> MutableMapping:
@@ -39,8 +38,9 @@ def _notebook() -> MutableMapping:
     try:
         from IPython import get_ipython
     except ImportError:
-        get_ipython = lambda: None
-    shell = get_ipython()
+        shell = None
+    else:
+        shell = get_ipython()
     if shell is None:
         raise ArgumentError("resume works in a notebook; elsewhere pass `variables`, e.g. globals()")
     return shell.user_ns

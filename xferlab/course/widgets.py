@@ -24,6 +24,7 @@ from ..augment import STAINS, concentrations, optical_density
 from ..errors import ArgumentError, MissingExtra
 from ..evaluation import paired, t_interval
 from ..plots import MARKERS, PALETTE
+from .display import figure_html, kernel_widgets
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -108,8 +109,6 @@ class Live:
 
     def _refresh(self) -> None:
         if self._box is not None:
-            from .lab import figure_html
-
             png, words = self._now()
             self._image.value = figure_html(base64.b64encode(png).decode(), words)
             self._sentence.value = f'<div role="status" aria-live="polite">{html.escape(words)}</div>'
@@ -117,12 +116,9 @@ class Live:
     def _ipython_display_(self) -> None:
         from IPython.display import display
 
-        from .checks import ipywidgets
-        from .lab import figure_html
-
         png = base64.b64encode(self.png).decode()
         data = {"image/png": png, "text/html": figure_html(png, self.words), "text/plain": self.words}
-        if ipywidgets() is not None:  # a viewer without a kernel takes the next best: the picture
+        if kernel_widgets() is not None:  # a viewer without a kernel takes the next best: the picture
             data[VIEW] = {"version_major": 2, "version_minor": 0, "model_id": self.box().model_id}
         display(data, raw=True, metadata={"image/png": {"alt": self.words}, "needs_background": "light"})
 

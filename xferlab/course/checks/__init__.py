@@ -18,6 +18,8 @@ from dataclasses import dataclass
 
 from ...errors import ArgumentError, DataError
 from ...storage import cache_folder, write_atomically
+from .. import content
+from ..display import kernel_widgets, show_widget
 
 LETTERS = "abcdefgh"  # what a quiz calls its options
 
@@ -147,7 +149,7 @@ def solution(exercise: str) -> None:
 def stuck(exercise: str) -> None:
     """Two buttons, next hint and solution, where there is a notebook; else the calls that do the same."""
     _exercise(exercise)
-    widgets = ipywidgets()
+    widgets = kernel_widgets()
     instead = (
         f'Stuck? xl.checks.hint("{exercise}") opens a hint, one more each time; xl.checks.solution("{exercise}") all.'
     )
@@ -166,7 +168,7 @@ def stuck(exercise: str) -> None:
 
         button.on_click(clicked)
         buttons.append(button)
-    _display(widgets.VBox([widgets.HBox(buttons), output]), instead)
+    show_widget(widgets.VBox([widgets.HBox(buttons), output]), instead)
 
 
 def predict(exercise: str, guess, options: list | None = None) -> None:
@@ -199,7 +201,7 @@ def reveal(exercise: str, actual) -> None:
 def quiz(lab: str) -> None:
     """The quiz of a lab: a button for each option where there is a notebook, else printed. Every option is explained once answered."""
     questions = _questions(lab)
-    widgets, lines = ipywidgets(), []
+    widgets, lines = kernel_widgets(), []
     for number, question in enumerate(questions, 1):
         lines.append(f"{number}. {question['question']}")
         lines += [f"   {a}) {option['text']}" for a, option in zip(LETTERS, question["options"], strict=False)]
@@ -210,7 +212,7 @@ def quiz(lab: str) -> None:
         print("\n".join(lines))
     else:
         box = widgets.VBox([_question(widgets, lab, n, q) for n, q in enumerate(questions, 1)])
-        _display(box, "\n".join(lines))
+        show_widget(box, "\n".join(lines))
 
 
 def quiz_answer(lab: str, question: int, letter: str) -> bool:
@@ -231,12 +233,10 @@ def quiz_answer(lab: str, question: int, letter: str) -> bool:
 
 def progress() -> None:
     """Shows, by lab, which exercises passed, what was opened on the way, and the quiz. It never leaves this machine."""
-    from ..lab import built
-
     done = _state()
-    for number in built():
-        data = _lab(number)
-        print(f"Lab {number}: {data['title']}")
+    for number in content.built():
+        data = content.answers(number)
+        print(f"Lab {number}: {content.entry(number)['title']}")
         for exercise in (name for name in data["exercises"] if ".p" not in name):
             noted = done.get("exercises", {}).get(exercise, {})
             mark = "passed" if noted.get("passed") else "tried" if noted.get("tries") else "open"
@@ -287,26 +287,6 @@ def _marked(text: str) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
 
 
-def ipywidgets():
-    """The ipywidgets module when a notebook kernel is there to drive it, else None."""
-    try:
-        import ipywidgets
-        from IPython import get_ipython
-    except ImportError:
-        return None
-    return ipywidgets if getattr(get_ipython(), "kernel", None) else None
-
-
-def _display(widget, instead: str) -> None:
-    """Shows a widget; where there is no kernel (a saved page) the words in `instead` stand in its place."""
-    from IPython.display import display
-
-    if hasattr(widget, "_repr_mimebundle_"):  # ipywidgets 8
-        display({**widget._repr_mimebundle_(), "text/plain": instead}, raw=True)
-    else:
-        display(widget)
-
-
 def _print(text: str) -> None:
     for line in text.splitlines():
         print(line if line.startswith((" ", "```")) else textwrap.fill(line, 110, subsequent_indent="  "))
@@ -315,18 +295,12 @@ def _print(text: str) -> None:
 # ------------------------------------------------------------------ what the package knows
 
 
-def _lab(number: str) -> dict:
-    from ..lab import packaged
-
-    return packaged(number)
-
-
 def _questions(number: str) -> list[dict]:
-    return _lab(number)["quiz"]
+    return content.answers(number)["quiz"]
 
 
 def _exercise(exercise: str) -> dict:
-    exercises = _lab(exercise.split(".")[0])["exercises"]
+    exercises = content.answers(exercise.split(".")[0])["exercises"]
     if exercise not in exercises:
         raise ArgumentError(f"no exercise {exercise!r}; this lab has {', '.join(exercises)}")
     return exercises[exercise]

@@ -1,6 +1,6 @@
 """The course as a static site: an index and one page for each lab, readable without Jupyter.
 
-    python -m xferlab.course.pages [FOLDER] [--solutions]
+    python labs/pages.py [FOLDER] [--solutions]
 
 Without `--solutions` a page is the learner's notebook; with it the worked one, with its answers and pictures. Figures carry
 their alt text, and live pictures stand still.
@@ -17,8 +17,8 @@ from pathlib import Path
 
 import nbformat
 
-from ..storage import write_atomically
-from . import lab as labs_api
+from xferlab.course import content, notebooks
+from xferlab.storage import write_atomically
 
 STYLE = """
 body { font: 1.05rem/1.6 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; color-scheme: light dark; }
@@ -45,7 +45,7 @@ def index(entries: list[dict], solutions: bool) -> str:
 
 def page(path: Path, entry: dict, before: dict | None, after: dict | None) -> str:
     """One notebook as a page in English, with links to its neighbours; links to notebooks lead to pages."""
-    body = labs_api.to_html(nbformat.read(path, as_version=4), f"{entry['number']} {entry['title']}")
+    body = notebooks.to_html(nbformat.read(path, as_version=4), f"{entry['number']} {entry['title']}")
     links = ['<a href="index.html">All labs</a>']
     for word, other in (("Before", before), ("Next", after)):
         if other:
@@ -59,7 +59,7 @@ def page(path: Path, entry: dict, before: dict | None, after: dict | None) -> st
 
 def write(labs: Path, folder: Path, solutions: bool) -> list[Path]:
     """Writes the site and returns its pages; what was in `folder` under other names is left alone."""
-    entries = [entry for entry in labs_api.course(labs)["labs"] if entry["built"]]
+    entries = [entry for entry in content.course(labs)["labs"] if entry["built"]]
     written = {"index.html": index(entries, solutions)}
     for k, entry in enumerate(entries):
         source = (labs / "solutions" if solutions else labs) / f"{entry['name']}.ipynb"
@@ -74,7 +74,7 @@ def write(labs: Path, folder: Path, solutions: bool) -> list[Path]:
 
 
 def main(arguments: list[str] | None = None, labs: Path | None = None) -> int:
-    labs = labs or labs_api.checkout()
+    labs = labs or Path(__file__).resolve().parent
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", type=Path, default=Path("runs/site"))
     parser.add_argument("--solutions", action="store_true", help="the worked notebooks, with answers and pictures")
