@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+import xferlab as xl
 from xferlab import augment
 from xferlab.augment import (
     FDA,
@@ -540,3 +541,34 @@ def test_other_inputs_are_refused(images):
 def test_batches_an_operation_cannot_use_are_refused(op, batch):
     with pytest.raises(DataError):
         augment.apply([op], batch, seeded())
+
+
+@pytest.mark.parametrize(
+    ("kind", "moves"), [("upright", False), ("mirror", False), ("digits", False), ("any_way_up", True)]
+)
+def test_no_default_view_turns_what_has_a_top(kind, moves):
+    """A wedge whose bright corner tells which way up it is: only where nothing is up may it move to another quarter."""
+    x = torch.zeros(64, 1, 32, 32, dtype=torch.uint8)
+    x[:, :, 4:12, 4:12] = 200
+    domain = xl.Domain(x, None, (), augmentation=kind)
+    pipelines = [
+        augment.default(domain),
+        augment.weak(32, kind),
+        augment.strong(32, kind)[: len(augment.weak(32, kind))],
+    ]
+    for pipeline in pipelines:
+        seen = augment.apply(pipeline, x, torch.Generator().manual_seed(0)).float()
+        corners = seen.unfold(2, 16, 16).unfold(3, 16, 16).mean((1, 4, 5)).flatten(1).argmax(1)
+        assert set(corners.tolist()) == ({0, 1, 2, 3} if moves else {0, 1} if kind == "mirror" else {0})
+
+
+def test_default_takes_what_all_domains_allow():
+    picture = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
+    domain = lambda kind: xl.Domain(picture, None, (), augmentation=kind)
+    assert augment.default(domain("any_way_up"), domain("digits")) == augment.digits()
+    assert augment.default(domain("any_way_up"), domain("none")) is None
+    assert augment.default(xl.Domain(torch.ones(2, 5, dtype=torch.int64), None, ())) == [augment.DropTokens(0.1)]
+    assert augment.default(xl.Domain(picture[..., :4, :4], None, ())) is None, "a shift of one pixel is no small one"
+    assert xl.load("digits/optdigits").train.augmentation == "digits"
+    with pytest.raises(DataError, match="augmentation is 'upside_down', expected one of upright"):
+        domain("upside_down")

@@ -84,7 +84,7 @@ def _standardize(body: Depth, z: Tensor) -> None:
     variance, mean = torch.var_mean(z, 0, unbiased=False)
     body.standard.running_mean.copy_(mean)
     # a feature that is the same everywhere says nothing; divided by next to nothing it would shout at the first change
-    body.standard.running_var.copy_(torch.where(variance > 1e-8, variance, 1.0))
+    body.standard.running_var.copy_(torch.where(variance > 1e-6, variance, 1.0))
 
 
 def _logistic(z: Tensor, labels: Tensor, groups: Tensor, classes: int) -> tuple[Tensor, Tensor]:

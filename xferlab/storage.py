@@ -86,7 +86,8 @@ def described(value) -> str:
         return f"[{', '.join(map(described, value))}]"
     if isinstance(code := getattr(value, "__code__", None), types.CodeType):
         constants = [described(constant) for constant in code.co_consts]
-        parts = (code.co_code, constants, code.co_names, described(value.__defaults__))
+        held = [described(cell.cell_contents) for cell in value.__closure__ or ()]
+        parts = (code.co_code, constants, code.co_names, described(value.__defaults__), held)
         return f"{value.__module__}.{value.__qualname__} {fingerprint(parts)}"
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 

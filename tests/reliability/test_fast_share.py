@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from reliability import determinism, figures, files, fuzz, network, offline, poison, versions
+from reliability import determinism, figures, files, fuzz, network, offline, poison, same_bits, versions
 from small import TwentyLines, blobs
 
 import xferlab as xl
@@ -179,6 +179,13 @@ def test_weights_that_the_last_step_broke_are_not_handed_over(own, source):
 
     with pytest.raises(DivergenceError, match="is not finite after the last step"):
         xl.fit(own(), source, objectives=[Cliff()], steps=1, progress_bar=False)
+
+
+def test_a_comparison_of_bits_tells_change_from_sameness():
+    found = same_bits.results(["resumed", "text", "taps"])
+    assert len(found) >= 3 and not any("Error:" in value for value in found.values()), found
+    lines, changed = same_bits.compared({"a": "1", "b": "2"}, {"a": "1", "b": "3", "c": "4"})
+    assert changed and any("b" in line and "3" in line for line in lines) and any("c" in line for line in lines)
 
 
 def test_harnesses_say_their_command():

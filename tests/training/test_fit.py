@@ -247,6 +247,74 @@ def test_a_checkpoint_of_another_run_is_refused(own, source, target, tmp_path):
         xl.fit(own(), source, checkpoint=file, **FAST)
 
 
+def test_a_checkpoint_knows_the_validation_split_and_what_is_frozen(own, source, tmp_path):
+    file = tmp_path / "c.pt"
+    xl.fit(own(), source, val=blobs(seed=3), checkpoint=file, **FAST)
+    for change in (dict(val=blobs(seed=4)), dict(val=None)):
+        with pytest.raises(CheckpointError, match="other data or arguments"):
+            xl.fit(own(), source, checkpoint=file, **(FAST | change))
+    frozen = own()
+    frozen.encoder.body.stem.requires_grad_(False)
+    with (
+        pytest.warns(UserWarning, match="not trained"),
+        pytest.raises(CheckpointError, match="other data or arguments"),
+    ):
+        xl.fit(frozen, source, val=blobs(seed=3), checkpoint=file, **FAST)
+
+
+def test_an_augmentation_that_is_a_function_goes_on_from_its_checkpoint(own, source, tmp_path):
+    """A function's repr holds its address, which another process does not share."""
+
+    def made(amount):
+        return lambda images, generator: images.roll(amount, -1)
+
+    file = tmp_path / "c.pt"
+    xl.fit(own(), source, augment=[made(1)], checkpoint=file, **FAST)
+    again = xl.fit(own(), source, augment=[made(1)], checkpoint=file, **FAST)
+    assert again.resumed_from == FAST["steps"]
+    with pytest.raises(CheckpointError, match="other data or arguments"):
+        xl.fit(own(), source, augment=[made(2)], checkpoint=file, **FAST)
+
+
+@pytest.mark.parametrize(
+    "strategy", [strategies.full(), strategies.gradual_unfreeze(), strategies.norm_only()], ids=lambda s: s.name
+)
+def test_what_required_no_gradient_neither_moves_nor_thaws_and_is_named_once(strategy, own, source):
+    model = own()
+    model.encoder.body.stem.requires_grad_(False)
+    model.encoder.body.norm.requires_grad_(False)
+    frozen = {key: value.clone() for key, value in model.state_dict().items() if "stem" in key or ".norm" in key}
+    with pytest.warns(UserWarning, match=r"not trained.*encoder\.body\.stem\.weight") as warned:
+        xl.fit(model, source, strategy=strategy, lr=1e-2, **FAST)
+    assert sum("not trained" in str(warning.message) for warning in warned) == 1
+    assert len(frozen) == 7 and all(torch.equal(value, model.state_dict()[key]) for key, value in frozen.items())
+    assert {n for n, p in model.named_parameters() if not p.requires_grad} == {
+        f"encoder.body.{layer}.{part}" for layer in ("stem", "norm") for part in ("weight", "bias")
+    }
+
+
+def test_all_parameters_frozen_is_an_error(own, source):
+    model = own().requires_grad_(False)
+    with pytest.warns(UserWarning, match="not trained"), pytest.raises(ArgumentError, match="moves nothing"):
+        xl.fit(model, source, **FAST)
+
+
+def test_an_error_leaves_mode_and_gradients_as_they_were(own, source):
+    class Broken(Objective):
+        needs = frozenset({"source"})
+
+        def forward(self, step):
+            raise RuntimeError("broken")
+
+    model = own().eval()
+    model.encoder.body.norm.train()
+    modes = {name: module.training for name, module in model.named_modules()}
+    with pytest.raises(RuntimeError, match="broken"):
+        xl.fit(model, source, objectives=[xl.CrossEntropy(), Broken()], strategy=strategies.head_only(), **FAST)
+    assert modes == {name: module.training for name, module in model.named_modules()}
+    assert all(p.requires_grad for p in model.parameters())
+
+
 def test_singular_values_of_a_diverged_network_are_a_divergence(own, source):
     class Singular(Objective):
         needs = frozenset({"source"})

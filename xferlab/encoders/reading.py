@@ -27,7 +27,7 @@ class Depth(nn.Module):
     def __init__(self, body: nn.Module, blocks: Sequence[Block], width: int):
         super().__init__()
         self.body, self.names = body, tuple(block.name for block in blocks)
-        self.standard = nn.BatchNorm1d(width, affine=False)
+        self.standard = nn.BatchNorm1d(width, eps=1e-8, affine=False)  # variances may be small
         self.register_buffer("symmetric", torch.tensor(False))
         self.blocks, self.name = tuple(blocks), "depth"  # references: their modules belong to the body
 
