@@ -33,7 +33,7 @@ class Source:
 
 def tag(cell) -> str:
     """The one tag that decides where a cell goes, or an empty string."""
-    routed = {"exercise", "solution", "check", "hints", "wrong", "quiz"}
+    routed = {"exercise", "solution", "check", "hints", "wrong", "mistakes", "quiz"}
     return next((t for t in cell.metadata.get("tags", []) if t in routed), "")
 
 
@@ -74,7 +74,7 @@ def _collect(source: Source, cell, where: str) -> None:
     name = cell.metadata.get("exercise", "")
     if not re.fullmatch(rf"{source.number}\.p?\d+", name):
         raise SourceError(f'{where}: a cell tagged {tag(cell)!r} needs exercise="{source.number}.K", not {name!r}')
-    blank = {"starter": "", "solution": [], "hints": [], "check": "", "wrong": []}
+    blank = {"starter": "", "solution": [], "hints": [], "check": "", "wrong": [], "mistakes": {}}
     exercise = source.exercises.setdefault(name, blank)
     if tag(cell) == "exercise":
         exercise["starter"] = cell.source
@@ -88,6 +88,10 @@ def _collect(source: Source, cell, where: str) -> None:
         if not cell.metadata.get("mistake"):
             raise SourceError(f'{where}: a wrong answer needs mistake="the_name_its_recogniser_gives"')
         exercise["wrong"].append([cell.metadata["mistake"], cell.source])
+    elif tag(cell) == "mistakes":
+        exercise["mistakes"] = dict(re.findall(r"^- (\w+): (.*)$", cell.source, flags=re.MULTILINE))
+        if len(exercise["mistakes"]) != len(cell.source.splitlines()):
+            raise SourceError(f"{where}: each line should read `- name: sentence`, and no name twice")
     elif tag(cell) == "hints":
         exercise["hints"] = [h.strip() for h in re.split(r"^\d\. ", cell.source, flags=re.MULTILINE) if h.strip()]
         if len(exercise["hints"]) != 3:

@@ -31,7 +31,7 @@ def student(source: Source, manifest: dict) -> nbformat.NotebookNode:
     cells = header(source, manifest)
     asked = False
     for cell in source.cells:
-        if tag(cell) in ("solution", "hints", "wrong"):
+        if tag(cell) in ("solution", "hints", "wrong", "mistakes"):
             continue
         if tag(cell) == "quiz":
             if not asked:
@@ -52,8 +52,10 @@ def worked(source: Source, manifest: dict) -> nbformat.NotebookNode:
 
 
 def answers(source: Source) -> dict:
-    """What `xferlab.checks` serves: hints and solutions by exercise, and the quiz."""
-    exercises = {name: {part: e[part] for part in ("hints", "solution")} for name, e in source.exercises.items()}
+    """What `xferlab.checks` serves: hints, named mistakes and solutions by exercise, and the quiz."""
+    exercises = {
+        name: {part: e[part] for part in ("hints", "mistakes", "solution")} for name, e in source.exercises.items()
+    }
     return {"exercises": exercises, "quiz": source.quiz}
 
 

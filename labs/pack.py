@@ -103,11 +103,12 @@ def misconceptions(sources: list[Source]) -> str:
     lines = ["# Common misconceptions", "", "Each is recognised by the exercise's check, which says what is wrong.", ""]
     for source in sources:
         lines += [f"## Lab {source.number}: [{source.entry['title']}]({source.number}.md)", ""]
-        lines += ["| Exercise | Mistake | For example |", "|---|---|---|"]
+        lines += ["| Exercise | Mistake | For example | What the check says |", "|---|---|---|---|"]
         for name, exercise in source.exercises.items():
             for mistake, code in exercise["wrong"]:
                 telling = next((c for c in reversed(code.splitlines()) if c.strip()), "").strip().replace("|", "\\|")
-                lines.append(f"| {name} | {mistake.replace('_', ' ')} | `{telling}` |")
+                says = exercise["mistakes"].get(mistake, "").replace("|", "\\|")
+                lines.append(f"| {name} | {mistake.replace('_', ' ')} | `{telling}` | {says} |")
         lines.append("")
     return "\n".join(lines)
 

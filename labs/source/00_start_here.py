@@ -62,6 +62,11 @@ eights = target.train.counts()
 # %% tags=["wrong"] exercise="00.1" mistake="other_place"
 eights = int(source.train.counts()[8])
 
+# %% [markdown] tags=["mistakes"] exercise="00.1"
+# - whole_list: These are the counts of all ten digits; take the entry for the eight.
+# - all_of_them: That is the number of all training images, not of the eights.
+# - other_place: That is MNIST, the source; the target is optdigits.
+
 # %% [markdown] tags=["hints"] exercise="00.1"
 # 1. The counts come in the order of `target.train.classes`.
 # 2. Index the tensor that `counts()` returns with 8.
@@ -188,6 +193,11 @@ visible = target.test.unlabeled()
 # %% tags=["wrong"] exercise="00.2" mistake="source_side"
 visible = source.train.unlabeled()
 
+# %% [markdown] tags=["mistakes"] exercise="00.2"
+# - leaked_labels: Its labels are still on it, and training must not see them.
+# - test_images: These are the test images; even without labels they are kept for scoring.
+# - source_side: These come from the source; the target is the place the model must work in.
+
 # %% [markdown] tags=["hints"] exercise="00.2"
 # 1. Which of the three parts is for training, and what must be taken off it?
 # 2. Every Domain has a method that returns it without labels.
@@ -215,6 +225,11 @@ test_slides = {0, 1, 2, 3}
 
 # %% tags=["wrong"] exercise="00.3" mistake="half_a_patient"
 test_slides = {3}
+
+# %% [markdown] tags=["mistakes"] exercise="00.3"
+# - patient_straddles: A patient's slides are on both sides: the model is tested on someone it has seen.
+# - nothing_to_train: Then no slide is left to train on.
+# - half_a_patient: The same patient's other slide would be trained on: the score would be of a known patient.
 
 # %% [markdown] tags=["hints"] exercise="00.3"
 # 1. What would the model have seen already, if one of Ana's slides trained it and the other tested it?
@@ -259,6 +274,10 @@ statement = "A"
 
 # %% tags=["wrong"] exercise="00.4" mistake="overlap_is_equal"
 statement = "B"
+
+# %% [markdown] tags=["mistakes"] exercise="00.4"
+# - higher_is_better: The higher number may be luck: each interval is wider than the distance between the two.
+# - overlap_is_equal: Not finding a difference is not the same as there being none.
 
 # %% [markdown] tags=["hints"] exercise="00.4"
 # 1. Both were tested on the same images, so both were lucky or unlucky together.

@@ -95,6 +95,13 @@ loss = -math.log(math.exp(2) / (math.exp(2) + 1))
 # %% tags=["wrong"] exercise="01.1" mistake="partner_not_in_sum"
 loss = -math.log(math.exp(2) / 2)
 
+# %% [markdown] tags=["mistakes"] exercise="01.1"
+# - counts_itself: The vector itself, at cosine 1, stands in your sum; leave it out.
+# - no_temperature: Divide the cosines by the temperature, 0.5, before exp.
+# - one_stranger: Both copies of the other picture are strangers: two, not one.
+# - partner_not_in_sum: The partner belongs into the sum too, or the loss can be negative.
+# - sum_not_mean: That is the sum over the four vectors; take the mean.
+
 # %% [markdown] tags=["hints"] exercise="01.1"
 # 1. Take one of the four vectors. How many others are there, and what is its cosine with each?
 # 2. One other at cosine 1, two at cosine 0; divide cosines by 0.5, and leave the vector itself out of the sum.
@@ -154,6 +161,13 @@ def contrast(za, zb, temperature):
     return F.cross_entropy(scores, torch.arange(len(z)).roll(len(za)))
 
 
+# %% [markdown] tags=["mistakes"] exercise="01.2"
+# - counts_itself: Every vector competes with itself, at cosine 1: set the diagonal to -inf.
+# - not_normalised: These are dot products; scale the vectors to length one to get cosines.
+# - neighbour_as_partner: Row i's partner is row i + B; yours is the row beside it.
+# - across_only: Only the other view's strangers are here; those of the same view count too.
+# - zero_diagonal: A score of 0 still stands in the sum, as exp(0) = 1; use -inf.
+
 # %% [markdown] tags=["hints"] exercise="01.2"
 # 1. It is `F.cross_entropy` of a square table of scores; which column is right for row i?
 # 2. Put the views under each other with `torch.cat`; the partner of row i is row i + B, counted round: `torch.arange(2B).roll(B)`.
@@ -188,6 +202,12 @@ share = math.exp(5) / (math.exp(9) + math.exp(5))
 
 # %% tags=["wrong"] exercise="01.3" mistake="not_a_share"
 share = math.exp(0.9 / 0.1)
+
+# %% [markdown] tags=["mistakes"] exercise="01.3"
+# - no_temperature: That is at T = 1; divide the cosines by 0.1 first.
+# - cosines_as_shares: The push is proportional to exp(s / T), not to the cosine.
+# - the_other_one: That is the share of the stranger at 0.5; the nearer one gets the rest.
+# - not_a_share: That is the push itself; divide it by the sum of both.
 
 # %% [markdown] tags=["hints"] exercise="01.3"
 # 1. Two numbers proportional to `exp(s / T)`; which share is the first of their sum?
@@ -466,6 +486,11 @@ def spread(z):
     return F.normalize(z, dim=1).std(0, correction=0).mean()
 
 
+# %% [markdown] tags=["mistakes"] exercise="01.4"
+# - not_normalised: A long vector counts for more here; scale each row to length one first.
+# - over_dimensions: This is the deviation within a vector. Two equal vectors have it too: go over the pictures.
+# - no_scale: Right but for sqrt(D): without it, more dimensions look like a collapse.
+
 # %% [markdown] tags=["hints"] exercise="01.4"
 # 1. Collapse means that *pictures* do not differ. Over which axis do you take the deviation?
 # 2. `F.normalize(z, dim=1)` scales rows; `.std(0, correction=0)` is over pictures, a number a dimension.
@@ -549,6 +574,12 @@ erases = {"a", "c", "d", "e"}
 
 # %% tags=["wrong"] exercise="01.5" mistake="turned_round"
 erases = {"b", "e"}
+
+# %% [markdown] tags=["mistakes"] exercise="01.5"
+# - turned_round: These are the harmless ones; the question asks for those that erase.
+# - cells_have_no_up: A cell on a slide has no up side: turning it changes nothing that is asked.
+# - stain_is_not_the_label: The shape of a nucleus survives a slight change of stain.
+# - size_forgotten: In a standard crop a platelet is told by being small; a zoom takes that away.
 
 # %% [markdown] tags=["hints"] exercise="01.5"
 # 1. For each, finish the sentence: "the two classes differ in ..., and the alteration changes ...".

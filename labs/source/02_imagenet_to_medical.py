@@ -203,6 +203,11 @@ strategy = xl.strategies.head_only
 # %% tags=["wrong"] exercise="02.1" mistake="norms_move"
 strategy = xl.strategies.norm_only()
 
+# %% [markdown] tags=["mistakes"] exercise="02.1"
+# - trains_encoder: With this strategy every block of the encoder trains; the exercise asks for the head alone.
+# - not_called: This is the function that makes the strategy; call it, with brackets, to get one.
+# - norms_move: Here every batch norm of the encoder moves too, with its statistics.
+
 # %% [markdown] tags=["hints"] exercise="02.1"
 # 1. What is the smallest part of the model that has to know the new classes?
 # 2. The functions of `xl.strategies` each return a strategy. One of them says in its name what moves.
@@ -280,6 +285,12 @@ rate = 1e-3 * 0.7
 # %% tags=["wrong"] exercise="02.2" mistake="faster"
 rate = 1e-3 * 0.7**-9
 
+# %% [markdown] tags=["mistakes"] exercise="02.2"
+# - off_by_one: One factor of 0.7 is missing: even the block next to the head, i = 8, has one.
+# - multiplier_only: That is the multiplier; the block moves at lr times the multiplier.
+# - last_block: That is the last block, the one next to the head; the first is at the input.
+# - faster: That is faster than the head; the exponent n - i is positive.
+
 # %% [markdown] tags=["hints"] exercise="02.2"
 # 1. The first block is the one with the most layers between it and the head.
 # 2. Put i = 0 and n = 9 into the exponent.
@@ -327,6 +338,10 @@ weights = [100 / 125, 20 / 125, 5 / 125]
 
 # %% tags=["wrong"] exercise="02.3" mistake="forgot_classes"
 weights = [125 / 100, 125 / 20, 125 / 5]
+
+# %% [markdown] tags=["mistakes"] exercise="02.3"
+# - share_not_inverse: These grow with the count, so the common class would count for even more.
+# - forgot_classes: The ratios are right, the size is not: divide N by K as well, so that the mean weight of a label stays 1.
 
 # %% [markdown] tags=["hints"] exercise="02.3"
 # 1. A class with few labels must count for more, not less.
@@ -417,6 +432,13 @@ def accuracy(model, images, labels):
     return right
 
 
+# %% [markdown] tags=["mistakes"] exercise="02.4"
+# - train_mode: The model was still in training mode: each picture was normalised by its neighbours in the batch.
+# - mean_of_logits: This is the mean confidence; accuracy compares the most likely class with the label.
+# - percent: That is in percent; the share is between 0 and 1.
+# - left_in_eval: The number is right, but the model came in training mode and left in evaluation mode: the next epoch would train with frozen batch norm.
+# - left_in_train: A model that came in evaluation mode must leave in it too; remember model.training before you change it.
+
 # %% [markdown] tags=["hints"] exercise="02.4"
 # 1. Would the answer for one picture change if the others in the batch changed? When would it?
 # 2. `model.eval()` before, and `model.train(...)` after, as it was; predictions are `argmax(1)`.
@@ -445,6 +467,10 @@ reported = 0.85
 
 # %% tags=["wrong"] exercise="02.5" mistake="reported_validation"
 reported = 0.86
+
+# %% [markdown] tags=["mistakes"] exercise="02.5"
+# - selected_on_test: That is the best test score, so the test set did the choosing; it can no longer judge.
+# - reported_validation: That is the validation score that won the choice, so it is flattered; report the same run's test score.
 
 # %% [markdown] tags=["hints"] exercise="02.5"
 # 1. Which of the two dictionaries may you look at before you have chosen?

@@ -211,6 +211,13 @@ monocyte = 1.6 / 2.5
 votes = (torch.tensor([0.9, 0.8, 0.8]) / 0.1).exp()
 monocyte = float(votes[0] / votes.sum())
 
+# %% [markdown] tags=["mistakes"] exercise="03.1"
+# - other_class: That is the lymphocyte's probability; the monocyte's is the rest.
+# - head_count: That counts heads: here the nearer neighbour has the larger vote.
+# - no_temperature: Divide each similarity by the temperature before you take exp.
+# - other_temperature: The temperature here is 0.1; 0.07 is the one that kNN had above.
+# - similarity_as_vote: Here the similarities themselves vote; the weight is exp(similarity / 0.1).
+
 # %% [markdown] tags=["hints"] exercise="03.1"
 # 1. The closer neighbour's vote is larger. By which factor, when the similarities differ by 0.1 and the temperature is 0.1?
 # 2. Give the two monocytes one vote each; then the lymphocyte has e votes. Divide by the sum.
@@ -250,6 +257,14 @@ def left_out(scores, labels, leverage):
 def left_out(scores, labels, leverage):
     return scores
 
+
+# %% [markdown] tags=["mistakes"] exercise="03.2"
+# - residual_not_score: That is the left-out residual; the score is the label minus it.
+# - shrunk: This makes residuals smaller; a picture that is left out is fitted worse, so divide.
+# - in_sample: These are the flattered scores of the fit that saw the pictures.
+# - by_leverage: Divide by 1 - leverage: a picture with leverage 0 had no pull, and nothing changes.
+# - wrong_sign: A residual is label - score, so the score is the label minus it, not plus.
+# - score_divided: Divide the residual, label - score, not the score.
 
 # %% [markdown] tags=["hints"] exercise="03.2"
 # 1. A score is the label minus the residual. Which residual do you want?
@@ -437,6 +452,11 @@ distance = 1 - 2 * 0.15
 # %% tags=["wrong"] exercise="03.3" mistake="inner_two"
 distance = 2 * (1 - 0.15)
 
+# %% [markdown] tags=["mistakes"] exercise="03.3"
+# - accuracy_for_error: e is the error, 0.15; 0.85 is the share that is right.
+# - outer_two: The factor 2 in front is missing; the distance runs from 0 to 2.
+# - inner_two: Inside the brackets stands 2e, so that an error of one half gives 0.
+
 # %% [markdown] tags=["hints"] exercise="03.3"
 # 1. The formula wants how often the classifier is wrong.
 # 2. e is 0.15.
@@ -484,6 +504,12 @@ def cka(a, b):
     return (b.T @ a).norm() / ((a.T @ a).norm() * (b.T @ b).norm())
 
 
+# %% [markdown] tags=["mistakes"] exercise="03.4"
+# - not_centred: Take each column's mean off first, or a constant added to a feature changes the answer.
+# - wrong_mean: Each column has a mean of its own, taken over the pictures: `a.mean(0)`.
+# - not_normalised: Divide by the two norms, or features twice as large look more alike.
+# - not_squared: The numerator is the sum of squares of B'A, not its root: compare cka(a, a) with 1.
+
 # %% [markdown] tags=["hints"] exercise="03.4"
 # 1. What should happen when a constant is added to a column, or one side is doubled?
 # 2. `a - a.mean(0)` centres; `.norm()` of a matrix is its Frobenius norm; the numerator is `.square().sum()`.
@@ -518,6 +544,10 @@ chosen_layer = max({"early": 0.30, "middle": 0.71, "late": 0.62}.items(), key=la
 
 # %% tags=["wrong"] exercise="03.5" mistake="largest"
 chosen_layer = "early"
+
+# %% [markdown] tags=["mistakes"] exercise="03.5"
+# - used_target_labels: That is the best layer away (and at home), but not the smallest error at home + A-distance / 2.
+# - largest: Of the three, that layer has the largest error + A-distance / 2. Take the smallest, with error = 1 - accuracy.
 
 # %% [markdown] tags=["hints"] exercise="03.5"
 # 1. One of the three dictionaries cannot be known yet. Leave it alone.

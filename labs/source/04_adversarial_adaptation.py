@@ -88,6 +88,11 @@ def reversed_gradient(gradient, strength):
     return -gradient / strength
 
 
+# %% [markdown] tags=["mistakes"] exercise="04.1"
+# - wrong_sign: This passes the gradient on with its own sign: the encoder would help the adversary.
+# - no_strength: The sign is right, but the strength is not used: it must scale the gradient.
+# - divided: The strength divides here; at strength 0, where training begins, that is infinite.
+
 # %% [markdown] tags=["hints"] exercise="04.1"
 # 1. Which of the two players gets its gradient through this layer, and does it want the loss lower or higher?
 # 2. Two things happen to the gradient: its sign changes, and the strength scales it.
@@ -234,6 +239,9 @@ baseline = "source_only"
 # %% tags=["wrong"] exercise="04.2" mistake="other_method"
 baseline = "dann"
 
+# %% [markdown] tags=["mistakes"] exercise="04.2"
+# - target_unseen: There the target is never in the forward pass, so the difference mixes the method with what batch norm does for nothing.
+
 # %% [markdown] tags=["hints"] exercise="04.2"
 # 1. What else changed between the two numbers, besides the loss?
 # 2. A forward pass over both domains changes the statistics of batch norm, whatever is minimised.
@@ -299,6 +307,10 @@ verdicts = {"dead": "C", "won": "A", "healthy": "B"}
 # %% tags=["wrong"] exercise="04.3" mistake="accurate_is_healthy"
 verdicts = {"dead": "B", "won": "C", "healthy": "A"}
 
+# %% [markdown] tags=["mistakes"] exercise="04.3"
+# - half_is_success: B never left one half: it did not learn, so nobody had to fool it.
+# - accurate_is_healthy: A is right nearly always at the end: the encoder has not hidden anything from it.
+
 # %% [markdown] tags=["hints"] exercise="04.3"
 # 1. An adversary that has learnt nothing and one that has been beaten can end at the same number. What differs on the way?
 # 2. Healthy: up first, then down. Won: up, and up it stays. Dead: never moved.
@@ -347,6 +359,14 @@ def origin_loss(logits, origin):
 def origin_loss(logits, origin):
     return F.cross_entropy(logits, origin.long())
 
+
+# %% [markdown] tags=["mistakes"] exercise="04.4"
+# - softmax_of_one: No gradient reaches the logits: a softmax over one unit is 1 whatever the logit is. This adversary is dead.
+# - sigmoid_then_log: At a logit of 200 this is infinite: the sigmoid rounds to 1 and its logarithm has nothing left. Use a loss that takes logits.
+# - saturated: Finite, but without a gradient at a wrong logit of 200, where the sigmoid is flat: that adversary cannot recover. Use a loss that takes logits.
+# - flipped: Source and target are exchanged: a positive logit should mean source, 1.
+# - broadcast: Each logit is compared with the mean of all origins: shapes (B, 1) and (B,) do not pair up; take logits[:, 0].
+# - cross_entropy_of_one: `cross_entropy` wants a logit for each of two classes, and there is one logit. Use the binary loss.
 
 # %% [markdown] tags=["hints"] exercise="04.4"
 # 1. One logit calls for a sigmoid, not a softmax. What does float32 make of sigmoid(200), and of the logarithm of the rest?

@@ -90,6 +90,10 @@ blind = {"moved but unseen": "stretched", "same moments": "ring"}
 # %% tags=["wrong"] exercise="05.1" mistake="swapped"
 blind = {"moved but unseen": "ring", "same moments": "moved"}
 
+# %% [markdown] tags=["mistakes"] exercise="05.1"
+# - swapped: The other way round: the moved blob has another mean, the ring has the same two moments.
+# - stretched_is_seen: Stretching changes the covariance, so CORAL sees it well; look for a row where it is near zero.
+
 # %% [markdown] tags=["hints"] exercise="05.1"
 # 1. What is subtracted before a covariance is computed?
 # 2. Find the two rows where CORAL is near zero although the sets differ.
@@ -132,6 +136,13 @@ def my_coral(zs, zt):
     return (zs.T.cov() - zt.T.cov()).square().sum().sqrt() / (4 * d**2)
 
 
+# %% [markdown] tags=["mistakes"] exercise="05.2"
+# - mean_not_removed: These are second moments about the origin; a covariance is about the mean.
+# - no_scale: The division by 4 d^2 is missing: without it the loss grows with the number of features.
+# - not_squared: This is the Frobenius norm; its square is wanted.
+# - d_not_squared: Divide by 4 d^2; here d is not squared.
+# - by_n: These covariances divide by n; divide by n - 1.
+
 # %% [markdown] tags=["hints"] exercise="05.2"
 # 1. A covariance is about the mean. What if the two sets lie far from the origin?
 # 2. `torch.cov` wants variables in rows: `zs.T.cov()` removes the mean and divides by n - 1.
@@ -156,6 +167,10 @@ cost = (0 + 1 + 1) / 3
 
 # %% tags=["wrong"] exercise="05.3" mistake="total_not_mean"
 cost = 3
+
+# %% [markdown] tags=["mistakes"] exercise="05.3"
+# - nearest_neighbour: Two points went to the same place: each target takes exactly one.
+# - total_not_mean: That is the total; divide by the three points.
 
 # %% [markdown] tags=["hints"] exercise="05.3"
 # 1. The point at 1 may stay where it is. What must the point at 0 do then?
@@ -334,6 +349,12 @@ brought = second["colour + both in batch norm"] - second["colour + MMD"]
 # %% tags=["wrong"] exercise="05.4" mistake="against_adabn"
 second = summary["second laboratory"]
 brought = second["colour + MMD"] - second["colour + AdaBN"]
+
+# %% [markdown] tags=["mistakes"] exercise="05.4"
+# - wrong_sign: The sign is turned round: what was brought is the rung with MMD minus the one without.
+# - against_source_only: Against source only, colour and batch norm are counted as MMD's work too.
+# - against_colour: Against colour alone, what batch norm gains from the target's pictures counts as MMD's work.
+# - against_adabn: Two changes: AdaBN has the target's statistics alone, MMD those of both laboratories.
 
 # %% [markdown] tags=["hints"] exercise="05.4"
 # 1. A difference is about one change. Which rung trains on the same two laboratories, with colour, and has no distance?

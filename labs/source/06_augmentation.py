@@ -153,6 +153,13 @@ reads = 256 * (64 / 256) ** 0.5
 # %% tags=["wrong"] exercise="06.1" mistake="stopped_at_density"
 reads = -2 * np.log10(64 / 256)
 
+# %% [markdown] tags=["mistakes"] exercise="06.1"
+# - halved_value: Twice the dye does not halve the value: it doubles the optical density, a logarithm.
+# - half_the_dye: That is with half of the dye: the pixel became lighter.
+# - stopped_at_density: That is the optical density; the camera reads a value.
+# - stopped_at_share: That is the share of light that comes through; the camera reads 256 times it.
+# - subtracted: Dye takes a share of the light that is left, so some always comes through.
+
 # %% [markdown] tags=["hints"] exercise="06.1"
 # 1. One layer of dye lets a quarter of the light through. What does a second layer do to that quarter?
 # 2. Optical density is `-log10(value / 256)`; it doubles with the dye. Then go back to a value.
@@ -201,6 +208,12 @@ def brighten(images, generator):
     factor = 0.8 + 0.4 * torch.rand(len(images), 1, 1, 1, generator=generator)
     return (images.float() * factor).round().to(torch.int32).to(torch.uint8)
 
+
+# %% [markdown] tags=["mistakes"] exercise="06.2"
+# - own_randomness: The same seed gave two different results: draw with generator=generator, nothing else.
+# - one_draw_a_pixel: The factor differs within a picture: that is noise, not a lamp.
+# - one_draw: All pictures got the same factor; draw one for each.
+# - wraps: A bright value came back dark: above 255, uint8 starts again at 0. Clamp first.
 
 # %% [markdown] tags=["hints"] exercise="06.2"
 # 1. How many random numbers does a batch of B pictures need, and of what shape, so that they multiply whole pictures?
@@ -414,6 +427,11 @@ erased = 0.82 - 0.45
 # %% tags=["wrong"] exercise="06.3" mistake="sign"
 erased = 0.82 - 0.90
 
+# %% [markdown] tags=["mistakes"] exercise="06.3"
+# - whole_drop: That is the whole drop; a part of it is only that the model never saw such pictures.
+# - unfamiliar: That is the part that training brings back: unfamiliar, not erased.
+# - sign: The size is right; the exercise asks for a positive number.
+
 # %% [markdown] tags=["hints"] exercise="06.3"
 # 1. What is erased stays lost even for a model that has trained on such pictures.
 # 2. Compare the two models that were each tested on what they trained on.
@@ -478,6 +496,11 @@ def mixup(images, labels, partner, weight):
     return w * images + (1 - w) * images[partner], w * labels + (1 - w) * labels[partner]
 
 
+# %% [markdown] tags=["mistakes"] exercise="06.4"
+# - one_weight: All pictures were mixed by the first weight; each has its own.
+# - label_kept: The pictures are mixed and the labels are not: half a lymphocyte is called a whole one.
+# - label_of_partner: The labels' weights are the wrong way round.
+
 # %% [markdown] tags=["hints"] exercise="06.4"
 # 1. The same weights mix two things of different shape. Which shape must a weight have to multiply a whole picture?
 # 2. `weight.view(-1, 1, 1, 1)` for pictures, `weight.view(-1, 1)` for labels; `images[partner]` are the others.
@@ -503,6 +526,12 @@ own = 1 - 32 * 32 / 64**2
 
 # %% tags=["wrong"] exercise="06.5" mistake="pasted_share"
 own = 24 * 32 / 64**2
+
+# %% [markdown] tags=["mistakes"] exercise="06.5"
+# - not_clipped: A quarter of the box fell outside, and took no pixels.
+# - pasted_share: That is the share that was pasted; the exercise asks for what the picture keeps.
+# - outside_pasted: You took away the part of the box that fell outside; take away what is inside.
+# - one_column_more: Columns 0 to 23 are 24 columns, not 25.
 
 # %% [markdown] tags=["hints"] exercise="06.5"
 # 1. The label follows the pixels that are really there, not the box that was drawn.

@@ -65,6 +65,14 @@ gradient = 2 * 0.1 * (w - w0)
 # %% tags=["wrong"] exercise="07.1" mistake="direction_of_step"
 gradient = 0.1 * (w0 - w)
 
+# %% [markdown] tags=["mistakes"] exercise="07.1"
+# - pulls_to_zero: That is the gradient of ordinary weight decay, whose spring ends at zero, not at w0.
+# - kept_half: Half of it: the derivative of a square brings a 2, which takes the half away.
+# - forgot_half: Twice too much: the half in front takes the 2 of the square away.
+# - direction_of_step: That is the way a step of descent goes; the gradient points the other way.
+# - forgot_alpha: The way from the start is right; alpha is missing.
+# - loss_not_gradient: These are the terms of the penalty itself, not its derivative.
+
 # %% [markdown] tags=["hints"] exercise="07.1"
 # 1. The derivative of half a square is the thing that was squared.
 # 2. It is `alpha` times the way from the start, for each weight alone.
@@ -95,6 +103,12 @@ rests_at = 0.0
 
 # %% tags=["wrong"] exercise="07.2" mistake="shares_swapped"
 rests_at = 0.3 * 2 / (0.1 + 0.3)
+
+# %% [markdown] tags=["mistakes"] exercise="07.2"
+# - stays_at_start: At 2, L2-SP does not pull at all, but weight decay does.
+# - decays_to_zero: At 0, weight decay does not pull at all, but L2-SP does.
+# - half_way: Half-way is right for springs of equal strength; one of these is three times as strong.
+# - shares_swapped: The stronger spring is the one to zero, so it comes to rest nearer zero.
 
 # %% [markdown] tags=["hints"] exercise="07.2"
 # 1. At rest the two pulls are equal and opposite.
@@ -278,6 +292,10 @@ def mix(start, end, alpha):
     return start
 
 
+# %% [markdown] tags=["mistakes"] exercise="07.3"
+# - wrong_way: At alpha 0.25 this is three quarters of the end; alpha 0 must be the start.
+# - in_place: One of the two ends was changed; the next point on the path would start somewhere else.
+
 # %% [markdown] tags=["hints"] exercise="07.3"
 # 1. Which of the entries is not a weight, and what type does it have?
 # 2. `tensor.is_floating_point()` tells them apart; build the result as a new dict.
@@ -312,6 +330,11 @@ average = 1 - 0.9**9
 
 # %% tags=["wrong"] exercise="07.4" mistake="added_up"
 average = 10 * (1 - 0.9)
+
+# %% [markdown] tags=["mistakes"] exercise="07.4"
+# - share_of_start: That is how far the average is behind, the share of the start that is left in it.
+# - added_up: A step adds a tenth of what is *missing*, which shrinks; ten steps do not make a whole.
+# - nine_steps: That is after nine steps.
 
 # %% [markdown] tags=["hints"] exercise="07.4"
 # 1. Follow how far the average is *behind* the weight: by what factor does that shrink in a step?
@@ -350,6 +373,11 @@ def bss(features, k):
 def bss(features, k):
     return torch.linalg.svdvals(features.detach())[-k:].square().sum()
 
+
+# %% [markdown] tags=["mistakes"] exercise="07.5"
+# - detached: The number is right but has no gradient: as a loss it would change nothing.
+# - largest: These are the largest: the strong directions are the ones that transfer.
+# - not_squared: The sum of the values; the penalty is the sum of their squares.
 
 # %% [markdown] tags=["hints"] exercise="07.5"
 # 1. In which order does `svdvals` give them?

@@ -194,6 +194,15 @@ score = T.nce(source_labels=probabilities.argmax(1), target_labels=labels)
 joint = np.array([[0.35, 0.15], [0.15, 0.35]])
 score = np.log((probabilities * joint[labels]).sum(1)).mean()
 
+# %% [markdown] tags=["mistakes"] exercise="08.1"
+# - log_of_mean: This is the logarithm of the mean; LEEP is the mean of the logarithms.
+# - no_logarithm: That is a probability; LEEP averages logarithms and is never above 0.
+# - sum_not_mean: This is the sum over the four pictures; divide by 4.
+# - sign: The size is right; LEEP is a log probability, so it is not above 0.
+# - nce: This takes each picture's most probable source class for certain: that is NCE, and here it is perfect. LEEP keeps the probabilities.
+# - joint_not_conditional: You used P(y, z), whose columns sum to 1/2; divide each column by its sum to get P(y | z).
+# - base: The mean of the logarithms to base 10; LEEP takes the natural one, np.log.
+
 # %% [markdown] tags=["hints"] exercise="08.1"
 # 1. Add up the rows of each target class: together with a division by 4 that is the table of how often label y and source class z go together.
 # 2. Divide each column of that table by its sum to get `P(y | z)`; the first picture's true label then gets 0.8 x 0.7 + 0.2 x 0.3.
@@ -327,6 +336,12 @@ rho = spearmanr(value, [-a for a in accuracy]).statistic
 # %% tags=["wrong"] exercise="08.2" mistake="no_one_minus"
 rho = 6 * 22 / (5 * 24)
 
+# %% [markdown] tags=["mistakes"] exercise="08.2"
+# - pearson: This is the correlation of the values, which the 9.00 rules; rank them first.
+# - reversed: One of the two lists was ranked from the largest; rank both from the smallest.
+# - no_one_minus: This is the part that is taken away from 1.
+# - not_squared: The differences of the ranks were added up as they are; square each first.
+
 # %% [markdown] tags=["hints"] exercise="08.2"
 # 1. Write 1 to 5 beside the values, smallest first, and do the same beside the accuracies.
 # 2. The ranks are 1 2 3 4 5 and 2 4 3 5 1; square the five differences and add them up.
@@ -370,6 +385,12 @@ def choose(runs):
 def choose(runs):
     return max(runs, key=lambda run: run["validators"]["information_maximization"])["recipe"]
 
+
+# %% [markdown] tags=["mistakes"] exercise="08.3"
+# - chose_by_target: This looks at the target's labels, which you do not have.
+# - chose_by_source: This chooses what is best at home; the exercise asks for information_maximization.
+# - best_single_run: One seed of this recipe is the best run of all, and its other seed is poor; average over seeds first.
+# - needs_target: Right with labels, but it fails where run['target'] is None: it still reads it.
 
 # %% [markdown] tags=["hints"] exercise="08.3"
 # 1. One lucky seed is not a recipe: collect every recipe's values first, then average.
@@ -465,6 +486,13 @@ def information(p):
         entropy = lambda q: -(q * np.log(q)).sum(-1)
         return entropy(p.mean(0)) - entropy(p).mean()
 
+
+# %% [markdown] tags=["mistakes"] exercise="08.4"
+# - nan: 0 * log 0 came out as NaN; clip inside the logarithm.
+# - sign: The two terms are the wrong way round: even and certain should score highest.
+# - entropy_alone: This is the rows' entropy alone: a collapsed model and a perfect one get the same. The entropy of the mean row is missing.
+# - marginal_alone: This is the entropy of the mean row alone: a model that knows nothing scores as high as a perfect one.
+# - base: The logarithm's base is not e; the exercise asks for nats: np.log.
 
 # %% [markdown] tags=["hints"] exercise="08.4"
 # 1. Two averages in a different order: once the rows are averaged and then the entropy is taken, once the other way round.

@@ -76,6 +76,11 @@ def leaks(train, test):
     return sorted({code[:3] for code in train} | {code[:3] for code in test})
 
 
+# %% [markdown] tags=["mistakes"] exercise="09.1"
+# - whole_codes: Only whole codes were compared: J45.20 in training and J45.30 in the test are both asthma, and that is missed.
+# - first_letter: One letter is too coarse: J45, asthma, and J20, bronchitis, are two categories.
+# - either: These are the categories in either list; a leak is a category that stands in both.
+
 # %% [markdown] tags=["hints"] exercise="09.1"
 # 1. J45.20 and J45.909 are two codes. Are they two categories?
 # 2. Cut each code to its first three characters, then look for what the two sets share.
@@ -128,6 +133,12 @@ def pool(states, tokens):
 def pool(states, tokens):
     return states[:, 0]
 
+
+# %% [markdown] tags=["mistakes"] exercise="09.2"
+# - padding_counts: Padding counts as words here: a short text's feature is mostly padding.
+# - divided_by_length: The sum is over real tokens, but it is divided by the batch's length L; divide by each text's own number of tokens.
+# - first_token: That is the first token's state; BERT is often read so, but MiniLM was tuned on the mean.
+# - sum: That is the sum; without the division a long text lies further out than a short one.
 
 # %% [markdown] tags=["hints"] exercise="09.2"
 # 1. Would a text's feature change if a longer text joined its batch? It must not.
@@ -278,6 +289,11 @@ needed = 40 / 5
 # %% tags=["wrong"] exercise="09.3" mistake="in_logs"
 needed = np.interp(0.60, [0.30, 0.50, 0.70], np.log([5, 20, 80]))
 
+# %% [markdown] tags=["mistakes"] exercise="09.3"
+# - linear: That is halfway in labels; go halfway in their logarithm, where the curve is straight.
+# - times: That is how many times as many; the labels per class that TF-IDF needs are asked for.
+# - in_logs: That is the logarithm of the answer; `np.exp` undoes it.
+
 # %% [markdown] tags=["hints"] exercise="09.3"
 # 1. 0.60 lies halfway between 0.50 and 0.70. What lies halfway between 20 and 80 when each doubling counts alike?
 # 2. `np.interp(accuracy, accuracies, logarithms of the labels)` gives a logarithm; undo it.
@@ -320,6 +336,11 @@ numbers = 8 * 384
 
 # %% tags=["wrong"] exercise="09.4" mistake="whole_and_factors"
 numbers = 384 * 384 + 2 * 8 * 384
+
+# %% [markdown] tags=["mistakes"] exercise="09.4"
+# - whole_matrix: That is W itself, which stays frozen.
+# - one_factor: That is A or B alone; both train.
+# - whole_and_factors: W is frozen: of this sum only A and B train.
 
 # %% [markdown] tags=["hints"] exercise="09.4"
 # 1. W is frozen. Which two matrices are not?
@@ -471,6 +492,13 @@ stages = [
     xl.Stage([xl.MaskedLanguageModeling()], data="target"),
     xl.Stage(data="source"),
 ]
+
+# %% [markdown] tags=["mistakes"] exercise="09.5"
+# - not_a_function: Objectives learn during a run, so a stage takes a function that makes new ones: put `lambda:` before the list.
+# - labels_first: The order is turned round: MLM at the end would move features away from the head.
+# - mlm_on_source: MLM reads the formal descriptions here; the wording to learn is the target's.
+# - mlm_on_both: Stage 1 needs no source: data="target".
+# - labels_beside_target: Stage 2 learns from labels, and only the source has them: data="source".
 
 # %% [markdown] tags=["hints"] exercise="09.5"
 # 1. Which of the two needs labels, and which needs the clinicians' wording?

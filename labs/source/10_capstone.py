@@ -74,6 +74,11 @@ plan = {"train": {"source.train"}, "choose": {"source.val", "target.train"}, "re
 # %% tags=["wrong"] exercise="10.1" mistake="reports_source"
 plan = {"train": {"source.train", "target.train"}, "choose": {"source.val", "target.train"}, "report": {"source.val"}}
 
+# %% [markdown] tags=["mistakes"] exercise="10.1"
+# - chooses_on_test: The target's test part is opened once, to report; here it trains or chooses.
+# - reports_source: The report is about the target: its test part, and nothing else.
+# - no_target_in_training: Adaptation trains on the target's pictures too; it just gets no labels.
+
 # %% [markdown] tags=["hints"] exercise="10.1"
 # 1. Which part must stay unseen until nothing can be changed any more?
 # 2. Read the table above column by column; the target's unlabelled pictures may help twice.
@@ -190,6 +195,11 @@ gain, separated = max(upper) - max(lower), True
 # %% tags=["wrong"] exercise="10.2" mistake="sign"
 gain, separated = -0.032, True
 
+# %% [markdown] tags=["mistakes"] exercise="10.2"
+# - sign: The gain is the upper rung minus the lower one.
+# - best_seeds: That is the best seed against the best seed; take the mean over all five differences.
+# - unpaired: The rungs' own intervals overlap, but the five differences are 0.03, 0.04, 0.03, 0.04 and 0.02: their interval is far from zero.
+
 # %% [markdown] tags=["hints"] exercise="10.2"
 # 1. Both rungs of one seed saw the same labelled pictures: which differences are free of that luck?
 # 2. Take the five differences, then `xl.evaluation.t_interval`, which gives the mean and both ends.
@@ -236,6 +246,11 @@ mine = xl.Recipe(
         xl.Stage([xl.CrossEntropy(), xl.MMD()], data="both", share=0.3, lr=0.3),
     ),
 )
+
+# %% [markdown] tags=["mistakes"] exercise="10.3"
+# - one_stage: This adapts from the first step on; the source-only stage before it is missing.
+# - not_a_function: Objectives have state, so a stage takes a function that makes them: lambda: [...].
+# - no_cross_entropy: Without cross-entropy nothing holds the classes apart while the domains are pulled together.
 
 # %% [markdown] tags=["hints"] exercise="10.3"
 # 1. Look at how `colour_coral` is written above; you need two stages in its tuple.
@@ -347,6 +362,12 @@ claims = {"a", "d", "e"}
 
 # %% tags=["wrong"] exercise="10.4" mistake="hides_the_gap"
 claims = {"a"}
+
+# %% [markdown] tags=["mistakes"] exercise="10.4"
+# - clinical: No number here is a study on patients: not for clinical use.
+# - oracle_as_result: 0.74 is the oracle's: nobody without target labels could have chosen that model.
+# - three_seeds: Separated needs five seeds or more here, whatever the interval of three says.
+# - hides_the_gap: True, but a reader should also learn what the choice without labels cost.
 
 # %% [markdown] tags=["hints"] exercise="10.4"
 # 1. Which numbers depend on having looked at the target's test labels before choosing?

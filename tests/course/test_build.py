@@ -74,6 +74,9 @@ def add(a, b):
 def add(a, b):
     return a * b
 
+# %% [markdown] tags=["mistakes"] exercise="77.1"
+# - minus: Mind the sign.
+
 # %% [markdown] tags=["hints"] exercise="77.1"
 # 1. A nudge towards it.
 # 2. The name is `plus`.
@@ -101,7 +104,17 @@ print("score 0.5")
 # - [x] Right option.
 #   Reason two.
 """
-SECRETS = ["secret sum", "secret difference", "explained at length", "A nudge", "4321", "order", "smaller", "minus"]
+SECRETS = [
+    "secret sum",
+    "secret difference",
+    "explained at length",
+    "A nudge",
+    "4321",
+    "order",
+    "smaller",
+    "minus",
+    "Mind the sign",
+]
 
 
 @pytest.fixture
@@ -276,7 +289,7 @@ def test_teacher_pack_has_a_timetable_misconceptions_and_figures_with_words(labs
     ]
     assert "09:50 to 10:25: 35 minutes, 10 of them in labs." in (folder / "schedules.md").read_text()
     wrong = (folder / "misconceptions.md").read_text()
-    assert "| 77.1 | minus | `return a - b  # the secret difference` |" in wrong
+    assert "| 77.1 | minus | `return a - b  # the secret difference` | Mind the sign. |" in wrong
     assert "| 77.1 | product |" in wrong
     index = (folder / "README.md").read_text()
     assert all(f"({name})" in index for name in ("77.md", "schedules.md", "misconceptions.md", "rubric.md"))
@@ -353,6 +366,7 @@ def test_executing_fills_in_outputs_and_fails_on_a_wrong_solution(labs, monkeypa
         ('"solution"] exercise="77.1"', '"solution"] exercise="99.1"', "needs exercise="),
         ('tags=["check"] exercise="77.1"', "", "no check cell"),
         ("# - [x] Yes", "# - [ ] Yes", "one `[x]`"),
+        ("# - minus: Mind", "# minus, mind", "name: sentence"),
         ('exercise="77.1" mistake="minus"', 'exercise="77.1"', "mistake="),
     ],
 )

@@ -1,6 +1,8 @@
 """Exercises that answer back: verdicts, hints, quizzes, predictions, and what is remembered."""
 
+import ast
 import json
+from pathlib import Path
 
 import pytest
 
@@ -8,10 +10,12 @@ from xferlab import checks
 from xferlab.course import content
 from xferlab.errors import ArgumentError
 
+LABS = Path(__file__).parents[2] / "labs"
 LAB = {
     "exercises": {
         "77.1": {
             "hints": ["nudge", "name", "`code`"],
+            "mistakes": {"off_by_one": "That is one too many."},
             "solution": [["code", "answer = 2"], ["markdown", "Because."]],
         },
         "77.p1": {"hints": [], "solution": []},
@@ -42,7 +46,7 @@ def made_up(monkeypatch, tmp_path):
     @checks.recognises("77.1", right="Two it is.")
     def two(answer):
         if answer == 3:
-            return checks.Mistake("off_by_one", "That is one too many.")
+            return checks.Mistake("off_by_one")
         return None if answer + 0 == 2 else "The answer is a number near 2."
 
     return tmp_path
@@ -262,3 +266,19 @@ def test_a_saved_page_shows_words_where_the_widget_was(monkeypatch):
 def test_a_number_in_quotes_is_called_text():
     assert "without quotes" in checks.number("0.24", 0.24, [], "no", abs_tol=0.01)
     assert checks.number(0.24, 0.24, [], "no", abs_tol=0.01) is None
+
+
+@pytest.mark.parametrize("path", sorted(Path(checks.__file__).parent.glob("lab_*.py")), ids=lambda path: path.stem)
+def test_every_mistake_that_a_recogniser_names_has_its_sentence(path):
+    tree, number = ast.parse(path.read_text()), path.stem[-2:]
+    exercises = content.unpacked((LABS / "answers" / f"{number}.txt").read_text())["exercises"]
+    sentences = {name for exercise in exercises.values() for name in exercise["mistakes"]}
+    named = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    alone = {
+        node.args[0].value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Mistake" and len(node.args) == 1
+        if isinstance(node.args[0], ast.Constant)
+    }
+    assert alone <= sentences, "a mistake without a sentence"
+    assert sentences <= named, "a sentence that no recogniser uses"

@@ -42,22 +42,22 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong answer that a recogniser knows by name, and the sentence that says what is wrong with it."""
+    """A wrong answer that a recogniser knows by name; the sentence that says what is wrong is its own or the lab's for that name."""
 
     name: str
-    message: str
+    message: str = ""
 
 
 def number(
-    answer: float, right: float, mistakes: Sequence[tuple[float, str, str]], otherwise: str, **tolerance: float
+    answer: float, right: float, mistakes: Sequence[tuple[float, str]], otherwise: str, **tolerance: float
 ) -> Mistake | str | None:
-    """For recognisers of one number: the `(value, name, message)` of a known mistake it is close to, None if it is right,
+    """For recognisers of one number: the `(value, name)` of a known mistake it is close to, None if it is right,
     else `otherwise`. `tolerance` is `math.isclose`'s."""
     if isinstance(answer, str):
         return f"{answer!r} is text; give the number itself, without quotes."
-    for value, name, message in mistakes:
+    for value, name in mistakes:
         if math.isclose(answer, value, **tolerance):
-            return Mistake(name, message)
+            return Mistake(name)
     return None if math.isclose(answer, right, **tolerance) else otherwise
 
 
@@ -117,7 +117,7 @@ def check(exercise: str, *answer, **named) -> Verdict:
     if isinstance(found, str):
         found = Mistake("unnamed", found)
     passed = found is None
-    message = (right or "Well done.") if passed else found.message
+    message = (right or "Well done.") if passed else found.message or _exercise(exercise)["mistakes"][found.name]
     verdict = Verdict(exercise, passed, message, "" if passed else found.name)
     verdicts[exercise] = verdict
     before = _noted("exercises", exercise)

@@ -11,12 +11,12 @@ from . import Mistake, recognises
 @recognises("00.1", right="Now you know how a check answers.")
 def how_many_eights(eights):
     if isinstance(eights, list) or (isinstance(eights, torch.Tensor) and eights.ndim == 1):
-        return Mistake("whole_list", "These are the counts of all ten digits; take the entry for the eight.")
+        return Mistake("whole_list")
     eights, counts = int(eights), load("digits/optdigits").train.counts()
     if eights == int(counts.sum()):
-        return Mistake("all_of_them", "That is the number of all training images, not of the eights.")
+        return Mistake("all_of_them")
     if eights == int(load("digits/mnist").train.counts()[8]):
-        return Mistake("other_place", "That is MNIST, the source; the target is optdigits.")
+        return Mistake("other_place")
     if eights == int(counts[8]):
         return None
     digits = " and ".join(str(k) for k in range(10) if int(counts[k]) == eights)
@@ -28,14 +28,14 @@ def visible_target(visible):
     if not isinstance(visible, Domain):
         return f"This is a {type(visible).__name__}; a Domain is wanted, such as one part of `target`."
     if visible.labels is not None:
-        return Mistake("leaked_labels", "Its labels are still on it, and training must not see them.")
+        return Mistake("leaked_labels")
     target = load("digits/optdigits")
     if torch.equal(visible.inputs, target.train.inputs):
         return None
     if visible.inputs.shape == target.test.inputs.shape and torch.equal(visible.inputs, target.test.inputs):
-        return Mistake("test_images", "These are the test images; even without labels they are kept for scoring.")
+        return Mistake("test_images")
     if visible.name != target.train.name:
-        return Mistake("source_side", "These come from the source; the target is the place the model must work in.")
+        return Mistake("source_side")
     return "This is not the whole training part of the target."
 
 
@@ -47,15 +47,10 @@ def fair_split(test_slides):
     if not slides or not slides <= {0, 1, 2, 3}:
         return f"{sorted(slides)} are not some of the slides 0, 1, 2 and 3."
     if slides == {0, 1, 2, 3}:
-        return Mistake("nothing_to_train", "Then no slide is left to train on.")
+        return Mistake("nothing_to_train")
     if len(slides) == 1:
-        return Mistake(
-            "half_a_patient",
-            "The same patient's other slide would be trained on: the score would be of a known patient.",
-        )
-    return Mistake(
-        "patient_straddles", "A patient's slides are on both sides: the model is tested on someone it has seen."
-    )
+        return Mistake("half_a_patient")
+    return Mistake("patient_straddles")
 
 
 @recognises("00.4", right="Pairing takes out the luck that both share.")
@@ -64,10 +59,7 @@ def what_may_be_said(statement):
     if answer == "C":
         return None
     if answer == "A":
-        return Mistake(
-            "higher_is_better",
-            "The higher number may be luck: each interval is wider than the distance between the two.",
-        )
+        return Mistake("higher_is_better")
     if answer == "B":
-        return Mistake("overlap_is_equal", "Not finding a difference is not the same as there being none.")
+        return Mistake("overlap_is_equal")
     return f"{statement!r} is none of the letters A, B and C."

@@ -15,15 +15,11 @@ from . import Mistake, number, recognises
 def two_pairs_by_hand(loss):
     e2 = math.exp(2)
     mistakes = (
-        (
-            -math.log(e2 / (2 * e2 + 2)),
-            "counts_itself",
-            "The vector itself, at cosine 1, stands in your sum; leave it out.",
-        ),
-        (-math.log(math.e / (math.e + 2)), "no_temperature", "Divide the cosines by the temperature, 0.5, before exp."),
-        (-math.log(e2 / (e2 + 1)), "one_stranger", "Both copies of the other picture are strangers: two, not one."),
-        (-math.log(e2 / 2), "partner_not_in_sum", "The partner belongs into the sum too, or the loss can be negative."),
-        (4 * -math.log(e2 / (e2 + 2)), "sum_not_mean", "That is the sum over the four vectors; take the mean."),
+        (-math.log(e2 / (2 * e2 + 2)), "counts_itself"),
+        (-math.log(math.e / (math.e + 2)), "no_temperature"),
+        (-math.log(e2 / (e2 + 1)), "one_stranger"),
+        (-math.log(e2 / 2), "partner_not_in_sum"),
+        (4 * -math.log(e2 / (e2 + 2)), "sum_not_mean"),
     )
     return number(
         loss, -math.log(e2 / (e2 + 2)), mistakes, f"{loss} is not the loss of two perfect pairs.", abs_tol=2e-3
@@ -55,15 +51,15 @@ def contrast_as_code(contrast):
         raw = torch.cat([za, zb])
         unit = F.normalize(raw, dim=1)
         if near(loss(unit, own=None)):
-            return Mistake("counts_itself", "Every vector competes with itself, at cosine 1: set the diagonal to -inf.")
+            return Mistake("counts_itself")
         if near(loss(raw)):
-            return Mistake("not_normalised", "These are dot products; scale the vectors to length one to get cosines.")
+            return Mistake("not_normalised")
         if near(loss(unit, partner=torch.arange(10).roll(1))):
-            return Mistake("neighbour_as_partner", "Row i's partner is row i + B; yours is the row beside it.")
+            return Mistake("neighbour_as_partner")
         if near(F.cross_entropy(unit[:5] @ unit[5:].T / 0.4, torch.arange(5))):
-            return Mistake("across_only", "Only the other view's strangers are here; those of the same view count too.")
+            return Mistake("across_only")
         if near(loss(unit, own=0.0)):
-            return Mistake("zero_diagonal", "A score of 0 still stands in the sum, as exp(0) = 1; use -inf.")
+            return Mistake("zero_diagonal")
         if near(10 * loss(unit)):
             return "That is the sum over all 2B vectors; take the mean."
         if near(nt_xent(za, zb, 2.5)):
@@ -76,14 +72,10 @@ def contrast_as_code(contrast):
 @recognises("01.3", right="0.98: at T = 0.1 only the nearest strangers feel the push.")
 def push_at_a_temperature(share):
     mistakes = (
-        (1 / (1 + math.exp(-0.4)), "no_temperature", "That is at T = 1; divide the cosines by 0.1 first."),
-        (0.9 / 1.4, "cosines_as_shares", "The push is proportional to exp(s / T), not to the cosine."),
-        (
-            1 / (1 + math.exp(4)),
-            "the_other_one",
-            "That is the share of the stranger at 0.5; the nearer one gets the rest.",
-        ),
-        (math.exp(9), "not_a_share", "That is the push itself; divide it by the sum of both."),
+        (1 / (1 + math.exp(-0.4)), "no_temperature"),
+        (0.9 / 1.4, "cosines_as_shares"),
+        (1 / (1 + math.exp(4)), "the_other_one"),
+        (math.exp(9), "not_a_share"),
     )
     otherwise = f"{share} is not the share of one of two numbers in proportion to exp(s / T)."
     return number(share, 1 / (1 + math.exp(-4)), mistakes, otherwise, abs_tol=4e-3)
@@ -102,14 +94,11 @@ def spread_of_features(spread):
     if near(right):
         return None
     if near(z.std(0, correction=0).mean() * 3**0.5):
-        return Mistake("not_normalised", "A long vector counts for more here; scale each row to length one first.")
+        return Mistake("not_normalised")
     if near(unit.std(1, correction=0).mean() * 3**0.5):
-        return Mistake(
-            "over_dimensions",
-            "This is the deviation within a vector. Two equal vectors have it too: go over the pictures.",
-        )
+        return Mistake("over_dimensions")
     if near(unit.std(0, correction=0).mean()):
-        return Mistake("no_scale", "Right but for sqrt(D): without it, more dimensions look like a collapse.")
+        return Mistake("no_scale")
     if near(unit.std(0).mean() * 3**0.5):
         return "Use `correction=0`, so that vectors that point everywhere come out at 1."
     if near(unit.std(0, correction=0).mean() * 5**0.5):
@@ -125,15 +114,11 @@ def alterations_that_erase(erases):
     if erases == {"a", "c", "d"}:
         return None
     if erases == {"b", "e"}:
-        return Mistake("turned_round", "These are the harmless ones; the question asks for those that erase.")
+        return Mistake("turned_round")
     if "b" in erases:
-        return Mistake(
-            "cells_have_no_up", "A cell on a slide has no up side: turning it changes nothing that is asked."
-        )
+        return Mistake("cells_have_no_up")
     if "e" in erases:
-        return Mistake("stain_is_not_the_label", "The shape of a nucleus survives a slight change of stain.")
+        return Mistake("stain_is_not_the_label")
     if "d" not in erases:
-        return Mistake(
-            "size_forgotten", "In a standard crop a platelet is told by being small; a zoom takes that away."
-        )
+        return Mistake("size_forgotten")
     return f"{', '.join(sorted(set('acd') - erases))} can erase a label as well."

@@ -14,34 +14,26 @@ from . import Mistake, number, recognises
 @recognises("02.1", right="Only the head moves: for K classes, K x (1280 + 1) numbers.")
 def strategy_trains_the_head(strategy):
     if callable(strategy) and not isinstance(strategy, Strategy):
-        return Mistake(
-            "not_called", "This is the function that makes the strategy; call it, with brackets, to get one."
-        )
+        return Mistake("not_called")
     if not isinstance(strategy, Strategy):
         return f"This is a {type(strategy).__name__}; the functions of xl.strategies return what is wanted."
     rates = {strategy.rate(i, 9, p / 10) for i in range(9) for p in range(11)}
     if rates == {0.0}:
         return None
     if strategy.name == "norm_only":
-        return Mistake("norms_move", "Here every batch norm of the encoder moves too, with its statistics.")
+        return Mistake("norms_move")
     if 0.0 in rates:
         return "This freezes the encoder only for a part of the run; look for one that never lets it move."
-    return Mistake(
-        "trains_encoder", "With this strategy every block of the encoder trains; the exercise asks for the head alone."
-    )
+    return Mistake("trains_encoder")
 
 
 @recognises("02.2", right="About 25 times slower than the head.")
 def rate_of_the_first_block(rate):
     mistakes = (
-        (
-            1e-3 * 0.7**8,
-            "off_by_one",
-            "One factor of 0.7 is missing: even the block next to the head, i = 8, has one.",
-        ),
-        (0.7**9, "multiplier_only", "That is the multiplier; the block moves at lr times the multiplier."),
-        (1e-3 * 0.7, "last_block", "That is the last block, the one next to the head; the first is at the input."),
-        (1e-3 / 0.7**9, "faster", "That is faster than the head; the exponent n - i is positive."),
+        (1e-3 * 0.7**8, "off_by_one"),
+        (0.7**9, "multiplier_only"),
+        (1e-3 * 0.7, "last_block"),
+        (1e-3 / 0.7**9, "faster"),
     )
     otherwise = f"{rate} is not lr * decay ** (n - i) for the first block; what are n and i?"
     return number(rate, 1e-3 * 0.7**9, mistakes, otherwise, rel_tol=1e-2)
@@ -60,12 +52,9 @@ def balanced_weights(weights):
     if close(125 / (3 * counts)):
         return None
     if close(counts / 125) or close(counts):
-        return Mistake("share_not_inverse", "These grow with the count, so the common class would count for even more.")
+        return Mistake("share_not_inverse")
     if close(125 / counts) or close(1 / counts):
-        return Mistake(
-            "forgot_classes",
-            "The ratios are right, the size is not: divide N by K as well, so that the mean weight of a label stays 1.",
-        )
+        return Mistake("forgot_classes")
     if close((125 / (3 * counts)).flip(0)):
         return "The right numbers in the other order: neutrophils, eosinophils, basophils."
     return "These are not N / (K n_k) for N = 125, K = 3 and n_k = 100, 20, 5."
@@ -98,30 +87,19 @@ def accuracy_in_evaluation_mode(accuracy):
         in_training = (_Probe().train()(images).argmax(1) == labels).float().mean().item()
         confidence = _Probe().eval()(images).softmax(1).max(1).values.mean().item()
     if math.isclose(answer, in_training, abs_tol=1e-6) or not torch.equal(mean_before, model.norm.running_mean):
-        return Mistake(
-            "train_mode",
-            "The model was still in training mode: each picture was normalised by its neighbours in the batch.",
-        )
+        return Mistake("train_mode")
     if math.isclose(answer, confidence, abs_tol=1e-6):
-        return Mistake(
-            "mean_of_logits", "This is the mean confidence; accuracy compares the most likely class with the label."
-        )
+        return Mistake("mean_of_logits")
     if math.isclose(answer, 75.0, abs_tol=1e-4):
-        return Mistake("percent", "That is in percent; the share is between 0 and 1.")
+        return Mistake("percent")
     if math.isclose(answer, 3.0):
         return "That is how many are right; divide by the number of pictures."
     if not math.isclose(answer, 0.75, abs_tol=1e-6):
         return f"On a model that is right on 3 of 4 pictures your function says {answer:.3f}, not 0.75."
     if not model.training:
-        return Mistake(
-            "left_in_eval",
-            "The number is right, but the model came in training mode and left in evaluation mode: the next epoch would train with frozen batch norm.",
-        )
+        return Mistake("left_in_eval")
     if not _keeps_eval(accuracy, images, labels):
-        return Mistake(
-            "left_in_train",
-            "A model that came in evaluation mode must leave in it too; remember model.training before you change it.",
-        )
+        return Mistake("left_in_train")
     return None
 
 
@@ -136,16 +114,8 @@ def reported_number(reported):
     if isinstance(reported, str):
         return "A number is wanted: the score that you would report for that run."
     mistakes = (
-        (
-            0.85,
-            "selected_on_test",
-            "That is the best test score, so the test set did the choosing; it can no longer judge.",
-        ),
-        (
-            0.86,
-            "reported_validation",
-            "That is the validation score that won the choice, so it is flattered; report the same run's test score.",
-        ),
+        (0.85, "selected_on_test"),
+        (0.86, "reported_validation"),
     )
     otherwise = f"{reported} is not the test score of the run that validation would choose."
     return number(reported, 0.79, mistakes, otherwise, abs_tol=1e-6)

@@ -21,17 +21,15 @@ def weighted_vote(monocyte):
     if near(right):
         return None
     if near(1 - right):
-        return Mistake("other_class", "That is the lymphocyte's probability; the monocyte's is the rest.")
+        return Mistake("other_class")
     if near(2 / 3):
-        return Mistake("head_count", "That counts heads: here the nearer neighbour has the larger vote.")
+        return Mistake("head_count")
     if near(share([math.exp(x) for x in s])):
-        return Mistake("no_temperature", "Divide each similarity by the temperature before you take exp.")
+        return Mistake("no_temperature")
     if near(share([math.exp(x / 0.07) for x in s])):
-        return Mistake("other_temperature", "The temperature here is 0.1; 0.07 is the one that kNN had above.")
+        return Mistake("other_temperature")
     if near(share(s)):
-        return Mistake(
-            "similarity_as_vote", "Here the similarities themselves vote; the weight is exp(similarity / 0.1)."
-        )
+        return Mistake("similarity_as_vote")
     if monocyte > 1:
         return f"{monocyte} is no probability; give a number between 0 and 1."
     return f"{float(monocyte):.3g} is not the monocytes' share of the votes exp(9), exp(8) and exp(8)."
@@ -52,19 +50,17 @@ def leave_one_out(left_out):
     if near(y - residual / (1 - leverage)):
         return None
     if near(residual / (1 - leverage)):
-        return Mistake("residual_not_score", "That is the left-out residual; the score is the label minus it.")
+        return Mistake("residual_not_score")
     if near(y - residual * (1 - leverage)):
-        return Mistake("shrunk", "This makes residuals smaller; a picture that is left out is fitted worse, so divide.")
+        return Mistake("shrunk")
     if near(scores):
-        return Mistake("in_sample", "These are the flattered scores of the fit that saw the pictures.")
+        return Mistake("in_sample")
     if near(y - residual / leverage):
-        return Mistake(
-            "by_leverage", "Divide by 1 - leverage: a picture with leverage 0 had no pull, and nothing changes."
-        )
+        return Mistake("by_leverage")
     if near(y + residual / (1 - leverage)):
-        return Mistake("wrong_sign", "A residual is label - score, so the score is the label minus it, not plus.")
+        return Mistake("wrong_sign")
     if near(scores / (1 - leverage)):
-        return Mistake("score_divided", "Divide the residual, label - score, not the score.")
+        return Mistake("score_divided")
     return "On a straight line through five points these are not the scores of fits without each point."
 
 
@@ -74,11 +70,11 @@ def distance_from_error(distance):
     if near(1.4):
         return None
     if near(-1.4):
-        return Mistake("accuracy_for_error", "e is the error, 0.15; 0.85 is the share that is right.")
+        return Mistake("accuracy_for_error")
     if near(0.7):
-        return Mistake("outer_two", "The factor 2 in front is missing; the distance runs from 0 to 2.")
+        return Mistake("outer_two")
     if near(1.7):
-        return Mistake("inner_two", "Inside the brackets stands 2e, so that an error of one half gives 0.")
+        return Mistake("inner_two")
     if abs(distance) > 2:
         return f"{distance} is outside 0 to 2: write the error as a share, not in per cent."
     return f"{distance} is not 2 (1 - 2e): how large is the error e of a classifier that is right 85 % of the time?"
@@ -103,17 +99,13 @@ def linear_cka(cka):
     if near(of(ca, cb)):
         return None
     if near(of(a, b)):
-        return Mistake(
-            "not_centred", "Take each column's mean off first, or a constant added to a feature changes the answer."
-        )
+        return Mistake("not_centred")
     if near(of(a - a.mean(), b - b.mean())) or near(of(a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True))):
-        return Mistake("wrong_mean", "Each column has a mean of its own, taken over the pictures: `a.mean(0)`.")
+        return Mistake("wrong_mean")
     if near(float((cb.T @ ca).square().sum())):
-        return Mistake("not_normalised", "Divide by the two norms, or features twice as large look more alike.")
+        return Mistake("not_normalised")
     if near(of(ca, cb, squared=False)):
-        return Mistake(
-            "not_squared", "The numerator is the sum of squares of B'A, not its root: compare cka(a, a) with 1."
-        )
+        return Mistake("not_squared")
     if answer > 1 + 1e-6:
         return f"This gives {answer:.4g}, and CKA is at most 1: divide by the *product* of the norms of A'A and B'B."
     return f"On a small example this gives {answer:.4g}; expected {of(ca, cb):.4g}."
@@ -125,13 +117,7 @@ def layer_by_bound(chosen_layer):
     if said == "late":
         return None
     if said == "middle":
-        return Mistake(
-            "used_target_labels",
-            "That is the best layer away (and at home), but not the smallest error at home + A-distance / 2.",
-        )
+        return Mistake("used_target_labels")
     if said == "early":
-        return Mistake(
-            "largest",
-            "Of the three, that layer has the largest error + A-distance / 2. Take the smallest, with error = 1 - accuracy.",
-        )
+        return Mistake("largest")
     return f"{chosen_layer!r} is not a layer: give one of the names early, middle and late."

@@ -20,13 +20,11 @@ def reversal(function):
     if torch.equal(said, torch.tensor([-1.5, -2.0])):
         return None
     if torch.equal(said, torch.tensor([1.5, 2.0])):
-        return Mistake(
-            "wrong_sign", "This passes the gradient on with its own sign: the encoder would help the adversary."
-        )
+        return Mistake("wrong_sign")
     if torch.equal(said, -gradient):
-        return Mistake("no_strength", "The sign is right, but the strength is not used: it must scale the gradient.")
+        return Mistake("no_strength")
     if torch.equal(said, torch.tensor([-6.0, -8.0])):
-        return Mistake("divided", "The strength divides here; at strength 0, where training begins, that is infinite.")
+        return Mistake("divided")
     return f"For a gradient of [3, 4] at strength 0.5 this passes back {said.tolist()}, not [-1.5, -2]."
 
 
@@ -36,10 +34,7 @@ def joint_baseline(baseline):
     if baseline == "source_only_joint_bn":
         return None
     if baseline == "source_only":
-        return Mistake(
-            "target_unseen",
-            "There the target is never in the forward pass, so the difference mixes the method with what batch norm does for nothing.",
-        )
+        return Mistake("target_unseen")
     if baseline not in recipes:
         return f"{baseline!r} is not the name of a recipe: copy one from the table's first column, in quotes."
     return Mistake(
@@ -55,11 +50,9 @@ def which_is_dead(verdicts):
     if set(verdicts) != {"dead", "won", "healthy"} or set(verdicts.values()) != {"A", "B", "C"}:
         return "Give each of the words dead, won and healthy one of the letters A, B and C."
     if verdicts["healthy"] == "B":
-        return Mistake("half_is_success", "B never left one half: it did not learn, so nobody had to fool it.")
+        return Mistake("half_is_success")
     if verdicts["healthy"] == "A":
-        return Mistake(
-            "accurate_is_healthy", "A is right nearly always at the end: the encoder has not hidden anything from it."
-        )
+        return Mistake("accurate_is_healthy")
     return "C is healthy. Of the other two, one never moved and one stayed on top."
 
 
@@ -70,42 +63,27 @@ def loss_of_one_logit(origin_loss):
     try:
         loss = origin_loss(logits, origin)
     except IndexError:
-        return Mistake(
-            "cross_entropy_of_one",
-            "`cross_entropy` wants a logit for each of two classes, and there is one logit. Use the binary loss.",
-        )
+        return Mistake("cross_entropy_of_one")
     except (ValueError, RuntimeError) as error:
         return f"For logits (4, 1) and origins (4,) this fails: {error}. Take `logits[:, 0]`, and a loss that takes logits."
     if loss.numel() != 1:
         return f"One number is wanted, the mean over examples; this has shape {tuple(loss.shape)}."
     (gradient,) = torch.autograd.grad(loss, logits, allow_unused=True)
     if gradient is None or not gradient.abs().sum() > 0:
-        return Mistake(
-            "softmax_of_one",
-            "No gradient reaches the logits: a softmax over one unit is 1 whatever the logit is. This adversary is dead.",
-        )
+        return Mistake("softmax_of_one")
     far = torch.tensor([[200.0], [-200.0]], requires_grad=True)
     extreme = origin_loss(far, torch.tensor([0.0, 1.0]))
     if not math.isfinite(extreme.item()):
-        return Mistake(
-            "sigmoid_then_log",
-            "At a logit of 200 this is infinite: the sigmoid rounds to 1 and its logarithm has nothing left. Use a loss that takes logits.",
-        )
+        return Mistake("sigmoid_then_log")
     (pull,) = torch.autograd.grad(extreme, far)
     if not pull.abs().min() > 0:
-        return Mistake(
-            "saturated",
-            "Finite, but without a gradient at a wrong logit of 200, where the sigmoid is flat: that adversary cannot recover. Use a loss that takes logits.",
-        )
+        return Mistake("saturated")
     expected = F.binary_cross_entropy_with_logits(logits[:, 0], origin)
     if torch.allclose(loss, expected):
         return None
     if torch.allclose(loss, F.binary_cross_entropy_with_logits(-logits[:, 0], origin)):
-        return Mistake("flipped", "Source and target are exchanged: a positive logit should mean source, 1.")
+        return Mistake("flipped")
     everyone = F.binary_cross_entropy_with_logits(logits, origin.mean().expand_as(logits))
     if torch.allclose(loss, everyone):
-        return Mistake(
-            "broadcast",
-            "Each logit is compared with the mean of all origins: shapes (B, 1) and (B,) do not pair up; take logits[:, 0].",
-        )
+        return Mistake("broadcast")
     return f"On four examples this gives {loss.item():.3f}, where the cross-entropy is {expected.item():.3f}."

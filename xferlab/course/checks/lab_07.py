@@ -16,24 +16,16 @@ def gradient_of_the_spring(gradient):
         return f"The answer has the shape {tuple(gradient.shape)}; three numbers are wanted, one for each weight."
     w, w0 = torch.tensor([1.0, -2.0, 0.5]), torch.tensor([0.5, -2.0, 1.5])
     right = 0.1 * (w - w0)
-    for value, name, about in (
-        (
-            0.1 * w,
-            "pulls_to_zero",
-            "That is the gradient of ordinary weight decay, whose spring ends at zero, not at w0.",
-        ),
-        (right / 2, "kept_half", "Half of it: the derivative of a square brings a 2, which takes the half away."),
-        (2 * right, "forgot_half", "Twice too much: the half in front takes the 2 of the square away."),
-        (-right, "direction_of_step", "That is the way a step of descent goes; the gradient points the other way."),
-        (w - w0, "forgot_alpha", "The way from the start is right; alpha is missing."),
-        (
-            0.05 * (w - w0).square(),
-            "loss_not_gradient",
-            "These are the terms of the penalty itself, not its derivative.",
-        ),
+    for value, name in (
+        (0.1 * w, "pulls_to_zero"),
+        (right / 2, "kept_half"),
+        (2 * right, "forgot_half"),
+        (-right, "direction_of_step"),
+        (w - w0, "forgot_alpha"),
+        (0.05 * (w - w0).square(), "loss_not_gradient"),
     ):
         if torch.allclose(gradient, value, atol=1e-4):
-            return Mistake(name, about)
+            return Mistake(name)
     return (
         None
         if torch.allclose(gradient, right, atol=1e-4)
@@ -44,10 +36,10 @@ def gradient_of_the_spring(gradient):
 @recognises("07.2", right="Weight decay won three quarters of the way: set it to 0 beside L2-SP.")
 def where_two_springs_rest(rests_at):
     mistakes = (
-        (2.0, "stays_at_start", "At 2, L2-SP does not pull at all, but weight decay does."),
-        (0.0, "decays_to_zero", "At 0, weight decay does not pull at all, but L2-SP does."),
-        (1.0, "half_way", "Half-way is right for springs of equal strength; one of these is three times as strong."),
-        (1.5, "shares_swapped", "The stronger spring is the one to zero, so it comes to rest nearer zero."),
+        (2.0, "stays_at_start"),
+        (0.0, "decays_to_zero"),
+        (1.0, "half_way"),
+        (1.5, "shares_swapped"),
     )
     return number(rests_at, 0.5, mistakes, f"At {rests_at} the two pulls are not equal and opposite.", abs_tol=1e-3)
 
@@ -63,15 +55,13 @@ def states_are_mixed(mix):
     if set(mixed) != set(end):
         return f"The keys are {sorted(mixed)}; {sorted(end)} are wanted."
     if torch.allclose(mixed["weight"].float(), torch.tensor([3.0, 1.0])):
-        return Mistake("wrong_way", "At alpha 0.25 this is three quarters of the end; alpha 0 must be the start.")
+        return Mistake("wrong_way")
     if not torch.allclose(mixed["weight"].float(), torch.tensor([1.0, 3.0])):
         return f"A quarter of the way from 0 to 4 is 1; yours is {mixed['weight'][0]:.2f}."
     if any(
         not torch.equal(now[key], then[key]) for now, then in zip((start, end), ends(), strict=True) for key in then
     ):
-        return Mistake(
-            "in_place", "One of the two ends was changed; the next point on the path would start somewhere else."
-        )
+        return Mistake("in_place")
     if mixed["batches"].is_floating_point() or int(mixed["batches"]) != 8:
         return Mistake("counters_mixed", f"The counter of batches became {mixed['batches'].item()}; take the end's 8.")
     return None
@@ -80,13 +70,9 @@ def states_are_mixed(mix):
 @recognises("07.4", right="The gap shrinks by 0.9 a step: 0.35 of the start is still in the average.")
 def average_after_ten_steps(average):
     mistakes = (
-        (
-            0.9**10,
-            "share_of_start",
-            "That is how far the average is behind, the share of the start that is left in it.",
-        ),
-        (1.0, "added_up", "A step adds a tenth of what is *missing*, which shrinks; ten steps do not make a whole."),
-        (1 - 0.9**9, "nine_steps", "That is after nine steps."),
+        (0.9**10, "share_of_start"),
+        (1.0, "added_up"),
+        (1 - 0.9**9, "nine_steps"),
     )
     return number(average, 1 - 0.9**10, mistakes, f"{average:g} is not what ten steps leave.", abs_tol=4e-3)
 
@@ -102,11 +88,11 @@ def smallest_directions(bss):
         if not isinstance(answer, torch.Tensor) or answer.ndim:
             return "A tensor without dimensions is wanted, so that it can be a loss."
         if math.isclose(answer.item(), largest, rel_tol=1e-3):
-            return Mistake("largest", "These are the largest: the strong directions are the ones that transfer.")
+            return Mistake("largest")
         if math.isclose(answer.item(), plain, rel_tol=1e-3):
-            return Mistake("not_squared", "The sum of the values; the penalty is the sum of their squares.")
+            return Mistake("not_squared")
         if not math.isclose(answer.item(), squares, rel_tol=1e-3):
             return f"For singular values 3, 2, 0.5 and k = {k} this gives {answer.item():.3f}, not {squares}."
     if not answer.requires_grad:
-        return Mistake("detached", "The number is right but has no gradient: as a loss it would change nothing.")
+        return Mistake("detached")
     return None

@@ -21,16 +21,11 @@ def shared_categories(leaks):
     if found == ["E11", "J45"]:
         return None
     if found == ["E11.9"]:
-        return Mistake(
-            "whole_codes",
-            "Only whole codes were compared: J45.20 in training and J45.30 in the test are both asthma, and that is missed.",
-        )
+        return Mistake("whole_codes")
     if found == ["E", "J"]:
-        return Mistake(
-            "first_letter", "One letter is too coarse: J45, asthma, and J20, bronchitis, are two categories."
-        )
+        return Mistake("first_letter")
     if found == ["E11", "I10", "J20", "J45", "K21"]:
-        return Mistake("either", "These are the categories in either list; a leak is a category that stands in both.")
+        return Mistake("either")
     return f"For {train} and {test} your function says {found}, not ['E11', 'J45']."
 
 
@@ -44,18 +39,13 @@ def mean_over_real_tokens(pool):
     if torch.allclose(pooled, torch.tensor([[2.0, 3.0], [4.0, 4.0]])):
         return None
     if torch.allclose(pooled, states.mean(1)):
-        return Mistake("padding_counts", "Padding counts as words here: a short text's feature is mostly padding.")
+        return Mistake("padding_counts")
     if torch.allclose(pooled, torch.tensor([[4.0, 6.0], [4.0, 4.0]]) / 3):
-        return Mistake(
-            "divided_by_length",
-            "The sum is over real tokens, but it is divided by the batch's length L; divide by each text's own number of tokens.",
-        )
+        return Mistake("divided_by_length")
     if torch.allclose(pooled, states[:, 0]):
-        return Mistake(
-            "first_token", "That is the first token's state; BERT is often read so, but MiniLM was tuned on the mean."
-        )
+        return Mistake("first_token")
     if torch.allclose(pooled, torch.tensor([[4.0, 6.0], [4.0, 4.0]])):
-        return Mistake("sum", "That is the sum; without the division a long text lies further out than a short one.")
+        return Mistake("sum")
     return "These are not the means over the tokens that are not 0; if you divide by a count, give it the shape (B, 1)."
 
 
@@ -65,22 +55,20 @@ def labels_needed(needed):
     if math.isclose(needed, 40, rel_tol=1e-2):
         return None
     if math.isclose(needed, 50, rel_tol=1e-2):
-        return Mistake(
-            "linear", "That is halfway in labels; go halfway in their logarithm, where the curve is straight."
-        )
+        return Mistake("linear")
     if math.isclose(needed, 8, rel_tol=1e-2):
-        return Mistake("times", "That is how many times as many; the labels per class that TF-IDF needs are asked for.")
+        return Mistake("times")
     if math.isclose(needed, math.log(40), rel_tol=1e-2):
-        return Mistake("in_logs", "That is the logarithm of the answer; `np.exp` undoes it.")
+        return Mistake("in_logs")
     return f"{needed:.3g} labels a class would not give 0.60 on a line through 0.50 at 20 and 0.70 at 80, against log labels."
 
 
 @recognises("09.4", right="6,144 of 147,456 numbers: about 4 %.")
 def numbers_of_a_lora(numbers):
     known = {
-        384 * 384: Mistake("whole_matrix", "That is W itself, which stays frozen."),
-        8 * 384: Mistake("one_factor", "That is A or B alone; both train."),
-        384 * 384 + 2 * 8 * 384: Mistake("whole_and_factors", "W is frozen: of this sum only A and B train."),
+        384 * 384: Mistake("whole_matrix"),
+        8 * 384: Mistake("one_factor"),
+        384 * 384 + 2 * 8 * 384: Mistake("whole_and_factors"),
     }
     if int(numbers) == 2 * 8 * 384:
         return None
@@ -93,10 +81,7 @@ def pretraining_then_labels(stages):
     if len(stages) != 2 or not all(isinstance(stage, Stage) for stage in stages):
         return f"Two stages are wanted, each an xl.Stage; this is {[type(stage).__name__ for stage in stages]}."
     if not all(callable(stage.objectives) for stage in stages):
-        return Mistake(
-            "not_a_function",
-            "Objectives learn during a run, so a stage takes a function that makes new ones: put `lambda:` before the list.",
-        )
+        return Mistake("not_a_function")
     try:
         made = [list(stage.objectives()) for stage in stages]
     except TypeError:
@@ -105,19 +90,15 @@ def pretraining_then_labels(stages):
         return "A class stands in a list of objectives; make one of it with brackets: xl.MaskedLanguageModeling()."
     kinds = [[type(objective) for objective in objectives] for objectives in made]
     if kinds == [[CrossEntropy], [MaskedLanguageModeling]]:
-        return Mistake(
-            "labels_first", "The order is turned round: MLM at the end would move features away from the head."
-        )
+        return Mistake("labels_first")
     if kinds != [[MaskedLanguageModeling], [CrossEntropy]]:
         return "Stage 1 has MaskedLanguageModeling alone, stage 2 cross-entropy alone, which is a Stage's default."
     if stages[0].data == "source" or made[0][0].on == "source":
-        return Mistake("mlm_on_source", "MLM reads the formal descriptions here; the wording to learn is the target's.")
+        return Mistake("mlm_on_source")
     if stages[0].data == "both":
-        return Mistake("mlm_on_both", 'Stage 1 needs no source: data="target".')
+        return Mistake("mlm_on_both")
     if stages[1].data != "source":
-        return Mistake(
-            "labels_beside_target", 'Stage 2 learns from labels, and only the source has them: data="source".'
-        )
+        return Mistake("labels_beside_target")
     if stages[0].strategy.rate(6, 7, 0.0) == 0:
         return "Stage 1 moves nothing of the encoder, so it learns no wording; leave its strategy at the default."
     return (
