@@ -1,6 +1,7 @@
 from . import attribution as attribution
 from . import augment as augment
 from . import errors as errors
+from . import estimation as estimation
 from . import evaluation as evaluation
 from . import features as features
 from . import objectives as objectives

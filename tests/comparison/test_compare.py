@@ -455,3 +455,31 @@ def test_costs_are_in_runs_of_source_only():
     cost = lambda name: comparison.cost(xl.recipes[name], model) - 0.1
     assert cost("source_only") == cost("colour") == 1 and cost("dann") == 2 and cost("mcc") == pytest.approx(0.3 + 1.4)
     assert cost("linear_probe") < 0.1 and cost("adabn") == pytest.approx(0.7 + 0.1)
+
+
+def test_estimates_are_those_of_the_chosen_models_own_answers(tmp_path):
+    from xferlab import estimation
+    from xferlab.comparison import findings, shift
+
+    board = compare(tmp_path, ["source_only"], target=TARGET.train.unlabeled(), keep_weights=True, steps=20)
+    models = [board.load_model(run) for run in board.runs]
+    answers = [xl.predict(model, TARGET.train).argmax(1).numpy() for model in models]
+    value, low, high = board.estimates["agreement_of_seeds"]
+    assert value == low == high == pytest.approx((answers[0] == answers[1]).mean())
+    chosen = models[board.best(load=False).seed]
+    val, test, target = (xl.predict(chosen, part).numpy() for part in (SOURCE.val, SOURCE.test, TARGET.train))
+    t = shift.temperature(val, SOURCE.val.labels)
+    held, labels = shift.scaled([*val, *test], t), torch.cat([SOURCE.val.labels, SOURCE.test.labels]).numpy()
+    for kind in (estimation.average_thresholded_confidence, estimation.difference_of_confidences):
+        value, low, high = board.estimates[kind.__name__]
+        assert low <= value <= high and value == pytest.approx(kind(held, labels, shift.scaled(target, t)), abs=1e-6)
+    assert "not measured" in findings.estimate(board)
+    page = board.to_html(tmp_path / "r.html").read_text("utf-8")
+    assert "Garg et al., 2022" in page and findings.estimate(board)[:40] in page
+
+
+def test_an_estimate_is_the_same_whatever_the_targets_labels(tmp_path):
+    poisoned = xl.Splits(*(replace(part, labels=part.labels.flip(0)) for part in TARGET.parts().values()))
+    first, second = compare(tmp_path / "a"), compare(tmp_path / "b", target=poisoned)
+    assert first.estimates == second.estimates and len(first.estimates) == 3
+    assert first.best(load=False) == second.best(load=False)

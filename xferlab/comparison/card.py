@@ -8,6 +8,7 @@ from ..domains import Domain
 from ..evaluation import evaluate
 from ..machine import describe as machine
 from ..recipe import recipes
+from . import findings
 from .leaderboard import Choice, Leaderboard
 from .plan import BATCH, Plan
 from .reading import Sides
@@ -24,6 +25,7 @@ def sections(board: Leaderboard, choice: Choice, sides: Sides, plan: Plan, netwo
     scores = [f"Source, test part: {evaluate(model, source.test)!r}"]
     if isinstance(target, Domain):
         scores.append("Target: not measured, since there are no labels. Label some before you rely on it.")
+        scores += [estimate] if (estimate := findings.estimate(board)) else []
     else:
         scores.append(f"Target, test part: {evaluate(model, target.test)!r}")
     trained = [

@@ -16,7 +16,7 @@ from ..errors import ArgumentError, MissingExtra
 from ..evaluation import Scores
 from ..evaluation import predict as probabilities
 from ..storage import cache_folder, write_atomically
-from . import card, modelfile
+from . import card, findings, modelfile
 from .compare import chosen_recipes
 from .compare import compare as run_comparison
 from .leaderboard import Leaderboard
@@ -91,6 +91,8 @@ def compare(
     )
     board.notes[:0] = notes
     say(f"\n{board.to_text()}\n\n{board.verdict}")
+    if estimate := findings.estimate(board):
+        say(estimate)
     for warning in [warning for warning in board.warnings if warning not in sides.notes]:
         say(f"- {warning}")
 

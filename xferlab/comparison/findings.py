@@ -28,6 +28,21 @@ def verdict(board: Leaderboard) -> str:
     )
 
 
+def estimate(board: Leaderboard) -> str:
+    """How accurate the chosen model seems to be at the target, without labels; nothing where no record says."""
+    found = board.estimates
+    if not found:
+        return ""
+    words = [
+        f"{value:.2f} [{low:.2f}, {high:.2f}] by {name.replace('_', ' ')}" for name, (value, low, high) in found.items()
+    ]
+    values = [value for value, _, _ in found.values()]
+    text = f"Estimated accuracy at the target, not measured: {'; '.join(words)}."
+    if max(values) - min(values) > 0.1:
+        return text + " They disagree, so trust none of them: label some images."
+    return text + " They rest on confidence that keeps its meaning there; the intervals are over images alone."
+
+
 def warnings(board: Leaderboard) -> list[str]:
     """What a reader must know before believing the table, a sentence or two each."""
     found = list(board.notes)

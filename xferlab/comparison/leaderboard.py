@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import estimation
 from ..encoders import Classifier
 from ..errors import ArgumentError, DataError, MissingExtra
 from ..evaluation import gain, t_interval
@@ -196,6 +198,22 @@ class Leaderboard:
         """What the shift did to the chosen run's model: its record's `shift`, None in records without one."""
         choice = self.best(load=False)
         return self.run(choice.recipe, choice.seed).get("shift")
+
+    @property
+    def estimates(self) -> dict[str, tuple[float, float, float]]:
+        """Estimated target accuracy of the chosen run, from `xferlab.estimation`: value and 95 % bootstrap interval by name; of
+        the agreement of seeds, which is the chosen recipe's, the interval is that over pairs. Empty in records without it."""
+        choice = self.best(load=False)
+        kept = self.run(choice.recipe, choice.seed).get("estimate")
+        if kept is None:
+            return {}
+        found = {name: tuple(kept[name]) for name in ("average_thresholded_confidence", "difference_of_confidences")}
+        records = [run["estimate"] for run in self.finished(choice.recipe) if "estimate" in run]
+        answers = [np.frombuffer(base64.b64decode(r["answers"]), f"<u{r['bytes']}") for r in records]
+        if len(answers) > 1:
+            pairs = [estimation.agreement([a, b]) for i, a in enumerate(answers) for b in answers[:i]]
+            found["agreement_of_seeds"] = (float(np.mean(pairs)), min(pairs), max(pairs))
+        return found
 
     def mean_shift(self, name: str, key: str) -> float:
         """The mean over a recipe's runs of one number that their records keep of the shift."""

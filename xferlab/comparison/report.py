@@ -14,6 +14,7 @@ from .. import plots
 from ..errors import MissingExtra
 from ..evaluation import format_interval
 from ..storage import write_atomically
+from . import findings
 from .findings import share
 from .records import BASELINES
 
@@ -38,6 +39,7 @@ def write_page(board: Leaderboard, path: Path, command: str | None = None) -> Pa
     page = environment.get_template("report.html.j2").render(
         board=board,
         picture=data_address(picture(board)),
+        estimate=findings.estimate(board),
         table=cells(board),
         legend=LEGEND,
         shares=_shift_cells(board) if has_shift else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import base64
 import contextlib
 import copy
 import datetime
@@ -24,6 +25,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from .. import estimation
 from ..domains import Domain, Splits
 from ..encoders import Classifier
 from ..encoders import encoder as make_encoder
@@ -120,6 +122,7 @@ def perform(task: Task) -> dict | None:
             record |= {"source": _scores(here), "target": there and _scores(there)}
             candidate = selection.Candidate(model, recipe, task.source, task.target)
             record["shift"] = describe_shift(candidate, here, there)
+            record["estimate"] = estimates(candidate, here, record["shift"]["temperature"])
             record["validators"] = record["validators"] | selection.validate(candidate, task.validators)
         except DataError as error:  # NaN in what the model gives
             record["error"] = str(error)
@@ -274,6 +277,19 @@ def describe_shift(candidate: selection.Candidate, here: Scores, there: Scores |
             p = shift.scaled(scores.probabilities, found["temperature"])
             found[f"ece_{name}_scaled"] = replace(scores, probabilities=p).ece
     return found
+
+
+def estimates(candidate: selection.Candidate, here: Scores, temperature: float) -> dict:
+    """Estimated accuracy at the target, of probabilities whose temperature was fitted on the source's validation images,
+    each `[value, low, high]`; and the answers there, by which seeds are held against each other."""
+    val, target = (logits.softmax(1).numpy() for _, logits in (candidate.on_source_val, candidate.on_target))
+    labels = candidate.source_val_labels.numpy()
+    held, on_target = shift.scaled(np.r_[val, here.probabilities], temperature), shift.scaled(target, temperature)
+    sides = held, np.r_[labels, here.labels], on_target
+    kinds = (estimation.average_thresholded_confidence, estimation.difference_of_confidences)
+    found: dict = {kind.__name__: list(estimation.interval(kind, *sides)) for kind in kinds}
+    answers = target.argmax(1).astype(np.uint8 if target.shape[1] < 256 else np.uint16)
+    return found | {"answers": base64.b64encode(answers.tobytes()).decode(), "bytes": answers.itemsize}
 
 
 def _thin(history: list[dict]) -> list[dict]:
