@@ -185,7 +185,7 @@ def test_resized_crop_of_a_ramp_is_a_shallower_ramp():
 
 def test_color_jitter_one_factor_at_a_time():
     images = noise_images(5).float() * 0.3 + 90  # nothing clips
-    luma = torch.tensor(augment.LUMA)[:, None, None]
+    luma = torch.tensor(augment.batch.LUMA)[:, None, None]
     ratio = ColorJitter(0.3, 0, 0, 0)(images, seeded()) / images
     assert torch.allclose(ratio, ratio[:, :1, :1, :1].expand_as(ratio)) and ratio.std() > 0.05
     ratio = ColorJitter(0, 0, 0, 0.3)(images, seeded()) / images

@@ -37,7 +37,7 @@ def test_every_regularizer_and_augmentation_of_the_library_is_a_row():
     assert {"stochastic norm", "wise", "lora"} <= {v.how for v in bench.VARIANTS.values()}
     used = {type(op) for v in bench.VARIANTS.values() for op in (*v.augment, v.style)}
     operations = {
-        kind for kind in vars(augment).values() if isinstance(kind, type) and issubclass(kind, augment._Operation)
+        kind for kind in vars(augment).values() if isinstance(kind, type) and issubclass(kind, augment.Operation)
     }
     assert {kind for kind in operations if dataclasses.is_dataclass(kind)} <= used
 

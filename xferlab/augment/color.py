@@ -1,0 +1,184 @@
+"""Color and texture: values change."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from ..errors import ArgumentError
+from .batch import LUMA, OneSided, beside, like, uniform
+from .geometry import RandomResizedCrop, Rotate
+
+# Rows are stains, columns the optical density each leaves in R, G, B. Haematoxylin, eosin, DAB: Ruifrok & Johnston
+# 2001. Giemsa: methylene blue and eosin as measured by G. Landini; the third is orthogonal to both.
+STAINS = {
+    "hed": ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.27, 0.57, 0.78)),
+    "giemsa": ((0.8348, 0.5136, 0.1963), (0.0928, 0.9541, 0.2831), (-0.0537, -0.2793, 0.9587)),
+}
+
+
+@dataclass(frozen=True)
+class ColorJitter(OneSided):
+    """Brightness, contrast (about the image's mean luma), saturation (about each pixel's luma) and white balance
+    (`gains`, a factor a channel): factors from U(1 - a, 1 + a), composed into one affine map of a sample's colours.
+    On gray images saturation and gains do nothing."""
+
+    brightness: float = 0.2
+    contrast: float = 0.2
+    saturation: float = 0.2
+    gains: float = 0.05
+    _limits: ClassVar = dict.fromkeys(("brightness", "contrast", "saturation", "gains"), (0, 1))
+
+    def _change(self, images, generator):
+        flat = images.float().flatten(2)
+        spread = (self.brightness, self.contrast, self.saturation, self.gains, self.gains, self.gains)
+        draws = 2 * torch.rand(len(images), 6, generator=generator) - 1
+        factors = beside(1 + draws * torch.tensor(spread), images)
+        brightness, contrast, saturation, *gains = factors[:, :, None, None].unbind(1)
+        if images.shape[1] == 1:
+            luma, colours = flat.new_ones(1, 1), brightness.new_ones(1)
+        else:
+            luma, eye = beside(torch.tensor([LUMA]), images), torch.eye(3, device=images.device)
+            colours = torch.cat(gains, 1) * (saturation * eye + (1 - saturation) * luma.expand(3, 3))
+        grey = (luma @ flat).mean(2, keepdim=True)
+        pivot = (1 - contrast) * grey * brightness
+        return like((contrast * brightness * colours) @ flat + pivot, images.flatten(2)).view(images.shape)
+
+
+def optical_density(images: Tensor) -> Tensor:
+    """Beer-Lambert absorbance of images in 0..255: `-log10((x + 1) / 256)`, float, 0 where white."""
+    return -((images.float().clamp(min=0) + 1) / 256).log10()
+
+
+def concentrations(images: Tensor, stains: str = "hed") -> Tensor:
+    """Colour deconvolution: RGB images `(B, 3, H, W)` to the amounts `(B, 3, H, W)` of three stains,
+    `OD = amounts @ STAINS[stains]` (Ruifrok & Johnston 2001). Negative where the stains cannot make a colour."""
+    if stains not in STAINS or images.shape[1] != 3:
+        seen = f"stains are {stains!r}, images {tuple(images.shape)}"
+        raise ArgumentError(f"{seen}; expected RGB and one of {list(STAINS)}")
+    unmix = beside(torch.linalg.inv(torch.tensor(STAINS[stains])), images)
+    return torch.einsum("bohw,os->bshw", optical_density(images), unmix)
+
+
+@dataclass(frozen=True)
+class Stain(OneSided):
+    """Another laboratory's staining: in optical density, the amount c of each stain becomes `a c + b`, for every sample
+    and stain a from U(1 - strength, 1 + strength) and b from U(-strength, strength) / 5 (Tellez et al. 2018,
+    arXiv:1808.05896). `stains` is a key of STAINS; a gray image is one stain. Strength 0 is exactly the identity."""
+
+    strength: float = 0.2
+    stains: str = "hed"
+    _limits: ClassVar = {"strength": (0, 1)}
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.stains not in STAINS:
+            raise ArgumentError(f"Stain: stains is {self.stains!r}, expected one of {list(STAINS)}")
+
+    def _change(self, images, generator):
+        basis = torch.tensor(STAINS[self.stains]) if images.shape[1] == 3 else torch.ones(1, 1)
+        factor, shift = (2 * torch.rand(2, len(images), len(basis), generator=generator) - 1) * self.strength
+        # Only the change of density is computed, so that a draw of zero cannot alter a value by rounding.
+        slope = beside((torch.linalg.inv(basis) @ (factor[:, :, None] * basis)).transpose(1, 2), images)
+        offset = beside((shift / 5 @ basis)[:, :, None], images)
+        density = (slope @ optical_density(images).flatten(2) + offset).view(images.shape)
+        # Several times faster than expm1, and as exactly zero at zero.
+        growth = (density * -math.log(10)).exp_().sub_(1)
+        return like(images + (images.float() + 1) * growth, images)
+
+
+def convolve(images: Tensor, transfer: Callable[[Tensor, Tensor], Tensor], reach: int) -> Tensor:
+    """Convolution with the kernel of Fourier transform `transfer(fy, fx)`, in cycles a pixel; edges are reflected."""
+    height, width = images.shape[-2:]
+    pad = min(reach, height - 1, width - 1)
+    images = F.pad(images, (pad,) * 4, mode="reflect")
+    size = images.shape[-2:]
+    fy = torch.fft.fftfreq(size[0], device=images.device)[:, None]
+    fx = torch.fft.rfftfreq(size[1], device=images.device)
+    blurred = torch.fft.irfft2(torch.fft.rfft2(images) * transfer(fy, fx), s=size)
+    return blurred[..., pad : pad + height, pad : pad + width]
+
+
+@dataclass(frozen=True)
+class Blur(OneSided):
+    """Gaussian blur with a standard deviation from U(*sigma) pixels."""
+
+    sigma: tuple[float, float] = (0.0, 1.0)
+    _limits: ClassVar = {"sigma": (0, 100)}
+
+    def _change(self, images, generator):
+        sigma = uniform(*self.sigma, images, generator)
+        reach = math.ceil(3 * self.sigma[1])
+        blurred = convolve(images.float(), lambda y, x: (-2 * (math.pi * sigma) ** 2 * (y**2 + x**2)).exp(), reach)
+        return like(blurred, images)
+
+
+@dataclass(frozen=True)
+class Noise(OneSided):
+    """Gaussian noise a pixel and channel, its standard deviation from U(0, std) grey levels (0..255)."""
+
+    std: float = 10.0
+    _limits: ClassVar = {"std": (0, 255)}
+
+    def _change(self, images, generator):
+        std = uniform(0, self.std, images, generator)
+        return like(images + std * beside(torch.randn(images.shape, generator=generator), images), images)
+
+
+def boxes(share: Tensor, images: Tensor, generator: Generator) -> Tensor:
+    """Boolean `(B, 1, H, W)`: a box over `share` `(B, 1, 1, 1)` of the area, less where the edge clips it."""
+    inside = []
+    for axis in (2, 3):
+        size = images.shape[axis]
+        length = (size * share.sqrt()).long()
+        start = uniform(0, size, images, generator).long() - length // 2
+        at = torch.arange(size, device=images.device).view([-1 if a == axis else 1 for a in range(4)])
+        inside.append((at >= start) & (at < start + length))
+    return inside[0] & inside[1]
+
+
+@dataclass(frozen=True)
+class Erase(OneSided):
+    """Paints a share U(*share) of the area, a box, in the image's mean colour (Zhong et al. 2017, arXiv:1708.04896)."""
+
+    share: tuple[float, float] = (0.02, 0.2)
+    _limits: ClassVar = {"share": (0, 1)}
+
+    def _change(self, images, generator):
+        box = boxes(uniform(*self.share, images, generator), images, generator)
+        mean = images.float().mean((2, 3), keepdim=True)
+        return torch.where(box, like(mean, images), images)
+
+
+@dataclass(frozen=True)
+class RandAugment(OneSided):
+    """`n` operations a sample, drawn with replacement from one-sided `ops` (default: nothing, and ten of the above) at
+    a magnitude of 0 to 10, which bounds their draws; it fixes them in Cubuk et al. 2019 (arXiv:1909.13719)."""
+
+    n: int = 2
+    magnitude: float = 9.0
+    ops: tuple[Callable, ...] = ()
+    _limits: ClassVar = {"n": (1, 100), "magnitude": (0, 10)}
+
+    def _change(self, images, generator):
+        m = self.magnitude / 10
+        ops = self.ops or (
+            lambda unchanged, _: unchanged,
+            *(Rotate(30 * m), RandomResizedCrop((1 - 0.6 * m, 1), (0.75**m, 0.75**-m)), Erase((0, 0.2 * m))),
+            *(Blur((0, 2 * m)), Noise(25 * m), Stain(0.5 * m), ColorJitter(0.6 * m, 0, 0, 0)),
+            *(ColorJitter(0, 0.6 * m, 0, 0), ColorJitter(0, 0, 0.6 * m, 0), ColorJitter(0, 0, 0, 0.3 * m)),
+        )
+        for _ in range(self.n):
+            which = torch.randint(len(ops), (len(images),), generator=generator)
+            changed = images.clone()
+            for number, op in enumerate(ops):
+                chosen = beside((which == number).nonzero()[:, 0], images)
+                changed[chosen] = op(images[chosen], generator)
+            images = changed
+        return images

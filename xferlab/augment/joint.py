@@ -1,0 +1,131 @@
+"""Joint operations: they see both sides and the labels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor
+
+from ..errors import DataError
+from .batch import Operation, Sides, beside, beta, check, like, uniform
+from .color import boxes
+
+
+class Joint(Operation):
+    joint = True
+
+    def __call__(self, sides: Sides, generator: Generator) -> Sides:
+        if not isinstance(sides, Sides):
+            raise DataError(f"{type(self).__name__} got a {type(sides).__name__}, expected Sides; use augment.apply")
+        check(sides.source_inputs, generator)
+        return self._change(sides, generator)
+
+    def _soft_labels(self, sides: Sides) -> Tensor:
+        labels, count, k = sides.source_labels, len(sides.source_inputs), sides.classes
+        if labels is None or len(labels) != count or (labels.ndim == 1 and k < 1):
+            seen = "missing" if labels is None else f"{tuple(labels.shape)}"
+            raise DataError(
+                f"{type(self).__name__}: source labels are {seen} for {count} images and {k} classes, expected int64 "
+                "(B,) with classes given, or float (B, K)"
+            )
+        return labels.float() if labels.is_floating_point() else torch.eye(k, device=labels.device)[labels]
+
+    def _partners(self, sides: Sides, generator: Generator) -> Tensor:
+        """A target image for each source image, drawn with replacement, as float."""
+        name, shape, target = type(self).__name__, tuple(sides.source_inputs.shape[1:]), sides.target_inputs
+        if target is None or len(target) == 0 or target.shape[1:] != shape:
+            seen = "missing" if target is None else tuple(target.shape)
+            raise DataError(f"{name}: target images are {seen}, expected at least one of the source's shape {shape}")
+        which = torch.randint(len(target), (len(sides.source_inputs),), generator=generator)
+        return target[beside(which, target)].to(sides.source_inputs.device).float()
+
+
+@dataclass(frozen=True)
+class MixUp(Joint):
+    """`x = w x_i + (1 - w) x_j` and the same for labels, w from Beta(alpha, alpha), j a permutation of the source batch
+    (Zhang et al. 2017, arXiv:1710.09412). Images become float, labels float `(B, K)`; the target stays."""
+
+    alpha: float = 0.2
+    _limits: ClassVar = {"alpha": (0.001, 1000)}
+
+    def _change(self, sides, generator):
+        labels, images = self._soft_labels(sides), sides.source_inputs.float()
+        weight = beta(self.alpha, images, generator)
+        partner = beside(torch.randperm(len(images), generator=generator), images)
+        images = torch.lerp(images[partner], images, weight)
+        return replace(
+            sides, source_inputs=images, source_labels=torch.lerp(labels[partner], labels, weight[:, :, 0, 0])
+        )
+
+
+@dataclass(frozen=True)
+class CutMix(Joint):
+    """Pastes a box of sample j (a permutation of the source batch) over sample i; the label of j weighs exactly the
+    share of pixels it gave (Yun et al. 2019, arXiv:1905.04899). The box has a share 1 - w of the area before the edge
+    clips it, w from Beta(alpha, alpha). Images keep their dtype, labels become float `(B, K)`; the target stays."""
+
+    alpha: float = 1.0
+    _limits: ClassVar = {"alpha": (0.001, 1000)}
+
+    def _change(self, sides, generator):
+        labels, images = self._soft_labels(sides), sides.source_inputs
+        box = boxes(1 - beta(self.alpha, images, generator), images, generator)
+        partner = beside(torch.randperm(len(images), generator=generator), images)
+        given = box.sum((2, 3)) / (images.shape[2] * images.shape[3])
+        mixed = (1 - given) * labels + given * labels[partner]
+        return replace(sides, source_inputs=torch.where(box, images[partner], images), source_labels=mixed)
+
+
+def fda(source: Tensor, target: Tensor, beta: float) -> Tensor:
+    """Fourier domain adaptation of float images `(..., H, W)`: the source's phase, with the target's amplitude where
+    both frequencies are at most `floor(beta * min(H, W))` cycles an image (0: only each channel's mean) and the
+    source's elsewhere (Yang & Soatto 2020, arXiv:2004.05498, eq. 5). May leave 0..255."""
+    height, width = source.shape[-2:]
+    a, b = torch.fft.rfft2(source), torch.fft.rfft2(target)
+    rows, columns = torch.arange(height, device=source.device), torch.arange(width // 2 + 1, device=source.device)
+    reach = math.floor(beta * min(height, width))
+    low = (torch.minimum(rows, height - rows) <= reach)[:, None] & (columns <= reach)
+    return torch.fft.irfft2(torch.polar(torch.where(low, b.abs(), a.abs()), a.angle()), s=(height, width))
+
+
+@dataclass(frozen=True)
+class FDA(Joint):
+    """`fda` of source images, each with probability `p`, towards a random target image each. Labels and target stay."""
+
+    beta: float = 0.05
+    p: float = 1.0
+    _limits: ClassVar = {"beta": (0.001, 0.5), "p": (0, 1)}
+
+    def _change(self, sides, generator):
+        images, target = sides.source_inputs, self._partners(sides, generator)
+        chosen = uniform(0, 1, images, generator) < self.p
+        styled = like(fda(images.float(), target, self.beta), images)
+        return replace(sides, source_inputs=torch.where(chosen, styled, images))
+
+
+@dataclass(frozen=True)
+class MixStyle(Joint):
+    """`sigma' (x - mu) / sigma + mu'`, channel by channel, where mu' and sigma' lie between the image's own mean and
+    deviation and another image's, by a weight from Beta(alpha, alpha); each source image with probability `p`. The
+    other is from the target, or from the source where there is no target. Zhou et al. 2021 (arXiv:2104.02008) do this
+    to early feature maps: this is their equation on pixels. Labels and target stay."""
+
+    alpha: float = 0.3
+    p: float = 0.5
+    _limits: ClassVar = {"alpha": (0.001, 1000), "p": (0, 1)}
+
+    def _change(self, sides, generator):
+        images = sides.source_inputs
+        if len(images) == 0:
+            return sides
+        other = sides.target_inputs if sides.target_inputs is not None else images
+        target = self._partners(replace(sides, target_inputs=other), generator)
+        weight, chosen = beta(self.alpha, images, generator), uniform(0, 1, images, generator) < self.p
+        std, mean = torch.std_mean(images.float(), (2, 3), correction=0, keepdim=True)
+        new_std, new_mean = torch.std_mean(target, (2, 3), correction=0, keepdim=True)
+        scale = torch.lerp(new_std, std, weight) / std.clamp(min=1e-3)
+        styled = like((images - mean) * scale + torch.lerp(new_mean, mean, weight), images)
+        return replace(sides, source_inputs=torch.where(chosen, styled, images))
