@@ -1,8 +1,8 @@
 # Every target makes .venv itself; set PYTHON to choose another interpreter, 3.11 to 3.13.
 PYTHON ?= python3
-BIN := .venv/bin
+BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
-.PHONY: run test bench lab build site clean
+.PHONY: run test check quick soak bench lab build site clean
 
 run: .venv/labs      ## lab 02, headless: a results table and the executed notebook as HTML
 	$(BIN)/xferlab labs run 02
@@ -13,6 +13,20 @@ test: .venv/dev      ## everything that CI runs
 	$(BIN)/python labs/build.py --check
 	$(BIN)/python -m pytest
 	XFERLAB_PROFILE=quick $(BIN)/python -m pytest --nbval-lax labs/solutions
+
+check: .venv/dev     ## in seconds: style, the course in step, the tests of what changed since BASE (HEAD)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python labs/build.py --check
+	$(BIN)/python -m pytest $$($(BIN)/python tests/changed.py --base $(or $(BASE),HEAD))
+
+quick: .venv/dev     ## on any system: it installs, imports, answers, and its smallest tests pass
+	$(BIN)/xferlab doctor --quick
+	$(BIN)/xferlab labs list
+	$(BIN)/python -m pytest tests/test_house.py tests/test_recipe.py tests/test_estimation.py tests/test_probes.py tests/encoders/test_reading.py
+
+soak: .venv/dev      ## hours: the long reliability runs, of which make test holds a share
+	for harness in crashes network files fuzz mutate poison determinism; do $(BIN)/python tests/reliability/$$harness.py || exit 1; done
 
 bench: .venv/bench   ## how fast, beside what people would otherwise write: bench/results.json, bench/scale.json
 	$(BIN)/python bench/run.py
@@ -27,18 +41,18 @@ build: .venv/dev     ## labs/source -> student notebooks, executed solutions, te
 site: .venv/labs     ## a page for each lab in runs/site; SOLUTIONS=1 shows the answers
 	$(BIN)/python labs/pages.py runs/site $(if $(SOLUTIONS),--solutions)
 
-.venv/bin/python:
+$(BIN)/python:
 	$(PYTHON) -m venv .venv
 
-.venv/labs: .venv/bin/python pyproject.toml
+.venv/labs: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[labs]'
 	touch $@
 
-.venv/dev: .venv/bin/python pyproject.toml
+.venv/dev: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
-.venv/bench: .venv/bin/python pyproject.toml
+.venv/bench: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	touch $@
 
