@@ -109,6 +109,10 @@ def _named(name: str, pretrained: bool, weights: str | Path | None, settings: di
     with seeded(seed):
         if make := _found(name):
             made = make(pretrained=pretrained, **settings)
+            if not hasattr(made, "blocks") and _registered.get(name, (make, "images"))[1] == "tokens":
+                raise ArgumentError(
+                    f"encoder {name!r} reads tokens and has no blocks; give one as text.load_encoder does"
+                )
             return made if hasattr(made, "blocks") else Encoder(made, name=name, **settings)
         timm_name = name.removeprefix("timm/") if name.startswith("timm/") else None
         # Hugging Face's names without an owner are those of the BERT family; no timm name has "bert" in it
