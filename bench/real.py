@@ -39,6 +39,7 @@ SETTINGS = dict(batch_size=16, lr=1e-3, progress_bar=False)
 
 def draw(row: str, splits: xl.Splits, budget: int, seed: int, size: int, steps: int) -> dict:
     """Balanced accuracy on the test part and seconds of one draw."""
+    warnings.simplefilter("ignore", FutureWarning)  # of scikit-learn, about its next version
     few, began = splits.train.take(budget, seed=seed), time.perf_counter()
     encoder = xl.encoder("efficientnet_lite0", size=size)
     if row not in xl.recipes:
