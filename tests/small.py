@@ -1,6 +1,8 @@
 """A small problem and a small network that tests share."""
 
+import numpy as np
 import torch
+from PIL import Image
 
 import xferlab as xl
 
@@ -14,6 +16,13 @@ def blobs(n=60, classes=3, size=16, channels=3, shift=0, seed=0, name="blobs", l
         at = 1 + k * (size - 6) // max(1, classes - 1)
         x[i, :, at : at + 4, at : at + 4] += 120
     return xl.Domain(x.clamp(0, 255).to(torch.uint8), y if labels else None, tuple("abcdefgh"[:classes]), name=name)
+
+
+def write_picture(file, seed):
+    """A small picture, another for each seed."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (4, 4), dtype=np.uint8)
+    Image.fromarray(pixels).resize((16, 16)).save(file)
 
 
 class TwentyLines(torch.nn.Module):

@@ -132,7 +132,7 @@ def test_what_cannot_be_compared_is_said_before_any_training(tmp_path, sides):
     other = folder(tmp_path / "other")
     shutil.move(other / "c", other / "z")
     for arguments, says in [
-        ((source, other), r"class folders \['z'\] that the source lacks"),
+        ((source, other), r"classes \['z'\] that the source lacks"),
         ((folder(tmp_path / "flat", flat=True), target), "has no class folders, and a source needs labels"),
         ((source, tmp_path / "nowhere"), "nowhere"),
         ((source, target, "--recipes", "dan"), "no recipe is called 'dan'"),

@@ -96,14 +96,14 @@ def test_classes_align_to_a_source(tmp_path):
     assert splits.classes == ("malignant", "normal", "benign") and splits.train.counts().tolist()[1] == 0
     assert splits.test.labels.unique().tolist() == [0, 2]
     with pytest.raises(
-        DataError, match=r"class folders \['malignant'\] that the source lacks \(it has \['benign', 'normal'\]\)"
+        DataError, match=r"classes \['malignant'\] that the source lacks \(it has \['benign', 'normal'\]\)"
     ):
         load(tmp_path, classes=("benign", "normal"))
 
 
 def test_one_class_folder_is_an_error_that_says_where_to_look(tmp_path):
     class_folders(tmp_path / "set", (("images", 3),))
-    with pytest.raises(DataError, match=r"the one class folder 'images'.*set.images itself"):
+    with pytest.raises(DataError, match=r"the one class 'images'.*set.images itself"):
         load(tmp_path / "set")
 
 

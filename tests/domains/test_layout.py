@@ -1,19 +1,11 @@
 import warnings
 
-import numpy as np
 import pytest
-from PIL import Image
+from small import write_picture as write
 
 from xferlab.domains import folders, load
 from xferlab.domains.layout import part_of, same_name
 from xferlab.errors import ArgumentError, DataError
-
-
-def write(file, seed):
-    """A small picture, another for each seed."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (4, 4), dtype=np.uint8)
-    Image.fromarray(pixels).resize((16, 16)).save(file)
 
 
 def tree(root, *places, n=3):

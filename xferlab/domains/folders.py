@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ArgumentError, DataError
+from . import tables
 from .domain import Domain, Splits, cut
 from .duplicates import warn_near_duplicates
 from .intensity import check
@@ -106,6 +107,10 @@ def read(path: str | Path, **options) -> tuple[Domain, list[Path]]:
     classes   a source's class names to number these by, whatever their case, spaces, `_` and `-`; by default the names of the
               class folders, sorted; a dict is taken for `rename`
     rename    class folders to call otherwise, `{"NORMAL": "no finding"}`
+    labels    a table of labels instead of class folders, `"labels.csv:image,label"`: the column that names files, with or without
+              folders and endings, and the column of the label, or several of zeros and ones (one-hot). The table is looked for in
+              the folder, then as a path. Its columns `split` and `patient` are used where it has them; images without a label
+              are left out
     layout    what the folders' levels are, "split/class/patient", with "-" for a level without meaning and "" for a flat
               folder; by default it is read from the names, and refused where it can be read in two ways
     broken    "raise" a DataError at the first broken image, or "skip" them, with a warning that lists them
@@ -153,6 +158,7 @@ def _find(
     classes: Sequence[str] | Mapping[str, str] | None = None,
     rename: Mapping[str, str] | None = None,
     layout: str | None = None,
+    labels: str | None = None,
     broken: str = "raise",
 ) -> _Found:
     if size is not None and not 1 <= size <= 4096:
@@ -168,19 +174,36 @@ def _find(
     notes: list[str] = []
     if isinstance(classes, Mapping):
         rename, classes = {**classes, **(rename or {})}, None
-    skip = groups if isinstance(groups, str) else None
-    places = arrange(root, _scan(root, left_out, skip=skip), classes, layout, left_out)
-    if not places:
+    given = [tables.find(root, name) for name in (groups, labels) if isinstance(name, str)]
+    files = _scan(root, left_out, skip={table[0] for table in given if table})
+    if not files:
         raise DataError(f"{root} holds no images ({', '.join(sorted(SUFFIXES))}){tell(left_out)}; check the path")
-    spelled, classes = name_classes(root, places, classes, dict(rename or {}), notes)
+    if layout is not None and labels is not None:
+        raise ArgumentError(
+            f"layout={layout!r} and labels={labels!r}: give one; a table names splits in a column 'split'"
+        )
+    try:
+        if labels is None:
+            places = arrange(root, files, classes, layout, left_out)
+        else:
+            places = tables.places(root, files, labels, left_out, notes)
+        if not places:
+            raise DataError(f"{root} has no image that can be used{tell(left_out)}")
+        spelled, classes = name_classes(root, places, classes, dict(rename or {}), notes)
+    except DataError as error:
+        if labels is None and (offer := tables.offer(root, files)):
+            raise DataError(f"{error}{offer}") from error
+        raise
+    if not any(spelled) and layout is None and (offer := tables.offer(root, files)):
+        notes.append(f"{root} has no class folders{offer}")
     places = [place._replace(label=name) for place, name in zip(places, spelled, strict=True)]
     places, images = decode_all(places, size, channels, window, intensity, broken, left_out, notes)
     if left_out:
         notes.insert(0, f"{root}{tell(left_out)}")
     files = [place.file for place in places]
-    patients = named(root, files, groups) if isinstance(groups, str) else []
+    patients = named(root, files, groups, notes) if isinstance(groups, str) else []
     if groups is None:
-        patients = guess(root, places, notes)
+        patients = guess(root, places, notes, known=labels is not None)
     for note in notes:
         warnings.warn(note, stacklevel=4)
     return _Found(
@@ -196,7 +219,7 @@ def _find(
     )
 
 
-def _scan(root: Path, left_out: dict[str, list], skip: str | None) -> list[Path]:
+def _scan(root: Path, left_out: dict[str, list], skip: set[Path]) -> list[Path]:
     """Image files below `root`, sorted; links that leave it are never followed."""
     files, folders, inside = [], [], root.resolve()
     unreadable = lambda error: left_out["folders that cannot be read"].append(error.filename)
@@ -210,7 +233,7 @@ def _scan(root: Path, left_out: dict[str, list], skip: str | None) -> list[Path]
         folders.append(here)
         for name in names:
             file = here / name
-            if _litter(name) or (skip and file == root / skip.rpartition(":")[0]):
+            if _litter(name) or file in skip:
                 continue
             if file.is_symlink() and not file.resolve().is_relative_to(inside):
                 left_out["links out of the folder"].append(file.relative_to(root))

@@ -161,18 +161,16 @@ def name_classes(
             spelled[name] = same[0]
             notes.append(f"{root}: class {name!r} is taken for {same[0]!r}")
     if classes is None and len(set(known)) == 1:
-        folder = next(p for place in places for p in place.file.parents if p.name == seen[0])
-        raise DataError(
-            f"{root} has the one class folder {seen[0]!r}, expected two or more; add another, pass classes=, or load "
-            f"{folder} itself, as unlabelled images or if the class folders are in it"
-        )
+        folder = next((p for place in places for p in place.file.parents if p.name == seen[0]), None)
+        load = f", or load {folder} itself, as unlabelled images or if the class folders are in it" if folder else ""
+        raise DataError(f"{root} has the one class {seen[0]!r}, expected two or more; add another, pass classes={load}")
     if classes is not None and (lacking := [name for name, own in spelled.items() if own not in known]):
         near = {name: difflib.get_close_matches(spelled[name], known, 1, 0.5) for name in lacking}
         close = "".join(f"; is {name!r} the source's {found[0]!r}?" for name, found in near.items() if found)
         example = {lacking[0]: (near[lacking[0]] or known or ["..."])[0]}
         raise DataError(
-            f"{root} has class folders {lacking} that the source lacks (it has {known}){close}; rename or remove them, map them, "
-            f"such as rename={example}, or pass layout='patient' if they are patients"
+            f"{root} has classes {lacking} that the source lacks (it has {known}){close}; rename or remove them, map them, "
+            f"such as rename={example}, or pass layout='patient' if they are folders of patients"
         )
     names = tuple(dict.fromkeys(known)) if classes is not None else tuple(sorted(set(known)))
     return [None if place.label is None else spelled[place.label] for place in places], names

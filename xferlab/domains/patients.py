@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ArgumentError, DataError
+from . import tables
 from .layout import Place
 
 FEWEST = 10  # folders below the classes: fewer are more likely views or batches than patients
@@ -23,13 +23,15 @@ def numbered(patients: list[str]) -> Tensor | None:
     return torch.tensor([numbers[name] for name in patients]) if patients else None
 
 
-def guess(root: Path, places: list[Place], notes: list[str]) -> list[str]:
-    """The patient of each picture where folders below the classes tell; none and a note where they or the names only hint."""
+def guess(root: Path, places: list[Place], notes: list[str], known: bool = False) -> list[str]:
+    """The patient of each picture where folders below the classes tell; none and a note where they or the names only hint.
+
+    With `known`, patients stand in a table, and are used however few they are.
+    """
     folders = {place.patient for place in places if place.patient is not None}
-    if len(folders) >= FEWEST:
-        notes.append(
-            f"{root}: {len(folders)} folders below the classes are taken for patients, each kept in one part; groups=False undoes it"
-        )
+    if len(folders) >= (1 if known else FEWEST):
+        what = "patients in the table" if known else "folders below the classes are taken for patients"
+        notes.append(f"{root}: {len(folders)} {what}, each kept in one part; groups=False undoes it")
         return [f"/{place.patient}" if place.patient else place.file.relative_to(root).as_posix() for place in places]
     if len(folders) > 1:
         notes.append(
@@ -49,15 +51,14 @@ def guess(root: Path, places: list[Place], notes: list[str]) -> list[str]:
     return []
 
 
-def named(root: Path, files: list[Path], groups: str) -> list[str]:
+def named(root: Path, files: list[Path], groups: str, notes: list[str]) -> list[str]:
     """The patient (or slide) of each file: from its folder ("parent"), a pattern or a table. Raises as `folders.read` says."""
     names = [file.relative_to(root).as_posix() for file in files]
     if groups == "parent":
         return [file.parent.relative_to(root).as_posix() for file in files]
-    table, _, column = groups.rpartition(":")
-    if table.lower().endswith(".csv"):
-        known = _patient_table(root, table, column)
-        found = [known.get(name, known.get(file.name)) for name, file in zip(names, files, strict=True)]
+    if table := tables.find(root, groups):
+        known = tables.column_of(files, table[0], ",".join(table[1]), notes)
+        found = [known.get(file) for file in files]
     else:
         try:
             pattern = re.compile(groups)
@@ -74,22 +75,3 @@ def named(root: Path, files: list[Path], groups: str) -> list[str]:
             f"groups={groups!r} names no group for {len(lost)} files, such as {lost[0]}; widen the pattern or add rows"
         )
     return [patient or "" for patient in found]
-
-
-def _patient_table(root: Path, table: str, column: str) -> dict[str, str]:
-    """File (its path below the folder, or its bare name) to patient."""
-    path = next((place for place in (root / table, Path(table)) if place.is_file()), None)
-    if path is None:
-        raise DataError(f"groups table {table} is neither in {root} nor a file by itself")
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
-        if column not in (rows.fieldnames or []):
-            raise DataError(f"{path} has columns {rows.fieldnames}, not {column!r}")
-        known: dict[str, str] = {}
-        for row in rows:
-            file_name = row[(rows.fieldnames or [""])[0]].replace("\\", "/")
-            if known.setdefault(file_name, row[column]) != row[column]:
-                raise DataError(
-                    f"{path} gives {file_name} both {known[file_name]!r} and {row[column]!r}; keep one row a file"
-                )
-    return known
