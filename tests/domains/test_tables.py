@@ -62,7 +62,7 @@ def test_folders_tell_files_of_one_name_apart(tmp_path):
     domain, files = folders.read(tmp_path, labels="labels.csv:path,label")
     assert [file.parent.name for file in files] == ["p1", "p2", "p3"] and domain.labels.tolist() == [1, 0, 1]
     (tmp_path / "labels.csv").write_text("path,label\nview.png,a")
-    with pytest.raises(DataError, match="'view.png' in the table names 3 files.*write their folders too"):
+    with pytest.raises(DataError, match=r"'view.png' in the table names 3 files.*write their folders too"):
         folders.read(tmp_path, labels="labels.csv:path,label")
 
 

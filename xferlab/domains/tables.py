@@ -8,6 +8,7 @@ import io
 import os
 import re
 from collections import defaultdict
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,7 +95,8 @@ def files_named(files: list[Path], values: list[str]) -> list[Path | None]:
         for name in {file.name, file.stem}:
             known[name].append(file)
     steps = [[step for step in value.replace("\\", "/").split("/") if step not in ("", ".")] for value in values]
-    shared = len(os.path.commonprefix([way[:-1] for way in steps if way]))
+    alike = takewhile(lambda level: len(set(level)) == 1, zip(*(way[:-1] for way in steps if way), strict=False))
+    shared = len(list(alike))
     found: list[Path | None] = []
     for value, way in zip(values, steps, strict=True):
         name = way[-1] if way else ""
