@@ -223,7 +223,7 @@ def in_step(path: Path, text: str) -> bool:
     if not path.is_file():
         return False
     found = path.read_text("utf-8")
-    if path.parent.name == "answers":  # compressed, and not by the same bytes with every version of zlib
+    if path.suffix == ".txt":  # compressed, and not by the same bytes with every version of zlib
         found, text = content.unpacked(found), content.unpacked(text)
     return (without_outputs(found) if path.parent.name == "solutions" else found) == text
 

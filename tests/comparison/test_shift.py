@@ -1,4 +1,4 @@
-"""Class shares and temperature against problems solved by hand."""
+"""Class shares against problems solved by hand."""
 
 import numpy as np
 import pytest
@@ -50,12 +50,3 @@ def test_of_a_class_without_source_examples_nothing_is_said():
     assert np.isnan(found.estimate[2]) and found.estimate[:2] == pytest.approx([0.5, 0.5])
     with pytest.raises(DataError, match="expected as many"):
         shift.target_shares([0], [0, 1], [0], 2)
-
-
-def test_temperature_by_hand():
-    """Sure at 90 %, right on 3 of 4: the likeliest softmax(log p / T) says 75 %, so 9 ** (1 / T) = 3 and T = 2."""
-    p = np.array([[0.9, 0.1]] * 4)
-    t = shift.temperature(p, [0, 0, 0, 1])
-    assert t == pytest.approx(2.0, abs=1e-3)
-    assert shift.scaled(p, t)[0] == pytest.approx([0.75, 0.25], abs=1e-4)
-    assert shift.scaled(p, 1.0) == pytest.approx(p)

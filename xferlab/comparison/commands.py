@@ -22,6 +22,7 @@ from .compare import compare as run_comparison
 from .leaderboard import Leaderboard
 from .plan import BATCH, RECIPES, Plan, make_plan
 from .reading import read_pictures, read_sides
+from .reference import calibrate
 from .runs import version
 
 
@@ -97,10 +98,15 @@ def compare(
         say(f"- {warning}")
 
     choice, save_model = board.best(), save_model or out.with_suffix(".safetensors")
+    assert choice.model is not None
+    temperature, reference = calibrate(choice.model, sides.source, board.held)
     board.card = card.sections(board, choice, sides, plan, factory or encoder)
     modelfile.save(
         save_model,
         choice.model,
+        reference,
+        temperature=temperature,
+        fitted_on=(board.held or sides.source.val).name,
         encoder=None if factory else encoder,
         factory=factory,
         size=size,
@@ -152,7 +158,12 @@ def predict(
             say(f"  {name}")
     if pictures.labeled:
         _score_folders(model, pictures.domain, p, say)
-    say(f"Model: {about['recipe']}, trained on {about['source']}. Not for clinical use.")
+    calibrated = (
+        f"calibrated on {about['fitted_on']} (temperature {about['temperature']:.2f})"
+        if about["reference"]
+        else "not calibrated"
+    )
+    say(f"Model: {about['recipe']}, trained on {about['source']}, {calibrated}. Not for clinical use.")
     return len(p)
 
 

@@ -148,7 +148,7 @@ def compare(
     words = [f"{key} {described(value)}" for key, value in shown.items() if value is not None]
     setting = ", ".join([f"{source.name} -> {adapt.name}", name, *words])
     board = Leaderboard(runs, [recipe.name for recipe in chosen], list(judges), selector, metric, setting, notes)
-    board.classes = source.classes
+    board.classes, board.held = source.classes, held
     board.true_shares = None if test is None else (test.align(source.classes).counts() / len(test)).tolist()
     by_run = {(task.name, task.seed): task for task in tasks}
     board.load_model = lambda run: load_weights(by_run[run["recipe"], run["seed"]])

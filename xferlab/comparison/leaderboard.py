@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import estimation
+from ..domains import Domain
 from ..encoders import Classifier
 from ..errors import ArgumentError, DataError, MissingExtra
 from ..evaluation import gain, t_interval
@@ -51,6 +52,7 @@ class Leaderboard:
         load_model: Gives the weights of a run as a Classifier, or None where they were not kept.
         classes: Class names.
         true_shares: Each class's share of the target's test labels, where there are any.
+        held: Labeled target images that no training saw, where 40 or more were given.
         card: Sections `(heading, lines)` of the winner's model card, which the page shows.
     """
 
@@ -64,6 +66,7 @@ class Leaderboard:
     load_model: Callable[[dict], Classifier | None] = field(default=lambda run: None, repr=False)
     classes: tuple[str, ...] = ()
     true_shares: list[float] | None = None
+    held: Domain | None = field(default=None, repr=False)
     card: list[tuple[str, list[str]]] | None = field(default=None, repr=False)
 
     def finished(self, name: str | None = None) -> list[dict]:

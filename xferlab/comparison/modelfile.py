@@ -18,14 +18,18 @@ from ..encoders.images import read_state
 from ..errors import ArgumentError, DataError
 from ..recipe import recipes
 from ..storage import write_atomically
+from .reference import Reference
 
-FORMAT = 1  # raised when a file of today would be read wrongly by yesterday's code
+FORMAT = 2  # raised when a file of today would be read wrongly by yesterday's code
+KEPT = "reference."  # what the names of a Reference's tensors begin with
 
 
-def save(path: str | Path, model: Classifier, **about) -> Path:
-    """Writes a Classifier's weights, its classes and `about` (plain values). `load` needs of it: `encoder`, a name that
-    `xl.encoder` knows, or None for a network of your own; `size`, the encoder's, or None; `recipe`."""
-    state = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in model.state_dict().items()}
+def save(path: str | Path, model: Classifier, reference: Reference | None = None, **about) -> Path:
+    """Writes a Classifier's weights, its classes, a Reference and `about` (plain values). `load` needs of it: `encoder`, a name
+    that `xl.encoder` knows, or None for a network of your own; `size`, the encoder's, or None; `recipe`."""
+    kept = {} if reference is None else {KEPT + name: part for name, part in vars(reference).items()}
+    tensors = model.state_dict() | kept
+    state = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
     about = {"format": FORMAT, "classes": model.classes} | about
     with write_atomically(path) as temporary:
         save_file(state, temporary, metadata={"xferlab": json.dumps(about)})
@@ -33,7 +37,8 @@ def save(path: str | Path, model: Classifier, **about) -> Path:
 
 
 def load(path: str | Path, factory: str | None = None) -> tuple[Classifier, dict]:
-    """The Classifier of a file that `save` wrote, ready to predict, and what the file says about itself.
+    """The Classifier of a file that `save` wrote, ready to predict, and what the file says about itself; `reference` is None, or
+    the Reference that was saved with it.
 
     factory  `module.py:function`, as in `from_factory`, where the network is your own: a model file never says which code
              to run. Raises `DataError` for a file that is damaged or not one of ours, `ArgumentError` when the factory is
@@ -64,10 +69,15 @@ def load(path: str | Path, factory: str | None = None) -> tuple[Classifier, dict
     model = made if isinstance(made, Classifier) else Classifier(made, classes)
     for stage in recipes[recipe].stages if recipe in recipes else ():
         stage.strategy.prepare(model)  # it may have added parts
+    state = load_file(path)
+    kept = {key.removeprefix(KEPT): state.pop(key) for key in list(state) if key.startswith(KEPT)}
     try:
-        model.load_state_dict(load_file(path))
+        model.load_state_dict(state)
+        about["reference"] = Reference(**kept) if kept else None
     except RuntimeError as error:
         raise ArgumentError(f"{path} does not fit the network: {str(error).splitlines()[1].strip()}") from error
+    except TypeError as error:
+        raise DataError(f"{path} keeps {', '.join(kept)} for reference, which is not what save writes") from error
     return model.eval(), about
 
 

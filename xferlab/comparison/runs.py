@@ -25,7 +25,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from .. import estimation
+from .. import estimation, operating
 from ..domains import Domain, Splits
 from ..encoders import Classifier
 from ..encoders import encoder as make_encoder
@@ -269,12 +269,16 @@ def describe_shift(candidate: selection.Candidate, here: Scores, there: Scores |
     predicted, truth = np.r_[on_val.argmax(1), here.predictions], np.r_[labels, here.labels]
     shares = shift.target_shares(predicted, truth, on_target.argmax(1), len(candidate.model.classes))
     found = {name: getattr(shares, name).tolist() for name in ("estimate", "low", "high", "source")}
-    found |= {"distance": shares.distance, "differs": shares.differs, "temperature": shift.temperature(on_val, labels)}
+    found |= {
+        "distance": shares.distance,
+        "differs": shares.differs,
+        "temperature": operating.temperature(on_val, labels),
+    }
     found |= {"confidence_source": float(here.probabilities.max(1).mean())}
     found |= {"confidence_target": float(on_target.max(1).mean())}
     for name, scores in (("source", here), ("target", there)):
         if scores is not None:
-            p = shift.scaled(scores.probabilities, found["temperature"])
+            p = operating.scaled(scores.probabilities, found["temperature"])
             found[f"ece_{name}_scaled"] = replace(scores, probabilities=p).ece
     return found
 
@@ -284,7 +288,10 @@ def estimates(candidate: selection.Candidate, here: Scores, temperature: float) 
     each `[value, low, high]`; and the answers there, by which seeds are held against each other."""
     val, target = (logits.softmax(1).numpy() for _, logits in (candidate.on_source_val, candidate.on_target))
     labels = candidate.source_val_labels.numpy()
-    held, on_target = shift.scaled(np.r_[val, here.probabilities], temperature), shift.scaled(target, temperature)
+    held, on_target = (
+        operating.scaled(np.r_[val, here.probabilities], temperature),
+        operating.scaled(target, temperature),
+    )
     sides = held, np.r_[labels, here.labels], on_target
     kinds = (estimation.average_thresholded_confidence, estimation.difference_of_confidences)
     found: dict = {kind.__name__: list(estimation.interval(kind, *sides)) for kind in kinds}

@@ -1,0 +1,49 @@
+"""What a model file keeps for later judgment: a temperature that serves pictures nobody saw, and held-out answers."""
+
+import pytest
+import torch
+from small import blobs
+
+import xferlab as xl
+from xferlab.comparison import modelfile
+from xferlab.comparison.reference import calibrate
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """MNIST, and a LeNet that is too sure of itself: trained for long on 10 digits a class."""
+    source = xl.load("digits/mnist")
+    model = xl.Classifier(xl.encoder("lenet"), source.classes)
+    few = source.train.take(per_class=10)
+    xl.recipes["source_only"].fit(model, few, steps=150, lr=3e-3, batch_size=64, augment=None, progress_bar=False)
+    return source, model
+
+
+def test_what_predict_says_is_calibrated_on_pictures_that_neither_training_nor_temperature_saw(digits, tmp_path):
+    """Fails where the temperature is fitted and not applied: the raw softmax lies twice as far off."""
+    source, model = digits
+    raw = xl.evaluate(model, source.test)
+    t, reference = calibrate(model, source)
+    path = modelfile.save(
+        tmp_path / "m.safetensors", model, reference, encoder="lenet", size=None, recipe="source_only", temperature=t
+    )
+    loaded, about = modelfile.load(path)
+    after = xl.evaluate(loaded, source.test)
+    assert t > 1 and raw.ece > 0.05 and after.ece < max(raw.ece / 2, 0.03)
+    assert (after.predictions == raw.predictions).all(), "a temperature changes no answer"
+    kept = about["reference"]
+    both = torch.cat([source.val.labels, source.test.labels])
+    assert torch.equal(kept.labels.bincount(), both.bincount())
+    n = len(source.val)
+    torch.testing.assert_close(kept.probabilities[n:].sort(0)[0], torch.from_numpy(after.probabilities).sort(0)[0])
+
+
+def test_labeled_target_pictures_come_before_the_source():
+    """Two held-out sides of opposite labels: a model right on one and wrong on the other takes its temperature from the target."""
+    source = blobs(60)
+    model = xl.Classifier(xl.encoder("lenet", size=28), source.classes)
+    xl.recipes["source_only"].fit(model, source, steps=40, batch_size=20, progress_bar=False)
+    wrong = xl.Domain(source.inputs, (source.labels + 1) % 3, source.classes, name="wrong")
+    t, reference = calibrate(model, xl.Splits(source, source, source), wrong)
+    assert t > 15 and torch.equal(reference.labels, wrong.labels)
+    assert torch.equal(reference.probabilities, xl.predict(model, wrong))
