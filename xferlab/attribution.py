@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .encoders import Classifier, recording
+from .encoders.text import TextEncoder
 from .errors import ArgumentError
 from .evaluation import evaluating
 
@@ -64,7 +65,7 @@ def token_attribution(model: Classifier, inputs: Tensor, *, classes: Tensor | No
 
     Raises `ArgumentError` for a model of images.
     """
-    if not hasattr(model.encoder.body, "words"):
+    if not isinstance(model.encoder, TextEncoder):
         raise ArgumentError(f"encoder {model.encoder.name!r} reads no tokens; for images there is grad_cam")
     device = next(model.parameters()).device
     tokens, scores = inputs.to(device), torch.zeros(inputs.shape)

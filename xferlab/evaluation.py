@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .domains import Domain
+from .encoders import Classifier
 from .encoders.folding import folded
 from .errors import ArgumentError, DataError
 from .machine import give_back
@@ -66,11 +67,11 @@ def in_batches(model: nn.Module, compute, domain: Domain, batch_size: int | None
     if not domain.is_image:
         order = (inputs != 0).sum(1).argsort(stable=True)  # texts of like length together: less padding to read
         inputs, back = inputs[order], order.argsort().cpu()
-    outputs = None
+    outputs = torch.empty(0)
     with evaluating(model):
         for start in range(0, len(inputs), batch_size):
             part = compute(inputs[start : start + batch_size].to(device)).float()
-            if outputs is None:  # whole: small results kept between large activations would leave the heap in pieces
+            if start == 0:  # whole: small results kept between large activations would leave the heap in pieces
                 with torch.inference_mode(False):  # a head may be trained on it
                     outputs = torch.empty(len(inputs), *part.shape[1:])
             outputs[start : start + len(part)] = part
@@ -165,7 +166,7 @@ class Scores:
         )
 
 
-def evaluate(model: nn.Module, domain: Domain, batch_size: int | None = None) -> Scores:
+def evaluate(model: Classifier, domain: Domain, batch_size: int | None = None) -> Scores:
     """Scores of a Classifier on a labelled domain, in evaluation mode; classes are matched by name.
 
     Raises `DataError` when the domain has no labels, or a class the model does not know.
@@ -173,6 +174,7 @@ def evaluate(model: nn.Module, domain: Domain, batch_size: int | None = None) ->
     if domain.labels is None:
         raise DataError(f"domain {domain.name!r} has no labels to score against; pass a labelled domain")
     domain = domain.align(model.classes)
+    assert domain.labels is not None
     groups = None if domain.groups is None else domain.groups.cpu().numpy()
     probabilities = predict(model, domain, batch_size).numpy()
     return Scores(probabilities, domain.labels.cpu().numpy(), model.classes, groups, domain.name)
@@ -182,11 +184,11 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, flo
     """Mean and the t-interval's ends; the ends are NaN for fewer than two values."""
     from scipy.stats import t
 
-    values = np.asarray(values, dtype=float)
-    mean, n = values.mean(), len(values)
+    x = np.asarray(values, dtype=float)
+    mean, n = x.mean(), len(x)
     if n < 2:
         return float(mean), float("nan"), float("nan")
-    half = t.ppf(0.5 + level / 2, n - 1) * values.std(ddof=1) / np.sqrt(n)
+    half = t.ppf(0.5 + level / 2, n - 1) * x.std(ddof=1) / np.sqrt(n)
     return float(mean), float(mean - half), float(mean + half)
 
 

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, overload
 
 import torch
 from safetensors import SafetensorError
@@ -13,17 +14,38 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .domains import Domain
-from .encoders import recording
+from .encoders import Classifier, Encoder, recording
 from .errors import ArgumentError, DataError
 from .evaluation import in_batches
 from .storage import cache_folder, fingerprint, write_atomically
 
+if TYPE_CHECKING:
+    from .encoders.text import TextEncoder
 
+
+@overload
 def embed(
-    model,
+    model: Classifier | Encoder | TextEncoder,
     domain: Domain,
     *,
-    layer: str | Sequence[str] | None = None,
+    layer: str | None = None,
+    batch_size: int | None = None,
+    cache: bool | str | Path = True,
+) -> Tensor: ...
+@overload
+def embed(
+    model: Classifier | Encoder | TextEncoder,
+    domain: Domain,
+    *,
+    layer: list[str] | tuple[str, ...],
+    batch_size: int | None = None,
+    cache: bool | str | Path = True,
+) -> dict[str, Tensor]: ...
+def embed(
+    model: Classifier | Encoder | TextEncoder,
+    domain: Domain,
+    *,
+    layer: str | list[str] | tuple[str, ...] | None = None,
     batch_size: int | None = None,
     cache: bool | str | Path = True,
 ) -> Tensor | dict[str, Tensor]:
@@ -36,7 +58,7 @@ def embed(
 
     Raises `ArgumentError` for a layer the encoder lacks, `DataError` when features are not finite.
     """
-    encoder = getattr(model, "encoder", model)
+    encoder = model.encoder if isinstance(model, Classifier) else model
     blocks = [block.name for block in encoder.blocks]
     layers = [layer] if layer is None or isinstance(layer, str) else list(dict.fromkeys(layer))
     if unknown := [name for name in layers if name is not None and name not in blocks]:
@@ -67,7 +89,7 @@ def embed(
         # a read-only or full cache costs the pass again, nothing else
         with contextlib.suppress(DataError), write_atomically(paths[name]) as temporary:
             save_file({"features": found[name]}, temporary)
-    return found[layer] if layer is None or isinstance(layer, str) else {name: found[name] for name in layers}
+    return found[layer] if layer is None or isinstance(layer, str) else {name: found[name] for name in layer}
 
 
 def _kept(path: Path) -> Tensor | None:

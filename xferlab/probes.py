@@ -43,8 +43,7 @@ def depth_probe(model: Classifier, source: Domain, views: bool = True) -> None:
     """
     if source.labels is None or source.multilabel:
         raise ArgumentError(f"a depth probe needs one class an example, and domain {source.name!r} has none or several")
-    body = model.encoder.body
-    assert isinstance(body, Depth)
+    body = _body(model)
     device = model.head.weight.device
     body.symmetric.fill_(False)
     labels, groups = source.labels.cpu(), source.groups
@@ -66,22 +65,27 @@ def depth_probe(model: Classifier, source: Domain, views: bool = True) -> None:
 
 def standardize(model: Classifier, target: Domain, views: bool = True) -> None:
     """Features in depth get mean 0 and variance 1 on the target instead: its own scanner, lamp and dyes are taken out."""
-    body = model.encoder.body
-    assert isinstance(body, Depth)
+    body = _body(model)
     symmetric = bool(body.symmetric)
     body.symmetric.fill_(False)
     _standardize(body, _read(model, target))
     body.symmetric.fill_(symmetric)
 
 
+def _body(model: Classifier) -> Depth:
+    assert isinstance(model.encoder.body, Depth), "make_deep comes first"
+    return model.encoder.body
+
+
 def _read(model: Classifier, domain: Domain) -> Tensor:
     """Features in depth before standardization, `(N, D)` on the CPU."""
-    body = model.encoder.body
+    body = _body(model)
     return in_batches(model, lambda x: body.read(model.encoder.prepare(x)), domain, None)
 
 
 def _standardize(body: Depth, z: Tensor) -> None:
     variance, mean = torch.var_mean(z, 0, unbiased=False)
+    assert body.standard.running_mean is not None and body.standard.running_var is not None
     body.standard.running_mean.copy_(mean)
     # a feature that is the same everywhere says nothing; divided by next to nothing it would shout at the first change
     body.standard.running_var.copy_(torch.where(variance > 1e-6, variance, 1.0))

@@ -39,7 +39,7 @@ class Strategy:
     rate: Rate
     within: Callable[[Block], list[nn.Parameter]] = Block.parameters
     head: float = 1.0
-    add: Callable[[Classifier], None] | None = None
+    add: Callable[[Classifier], object] | None = None
     freeze_statistics: bool = False
 
     def prepare(self, model: Classifier) -> None:
@@ -109,10 +109,9 @@ def _make_small(model: Classifier) -> None:
     if not isinstance(model.encoder, Encoder):
         raise ArgumentError(f"{model.encoder.name!r} does not read images, and the small network does")
     if model.encoder.name != "small_cnn":
-        size = {"size": model.encoder.size} if model.encoder.size else {}
-        # fit has seeded torch, and a generator's seed may have 64 bits
-        model.encoder = encoder("small_cnn", channels=model.encoder.channels, seed=torch.initial_seed() % 2**31, **size)
-        model.head = Classifier(model.encoder, model.classes, seed=torch.initial_seed() % 2**31).head
+        seed = torch.initial_seed() % 2**31  # fit has seeded torch, and a generator's seed may have 64 bits
+        model.encoder = encoder("small_cnn", channels=model.encoder.channels, size=model.encoder.size, seed=seed)
+        model.head = Classifier(model.encoder, model.classes, seed=seed).head
 
 
 def depth() -> Strategy:

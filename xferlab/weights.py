@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -98,9 +99,8 @@ def add_lora(module: nn.Module, rank: int = 8, alpha: float | None = None) -> li
         raise ArgumentError(f"{type(module).__name__} has no Conv2d or Linear layer for LoRA to adapt")
     for layer in layers:
         if not parametrize.is_parametrized(layer, "weight"):
-            lora = LoRA(layer.weight, rank, rank if alpha is None else alpha)
+            lora = LoRA(layer.weight.requires_grad_(False), rank, rank if alpha is None else alpha)
             parametrize.register_parametrization(layer, "weight", lora)
-            layer.parametrizations.weight.original.requires_grad_(False)
     return lora_parameters([module])
 
 
@@ -113,7 +113,7 @@ def lora_parameters(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
 def merge_lora(module: nn.Module) -> None:
     """Makes each adapted weight `W + alpha / rank * B A` an ordinary weight again: same outputs, no LoRA left."""
     for layer in list(module.modules()):
-        if parametrize.is_parametrized(layer, "weight") and isinstance(layer.parametrizations.weight[0], LoRA):
+        if parametrize.is_parametrized(layer, "weight") and any(isinstance(part, LoRA) for part in layer.modules()):
             parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
             layer.weight.requires_grad_(True)
 
@@ -127,7 +127,7 @@ def use_stochastic_norm(model: nn.Module, p: float = 0.5) -> nn.Module:
     """
     if not 0 <= p <= 1:
         raise ArgumentError(f"stochastic norm p is {p}, expected a probability, 0 to 1")
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d) and module.track_running_stats]
+    norms: list[Any] = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d) and m.track_running_stats]
     if not norms:
         raise ArgumentError(f"{type(model).__name__} has no BatchNorm2d with moving statistics to make stochastic")
     for norm in norms:
@@ -137,7 +137,7 @@ def use_stochastic_norm(model: nn.Module, p: float = 0.5) -> nn.Module:
     return model
 
 
-def _stochastic_norm(norm: nn.BatchNorm2d, args: tuple[Tensor], z_batch: Tensor) -> Tensor | None:
+def _stochastic_norm(norm: Any, args: tuple[Tensor], z_batch: Tensor) -> Tensor | None:
     if not norm.training:
         return None
     # copies: a second view's forward pass moves the statistics before this one's backward pass reads them

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -14,10 +15,13 @@ from .images import PACKAGED, lenet, packaged, small_cnn, timm_net
 from .reading import read_in_depth
 from .wrapping import Output, without_head
 
+if TYPE_CHECKING:
+    from .text import TextEncoder
+
 __all__ = ["NORMS", "Block", "Classifier", "Encoder", "encoder", "read_in_depth", "recording", "register"]
 
 
-Maker = Callable[..., nn.Module]
+Maker = Callable[..., Any]
 _registered: dict[str, tuple[Maker, str]] = {}
 
 
@@ -61,7 +65,7 @@ def encoder(
     output: str | int | Callable | None = None,
     read: str | Sequence[str] | None = None,
     seed: int = 0,
-) -> Encoder:
+) -> Encoder | TextEncoder:
     """An Encoder by name, or around your own module.
 
     - "efficientnet_lite0": ImageNet weights from the installed package (Tan & Le, 2019, arXiv:1905.11946), D 1280, RGB,
@@ -99,13 +103,13 @@ def encoder(
     if isinstance(source, nn.Module):
         body, head, own = without_head(source)
         body = body if output is None else Output(body, output)
-        made = Encoder(body, name=type(source).__name__, source_head=head, **(own | settings))
+        made: Encoder | TextEncoder = Encoder(body, name=type(source).__name__, source_head=head, **(own | settings))
     else:
         made = _named(source, pretrained, weights, settings, seed)
     return made if read is None else read_in_depth(made, read)
 
 
-def _named(name: str, pretrained: bool, weights: str | Path | None, settings: dict, seed: int) -> Encoder:
+def _named(name: str, pretrained: bool, weights: str | Path | None, settings: dict, seed: int) -> Encoder | TextEncoder:
     with seeded(seed):
         if make := _found(name):
             made = make(pretrained=pretrained, **settings)

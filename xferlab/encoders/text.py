@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ class TextEncoder(nn.Module):
     channels = size = mean = std = source_head = None  # what images have
 
     def __init__(
-        self, net: nn.Module, *, name: str, pad: int = 0, mask_token: int | None = None, special: Sequence[int] = ()
+        self, net: Any, *, name: str, pad: int = 0, mask_token: int | None = None, special: Sequence[int] = ()
     ):
         super().__init__()
         self.name, self.dim = name, net.config.hidden_size
@@ -65,7 +66,7 @@ class TextEncoder(nn.Module):
 class _Body(nn.Module):
     """A transformer with the mean over a text's tokens at its end and, for whoever looks in, at each block's."""
 
-    def __init__(self, net: nn.Module, pad: int):
+    def __init__(self, net: Any, pad: int):
         super().__init__()
         lists = [module for module in net.modules() if isinstance(module, nn.ModuleList)]
         if not lists or getattr(net.config, "is_encoder_decoder", False):
@@ -73,14 +74,15 @@ class _Body(nn.Module):
                 f"{type(net).__name__} is no plain stack of layers over text; give an encoder such as BERT's"
             )
         self.net, self.pad = net, pad
-        layers = list(max(lists, key=len))
+        layers = max((list(modules) for modules in lists), key=len)
         start = next(
             (m for m in net.children() if self.words in m.modules() and layers[0] not in m.modules()), self.words
         )
         # bound methods, which a deep copy of the network binds anew
         self.looked_at = [("embeddings", start)] + [(f"layer.{i}", layer) for i, layer in enumerate(layers)]
-        self.looks = nn.ModuleList(_Look() for _ in self.looked_at)
-        for (_, module), look in zip(self.looked_at, self.looks, strict=True):
+        looks = [_Look() for _ in self.looked_at]
+        self.looks = nn.ModuleList(looks)
+        for (_, module), look in zip(self.looked_at, looks, strict=True):
             module.register_forward_hook(look.after)
 
     @property
@@ -111,7 +113,7 @@ class _Body(nn.Module):
 class _Look(nn.Module):
     """Where a block's activation can be hooked: a pass-through that puts out its mean over the tokens, `(B, D)`."""
 
-    mask: Tensor | None = None
+    mask: Tensor  # which places of the texts at hand are tokens
 
     def after(self, _module, _args, output):
         if self._forward_hooks:  # else nobody looks, and there is nothing to compute
@@ -150,9 +152,9 @@ def load_encoder(name: str, pretrained: bool = True) -> TextEncoder:
     if getattr(net, "pooler", None) is not None:
         net.pooler = None  # features are a mean: its weights would never train
     special = swap_padding(torch.tensor(words.all_special_ids), words.pad_token_id).tolist()
-    hidden = (
-        None if words.mask_token is None else swap_padding(torch.tensor(words.mask_token_id), words.pad_token_id).item()
-    )
+    hidden = None
+    if words.mask_token is not None:
+        hidden = int(swap_padding(torch.tensor(words.mask_token_id), words.pad_token_id))
     return TextEncoder(net, name=name, pad=words.pad_token_id, mask_token=hidden, special=special)
 
 

@@ -45,23 +45,27 @@ def without_head(network: nn.Module) -> tuple[nn.Module, nn.Linear | None, dict]
         settings |= dict(zip(("channels", "size"), config.get("input_size", (3, 224))[:2], strict=True))
     elif size := getattr(network, "image_size", None):
         settings["size"] = size
-    linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
-    linear = [name for name in linear if name.split(".")[0] not in AUXILIARY]
-    last = linear[-1] if linear else ""
+    linear = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear)}
+    last = next((name for name in reversed(linear) if name.split(".")[0] not in AUXILIARY), "")
     if not last or last.split(".")[0] not in {"fc", "classifier", "head", "heads"}:
         return network, None, settings
-    head = network.get_submodule(last)
-    body = clone = copy.copy(network)
-    clone._modules = dict(network._modules)
-    for part in AUXILIARY:
-        if getattr(clone, part, None) is not None:
-            clone._modules[part] = None
-    if hasattr(clone, "aux_logits"):
-        clone.aux_logits = False
+    body = part = _shallow(network)
+    for auxiliary in AUXILIARY:
+        if getattr(body, auxiliary, None) is not None:
+            setattr(body, auxiliary, None)
+    if hasattr(body, "aux_logits"):
+        vars(body)["aux_logits"] = False
     *path, name = last.split(".")
     for step in path:
-        inner = copy.copy(clone._modules[step])
-        inner._modules = dict(inner._modules)
-        clone._modules[step] = clone = inner
-    clone._modules[name] = nn.Identity()
-    return body, head, settings
+        inner = _shallow(part.get_submodule(step))
+        setattr(part, step, inner)
+        part = inner
+    setattr(part, name, nn.Identity())
+    return body, linear[last], settings
+
+
+def _shallow(module: nn.Module) -> nn.Module:
+    """Its parts are the same, its list of them is not."""
+    copied = copy.copy(module)
+    copied._modules = dict(module._modules)
+    return copied
