@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
-.PHONY: run test check quick soak bench lab build site clean
+.PHONY: run test check quick soak bench lab build publish site clean
 
 run: .venv/labs      ## lab 02, headless: a results table and the executed notebook as HTML
 	$(BIN)/xferlab labs run 02
@@ -37,6 +37,9 @@ lab: .venv/labs      ## JupyterLab on the first lab
 
 build: .venv/dev     ## labs/source -> student notebooks, executed solutions, teacher pages, README table
 	$(BIN)/python labs/build.py --execute
+
+publish: .venv/labs  ## REPOSITORY=owner/name on GitHub: badges, links, citation and install cells follow
+	$(BIN)/python labs/build.py --publish $(REPOSITORY)
 
 site: .venv/labs     ## a page for each lab in runs/site; SOLUTIONS=1 shows the answers
 	$(BIN)/python labs/pages.py runs/site $(if $(SOLUTIONS),--solutions)

@@ -1,9 +1,10 @@
 """Builds the course from `labs/source/NN_slug.py`: student and worked notebooks, answers, README table, teacher pack.
 
-    python labs/build.py [NN ...] [--execute] [--check]
+    python labs/build.py [NN ...] [--execute] [--check] [--publish OWNER/NAME]
 
 Authors edit the sources and `course.toml`; everything this writes is generated, byte for byte the same each time.
-`--execute` also runs the worked notebooks (profile `lab`); `--check` writes nothing and names what is out of step.
+`--execute` also runs the worked notebooks (profile `lab`); `--check` writes nothing and names what is out of step;
+`--publish` says where on GitHub the course lies, from which badges, links, citation and install cells follow.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from pathlib import Path
 
 import nbformat
 from authoring import Source, load, tag
-from pack import costs, figures, pack, pictures, teaching
+from pack import figures, pack, pictures, teaching
 
 from xferlab.course import content, notebooks
 from xferlab.storage import write_atomically
 
-ADDRESS = re.compile(r"^[\w.-]+/[\w.-]+$")
+GITHUB = "https://github.com/"
+ADDRESS = r"[\w.-]+/[\w.-]+"
 
 
 def student(source: Source, manifest: dict) -> nbformat.NotebookNode:
@@ -89,48 +91,44 @@ def header(source: Source, manifest: dict) -> list[tuple[str, str, dict]]:
     also = "**Words:** [glossary](glossary.md)."
     if source.number == "00":
         also += " **Ready for the course?** [Five questions](self_test.md)."
+    links = badges(entry, manifest)
     title = f"""# Lab {entry["number"]}: {entry["title"]}
-
-{badges(entry, manifest)}
-
+{f"{chr(10)}{links}{chr(10)}" if links else ""}
 **Time:** {entry["minutes"]} minutes. **Runs on:** {entry["accelerator"]}. **Data:** {entry["data"]}.
 {also}
 
 **After this lab you can**
 
 {objectives}"""
-    install = INSTALL if ADDRESS.match(manifest["repository"]) else NO_ADDRESS
-    extras = "labs,nlp" if any("icd10/" in cell.source for cell in source.cells) else "labs"
-    install = install.format(repository=manifest["repository"], branch=manifest["branch"], extras=extras)
+    needs = "notebook,nlp" if any("icd10/" in cell.source for cell in source.cells) else "notebook"
+    where = f" @ git+{GITHUB}{manifest['repository']}@{manifest['branch']}" if manifest["repository"] else ""
+    install = INSTALL.format(package=f"xferlab[{needs}]{where}")
     return [("markdown", title, {}), ("code", install.strip(), {"tags": ["install"]})]
 
 
 INSTALL = """
-# On Colab this installs xferlab, once, and leaves the torch and numpy that are there alone. Elsewhere it does nothing.
+# Where xferlab is missing, as on Colab and Kaggle, this installs it, and leaves the torch and numpy that are there alone.
+import importlib.metadata
 import importlib.util
+import subprocess
+import sys
 
 if importlib.util.find_spec("xferlab") is None:
-    import importlib.metadata
-    import subprocess
-    import sys
-
     with open("keep.txt", "w") as file:
-        for name in ("torch", "torchvision", "numpy"):
-            file.write(f"{{name}}=={{importlib.metadata.version(name)}}\\n")
-    package = "xferlab[{extras}] @ git+https://github.com/{repository}@{branch}"
+        for found in importlib.metadata.distributions():
+            if found.metadata["Name"] in ("torch", "torchvision", "numpy"):
+                print(found.metadata["Name"], found.version, sep="==", file=file)
+    package = "{package}"
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-c", "keep.txt", package], check=True)
-"""
-NO_ADDRESS = """
-# xferlab has no public address yet, so it must be installed already: pip install -e ".[labs]" in your copy of it.
-import xferlab
+    importlib.invalidate_caches()
 """
 
 
 def badges(entry: dict, manifest: dict) -> str:
-    """Binder and Colab badges of one lab, or the manifest's line that says there is no address."""
+    """Binder and Colab badges of one lab; nothing while the course has no address."""
     repository, branch, path = manifest["repository"], manifest["branch"], f"labs/{entry['name']}.ipynb"
-    if not ADDRESS.match(repository):
-        return f"*Binder and Colab: {repository}.*"
+    if not repository:
+        return ""
     binder = f"https://mybinder.org/v2/gh/{repository}/{branch}?urlpath=lab/tree/{path}"
     colab = f"https://colab.research.google.com/github/{repository}/blob/{branch}/{path}"
     return (
@@ -139,24 +137,38 @@ def badges(entry: dict, manifest: dict) -> str:
     )
 
 
-def table(manifest: dict, measured: dict[str, str]) -> str:
-    """The README's lab table, with what each lab was measured to cost (see `costs`)."""
-    rows = ["| Lab | Minutes | Runs in | Data | Worked | Open |", "|---|---|---|---|---|---|"]
+def table(manifest: dict) -> str:
+    """The README's labs: number, question, minutes, and badges where there is an address."""
+    shown = bool(manifest["repository"])
+    rows = ["| Lab | What it asks | Minutes |" + " Open |" * shown, "|---|---|---|" + "---|" * shown]
     for entry in manifest["labs"]:
         title = html.escape(f"{entry['number']} {entry['title']}")
-        if entry["built"]:
-            title = f"[{title}](labs/{entry['name']}.ipynb)"
-        solution = f"[with answers](labs/solutions/{entry['name']}.ipynb)" if entry["built"] else "planned"
-        links = badges(entry, manifest) if entry["built"] else ""
-        cost = measured.get(entry["number"], "")
-        rows.append(f"| {title} | {entry['minutes']} | {cost} | {entry['data']} | {solution} | {links} |")
+        title = f"[{title}](labs/{entry['name']}.ipynb)" if entry["built"] else f"{title} (planned)"
+        links = f" {badges(entry, manifest) if entry['built'] else ''} |" if shown else ""
+        rows.append(f"| {title} | {entry['question']} | {entry['minutes']} |{links}")
     return "\n".join(rows)
 
 
-def readme(text: str, manifest: dict, measured: dict[str, str]) -> str:
-    """`text` with the lab table between its markers renewed; unchanged when it has none."""
-    new = f"<!-- labs -->\n{table(manifest, measured)}\n<!-- /labs -->"
-    return re.sub(r"<!-- labs -->.*?<!-- /labs -->", lambda _: new, text, flags=re.DOTALL)
+def readme(text: str, manifest: dict, labs: Path) -> str:
+    """`text` with what stands between its markers renewed: the table of labs, and what `make run` printed last."""
+    name = manifest["repository"]
+    parts = {
+        "clone": f"```sh\ngit clone {GITHUB}{name}\ncd {name.split('/')[-1]}\n```" if name else "",
+        "labs": table(manifest),
+        "run": printed(labs / "solutions" / "02_imagenet_to_medical.ipynb"),
+    }
+    for name, part in parts.items():
+        new = f"<!-- {name} -->\n{part}\n<!-- /{name} -->"
+        text = re.sub(f"<!-- {name} -->.*?<!-- /{name} -->", lambda _, new=new: new, text, flags=re.DOTALL)
+    return text
+
+
+def printed(worked: Path) -> str:
+    """The first table that a worked notebook's results cell printed, as a block of text."""
+    cells = nbformat.read(worked, as_version=4).cells if worked.is_file() else []
+    texts = [o.get("text", "") for c in cells if "results" in c.metadata.get("tags", []) for o in c.outputs]
+    lines = (line.rstrip() for line in "".join(texts).split("\n\n")[0].splitlines())
+    return "\n".join(["```text", *lines, "```"])
 
 
 def write_notebook(built) -> str:
@@ -176,7 +188,9 @@ def carried(earlier: str, text: str) -> str:
     """The worked notebook `text` with the outputs of the one on disk, where both have the same code: prose may change."""
     notebooks = [nbformat.reads(which, as_version=4) for which in (earlier, text)]
     old, new = ([cell for cell in notebook.cells if cell.cell_type == "code"] for notebook in notebooks)
-    if [cell.source for cell in old] == [cell.source for cell in new]:
+    # an address changes the cell that installs and nothing that was printed
+    said = lambda cell: "" if "install" in cell.metadata.get("tags", []) else cell.source
+    if list(map(said, old)) == list(map(said, new)):
         for before, cell in zip(old, new, strict=True):
             cell.outputs, cell.execution_count = before.outputs, before.execution_count
     return write_notebook(notebooks[1])
@@ -205,6 +219,23 @@ def clean(built, root: Path) -> None:
 
 def _placeless(text: str, root: Path) -> str:
     return text.replace(str(root.resolve()), ".").replace(str(Path.home()), "~")
+
+
+def publish(repository: str, labs: Path) -> None:
+    """Writes the address to where it is not generated: `course.toml`, and the two files that say who made the package."""
+    lines = {
+        labs / "course.toml": (r'^repository = ".*"$', f'repository = "{repository}"'),
+        labs.parent / "CITATION.cff": (r"^(repository-code: .*\n|\Z)", f"repository-code: {GITHUB}{repository}\n"),
+        labs.parent / "pyproject.toml": (
+            r"^(\[project\.urls\]\nSource = .*\n\n)?\[project\.scripts\]",
+            f'[project.urls]\nSource = "{GITHUB}{repository}"\n\n[project.scripts]',
+        ),
+    }
+    for path, (pattern, line) in lines.items():
+        if path.is_file():
+            text = re.sub(pattern, line, path.read_text("utf-8"), count=1, flags=re.MULTILINE)
+            with write_atomically(path) as temporary:
+                temporary.write_text(text, "utf-8")
 
 
 def generated(source: Source, manifest: dict, labs: Path) -> dict[Path, str]:
@@ -247,7 +278,12 @@ def main(arguments: list[str] | None = None, labs: Path | None = None) -> int:
     parser.add_argument("numbers", nargs="*", metavar="NN", help="which labs (default: all that have a source)")
     parser.add_argument("--check", action="store_true", help="write nothing; fail and name what is out of step")
     parser.add_argument("--execute", action="store_true", help="run the worked notebooks in the profile `lab`")
+    parser.add_argument("--publish", metavar="OWNER/NAME", help="write this address everywhere first")
     options = parser.parse_args(arguments)
+    if options.publish:
+        if not re.fullmatch(ADDRESS, options.publish):
+            parser.error(f"--publish is {options.publish!r}, expected OWNER/NAME as on GitHub")
+        publish(options.publish, labs)
     numbers = options.numbers or [e["number"] for e in content.course(labs)["labs"] if e["built"]]
     files, executed, sources = {}, [], []
     for number in numbers:
@@ -259,7 +295,7 @@ def main(arguments: list[str] | None = None, labs: Path | None = None) -> int:
         files |= pack(labs, sources, manifest)
     page = labs.parent / "README.md"
     if page.is_file():
-        files[page] = readme(page.read_text("utf-8"), content.course(labs), costs(labs))
+        files[page] = readme(page.read_text("utf-8"), content.course(labs), labs)
     stale = [path for path, text in files.items() if not in_step(path, text)]
     for path in stale:
         shown = path.relative_to(labs.parent)

@@ -17,7 +17,7 @@ from xferlab.course import content
 Disk = namedtuple("Disk", "total used free")
 LABS = Path(__file__).parents[1] / "labs"
 MANIFEST = """
-repository = "no public address yet"
+repository = ""
 branch = "main"
 [[lab]]
 number = "77"

@@ -29,6 +29,7 @@ objectives = ["add two numbers"]
 number = "78"
 slug = "later"
 title = "Later"
+question = "What for?"
 minutes = 5
 accelerator = "CPU"
 data = "none"
@@ -121,7 +122,7 @@ SECRETS = [
 def labs(tmp_path):
     folder = tmp_path / "course" / "labs"
     (folder / "source").mkdir(parents=True)
-    (folder / "course.toml").write_text(MANIFEST.format(repository="no public address yet"))
+    (folder / "course.toml").write_text(MANIFEST.format(repository=""))
     (folder / "source" / "77_tiny.py").write_text(SOURCE)
     (folder.parent / "README.md").write_text("# Read me\n<!-- labs -->\nold\n<!-- /labs -->\nend\n")
     return folder
@@ -195,21 +196,33 @@ def test_table_links_what_is_built_and_marks_the_rest_planned(labs):
     assert readme.startswith("# Read me\n<!-- labs -->")
     assert readme.endswith("<!-- /labs -->\nend\n")
     assert "[77 A tiny lab](labs/77_tiny.ipynb)" in readme
-    assert "| 78 Later | 5 |  | none | planned |  |" in readme
-    assert "no public address yet" in readme
-    assert "mybinder.org" not in readme
+    assert "| 78 Later (planned) | What for? | 5 |\n" in readme
+    assert "mybinder.org" not in readme and "Open" not in readme
 
 
-def test_badges_and_install_cell_follow_the_repository(labs):
-    (labs / "course.toml").write_text(MANIFEST.format(repository="someone/course"))
+def test_publishing_writes_the_address_everywhere_and_keeps_outputs(labs):
+    """Without an address nothing mentions one; with it badges, clone line, citation and install cells follow, and again."""
+    worked = executed(labs)
+    (labs.parent / "README.md").write_text("<!-- clone -->\n<!-- /clone -->\n<!-- labs -->\n<!-- /labs -->\n")
+    (labs.parent / "CITATION.cff").write_text("title: x\n")
+    (labs.parent / "pyproject.toml").write_text("[project]\nname = 'x'\n\n[project.scripts]\na = 'b'\n")
     build.main([], labs)
-    text = (labs / "77_tiny.ipynb").read_text()
-    assert "https://mybinder.org/v2/gh/someone/course/main?urlpath=lab/tree/labs/77_tiny.ipynb" in text
-    assert "https://colab.research.google.com/github/someone/course/blob/main/labs/77_tiny.ipynb" in text
-    install = next(c.source for c in nbformat.reads(text, 4).cells if "install" in c.metadata.get("tags", []))
-    compile(install, "install", "exec")
-    assert "git+https://github.com/someone/course@main" in install
-    assert '"torch", "torchvision", "numpy"' in install
+    assert b"github.com" not in b"".join(written(labs).values()) + (labs.parent / "README.md").read_bytes()
+    for address in ("someone/course", "else/where"):
+        build.main(["--publish", address], labs)
+        text = (labs / "77_tiny.ipynb").read_text()
+        assert f"https://mybinder.org/v2/gh/{address}/main?urlpath=lab/tree/labs/77_tiny.ipynb" in text
+        assert f"https://colab.research.google.com/github/{address}/blob/main/labs/77_tiny.ipynb" in text
+        install = next(c.source for c in nbformat.reads(text, 4).cells if "install" in c.metadata.get("tags", []))
+        compile(install, "install", "exec")
+        assert f"git+https://github.com/{address}@main" in install
+        assert "kept" in worked.read_text(), "outputs went with the address"
+        for name in ("CITATION.cff", "pyproject.toml"):
+            assert (labs.parent / name).read_text().count(f"https://github.com/{address}") == 1
+            assert (labs.parent / name).read_text().count("https") == 1
+        assert f"git clone https://github.com/{address}" in (labs.parent / "README.md").read_text()
+    with pytest.raises(SystemExit):
+        build.main(["--publish", "https://github.com/someone/course"], labs)
 
 
 def test_building_twice_gives_the_same_bytes(labs):
@@ -238,7 +251,8 @@ def executed(labs):
     build.main([], labs)
     path = labs / "solutions" / "77_tiny.ipynb"
     notebook = nbformat.read(path, 4)
-    code = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    install, code, *_ = (cell for cell in notebook.cells if cell.cell_type == "code")
+    assert "install" in install.metadata.tags
     code.outputs, code.execution_count = [nbformat.v4.new_output("stream", text="kept\n")], 1
     path.write_text(build.write_notebook(notebook))
     return path

@@ -9,7 +9,7 @@ from xferlab.course import workspace
 from xferlab.errors import ArgumentError, DataError
 
 MANIFEST = """
-repository = "no public address yet"
+repository = ""
 branch = "main"
 [[lab]]
 number = "77"

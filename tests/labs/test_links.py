@@ -1,9 +1,13 @@
 """Links, badges and file names: every relative link leads to a file, every badge to a notebook, `binder/` is what it should be."""
 
-import ast
+import importlib.metadata
+import importlib.util
 import json
 import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlparse
 
@@ -82,23 +86,52 @@ def test_the_manifest_names_what_is_on_disk():
     assert built == {path.stem for path in (LABS / "source").glob("*.py")}
     assert built == {path.stem for path in LABS.glob("*.ipynb")}
     assert built == {path.stem for path in (LABS / "solutions").glob("*.ipynb")}
-    address = COURSE["repository"]
-    assert build.ADDRESS.match(address) or address == "no public address yet"
+    assert re.fullmatch(f"({build.ADDRESS})?", COURSE["repository"])
+
+
+@pytest.mark.parametrize("repository", ["", "someone/course"])
+def test_every_link_leads_somewhere_with_and_without_an_address(repository, tmp_path):
+    """README and notebooks built in both states: whatever points at the repository points at a file that is in it."""
+    kept = shutil.ignore_patterns("*.pyc", "figures", "results", "runs", ".venv", ".ipynb_checkpoints")
+    shutil.copytree(LABS, tmp_path / "labs", ignore=kept)
+    for name in ("README.md", "CITATION.cff", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    manifest = tmp_path / "labs" / "course.toml"
+    manifest.write_text(re.sub(r"(?m)^repository = .*$", f'repository = "{repository}"', manifest.read_text("utf-8")))
+    build.main(["--publish", repository] if repository else [], tmp_path / "labs")
+    found = []
+    for path in [tmp_path / "README.md", *(tmp_path / "labs").glob("*.ipynb")]:
+        for link in re.findall(r'https:[^\s)\\"]+', path.read_text("utf-8")):
+            if "someone/course" in link:
+                found.append(link)
+                inside = re.search(r"(?:blob/main/|lab/tree/)(.+)$", link)
+                assert not inside or (ROOT / inside[1]).is_file(), link
+    assert len(found) > 40 if repository else not found
 
 
 @pytest.mark.parametrize("entry", [e for e in COURSE["labs"] if e["built"]], ids=lambda e: e["number"])
-def test_colab_s_first_cell_installs_only_when_needed_and_keeps_torch_and_numpy(entry):
-    source, manifest = build.load(LABS, entry["number"])
-    cells = build.header(source, manifest | {"repository": "someone/course", "branch": "main"})
-    text = next(text for kind, text, metadata in cells if "install" in metadata.get("tags", []))
-    tree = ast.parse(text)
-    condition = next(node for node in tree.body if isinstance(node, ast.If))
-    assert ast.unparse(condition.test) == "importlib.util.find_spec('xferlab') is None"
-    calls = [ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.Call) and "pip" in ast.unparse(n)]
-    assert [n for n in ast.walk(condition) if isinstance(n, ast.Call) and ast.unparse(n) in calls]
-    assert all("'-c', 'keep.txt'" in call and "upgrade" not in call for call in calls)
-    assert {"torch", "torchvision", "numpy"} <= {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)}
-    assert ("[labs,nlp]" in text) == (entry["number"] == "09")
+@pytest.mark.parametrize("missing", [True, False])
+def test_a_notebook_alone_installs_when_needed_and_keeps_torch_and_numpy(entry, missing, tmp_path, monkeypatch):
+    """The first cell, run in an empty folder with a pip that only writes down what it was asked for."""
+    cells = json.loads((LABS / f"{entry['name']}.ipynb").read_text("utf-8"))["cells"]
+    first = next(cell for cell in cells if cell["cell_type"] == "code")
+    assert first["metadata"]["tags"] == ["install"]
+    asked = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if missing else object())
+    monkeypatch.setattr(subprocess, "run", lambda command, check: asked.append((command, check)))
+    exec("".join(first["source"]), {})
+    if not missing:
+        assert not asked and not list(tmp_path.iterdir())
+        return
+    ((command, check),) = asked
+    assert check and command[:4] == [sys.executable, "-m", "pip", "install"]
+    assert command[-3:-1] == ["-c", "keep.txt"] and not {"--upgrade", "-U", "--force-reinstall"} & set(command)
+    where = rf" @ git\+https://github.com/{COURSE['repository']}@\S+" if COURSE["repository"] else ""
+    extras = "notebook,nlp" if entry["number"] == "09" else "notebook"
+    assert re.fullmatch(rf"xferlab\[{extras}\]{where}", command[-1])
+    kept = dict(line.split("==") for line in (tmp_path / "keep.txt").read_text().splitlines())
+    assert kept == {name: importlib.metadata.version(name) for name in ("torch", "torchvision", "numpy")}
 
 
 def test_binder_is_python_3_12_with_the_cpu_build_and_the_package():

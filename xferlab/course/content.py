@@ -25,14 +25,16 @@ def folder() -> Path:
 
 
 def course(labs: Path | None = None) -> dict:
-    """`course.toml` as a dict: `repository`, `branch` and `labs`, a list whose entries also say `name` and `built`."""
+    """`course.toml` as a dict: `repository` ("" without a public address), `branch` and `labs`, a list whose entries also say
+    `name`, `question` and `built`."""
     labs = labs or folder()
     manifest = tomllib.loads((labs / "course.toml").read_text("utf-8"))
     entries = manifest.pop("lab", [])
     for entry in entries:
+        entry.setdefault("question", "")
         name = entry["name"] = f"{entry['number']}_{entry['slug']}"
         entry["built"] = any((labs / part).is_file() for part in (f"{name}.ipynb", f"source/{name}.py"))
-    return manifest | {"labs": entries}
+    return {"repository": "", "branch": "main"} | manifest | {"labs": entries}
 
 
 def built() -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..errors import XferlabError
 from ..machine import cores
 from ..storage import cache_folder
-from .content import folder
+from .content import course, folder
 
 CORE = (
     "torch",
@@ -183,6 +183,7 @@ def _places(fixes: list[str], network: bool) -> list[tuple[str, str]]:
     if free < 2:
         fixes.append(f"only {free:.1f} GB free for {cache}: make room, or point XFERLAB_DATA at another disk")
     rows.append(("Labs", str(folder())))
+    rows.append(("Address", course()["repository"] or "none: badges and links follow from `repository` in course.toml"))
     settings = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("XFERLAB_")]
     rows.append(("Environment", " ".join(settings) or "no XFERLAB_ variables set"))
     if network:
