@@ -6,6 +6,7 @@ from . import evaluation as evaluation
 from . import features as features
 from . import objectives as objectives
 from . import plots as plots
+from . import proposals as proposals
 from . import strategies as strategies
 from . import text as text
 from . import transferability as transferability

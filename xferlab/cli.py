@@ -55,7 +55,10 @@ def compare(
     weights: Annotated[Path | None, typer.Option(help="its weights, .safetensors or a plain file of tensors")] = None,
     size: Annotated[int | None, typer.Option(help="pixels a side; by default the encoder's")] = None,
     steps: Annotated[int | None, typer.Option(help="training steps a run; by default what fits the minutes")] = None,
-    labeled: Annotated[str, typer.Option(help="a folder with the few target images that have labels")] = "",
+    labeled: Annotated[
+        str, typer.Option(help="the few target images that have labels: a folder, or a filled-in label-next.csv")
+    ] = "",
+    propose: Annotated[int, typer.Option(help="write label-next.csv: so many target images to label next")] = 0,
     groups: Annotated[
         str, typer.Option(help="patients or slides: a pattern such as '(patient[0-9]+)', or table.csv:column")
     ] = "",
@@ -87,6 +90,7 @@ def compare(
         groups=groups or None,
         selector=selector or None,
         any_way_up=any_way_up,
+        propose=propose,
         say=typer.echo,
         **dict(seeds=seeds, minutes=minutes, encoder=encoder, weights=weights, size=size, steps=steps),
         **dict(out=out, save_model=save_model, store=store),

@@ -51,7 +51,7 @@ def depth_probe(model: Classifier, source: Domain, views: bool = True) -> None:
     pictures, symmetric = source, views and source.augmentation == "any_way_up"
     if symmetric and 8 * len(source) <= ROWS:
         parts = turned(source.inputs)
-        pictures = replace(source, inputs=torch.cat(parts), labels=None, groups=None)
+        pictures = replace(source, inputs=torch.cat(parts), labels=None, groups=None, files=None)
         labels, groups = labels.repeat(len(parts)), groups.repeat(len(parts))
     z = _read(model, pictures)
     _standardize(body, z)

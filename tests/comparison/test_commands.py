@@ -106,6 +106,32 @@ def test_labelled_target_images_join_and_from_40_on_choose(tmp_path, sides):
     assert "by target_labels" in said and "are the validator target_labels" in said
 
 
+def test_proposed_images_are_labeled_and_given_back(tmp_path, sides):
+    """The loop of a laboratory: propose, label in a spreadsheet, run again; a row left empty and a moved file are named."""
+    source, target = sides[0], folder(tmp_path / "flat", shift=60, seed=5, flat=True)
+    said = compared(tmp_path, source, target, "--propose", 5)
+    table, path = rows(tmp_path / "label-next.csv"), tmp_path / "label-next.csv"
+    assert "Label next:" in said and len(table) == 5 and [row["label"] for row in table] == [""] * 5
+    page = (tmp_path / "r.html").read_text()
+    assert "What to label next" in page and all(row["file"] in page and row["why"] in page for row in table)
+    for row in table[1:]:
+        row["label"] = "abc"[int(row["file"].removesuffix(".png")) % 3]
+    (target / table[4]["file"]).rename(target / "elsewhere.png")
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, table[0])
+        writer.writeheader()
+        writer.writerows(table)
+    said = compared(tmp_path, source, target, "--labeled", path, "--propose", 5)
+    assert (
+        "1 of 5 rows have no label yet" in said
+        and f"not in the target, moved or renamed perhaps: {table[4]['file']}" in said
+    )
+    assert "Trained on 3 labelled target images too" in said
+    again = rows(path)
+    assert [row["label"] for row in again] == [row["label"] for row in table[1:]] + [""] * 5
+    assert not {row["file"] for row in again[:4]} & {row["file"] for row in again[4:]}
+
+
 def test_a_network_of_your_own(tmp_path, sides):
     (tmp_path / "net.py").write_text(NET)
     save_file(TwentyLines().state_dict(), tmp_path / "w.safetensors")

@@ -16,7 +16,7 @@ from ..errors import ArgumentError, MissingExtra
 from ..evaluation import Scores
 from ..evaluation import predict as probabilities
 from ..storage import cache_folder, write_atomically
-from . import card, findings, modelfile
+from . import card, findings, labeling, modelfile
 from .compare import chosen_recipes
 from .compare import compare as run_comparison
 from .leaderboard import Leaderboard
@@ -42,6 +42,7 @@ def compare(
     groups: str | None = None,
     selector: str | None = None,
     any_way_up: bool = False,
+    propose: int = 0,
     out: Path = Path("report.html"),
     save_model: Path | None = None,
     store: Path | None = None,
@@ -55,7 +56,7 @@ def compare(
     """
     began, store = time.time(), store or cache_folder("runs")
     names = [recipe.name for recipe in chosen_recipes(chosen or RECIPES)]
-    _check(minutes, seeds, steps, weights, factory)
+    _check(minutes, seeds, steps, propose, weights, factory)
     make = modelfile.from_factory(factory, weights, size) if factory else modelfile.from_name(encoder, size)
     made = make()
     made = made.encoder if isinstance(made, Classifier) else made
@@ -89,6 +90,7 @@ def compare(
         store=store,
         selector=selector,
         keep_weights="chosen",
+        propose=propose,
     )
     board.notes[:0] = notes
     say(f"\n{board.to_text()}\n\n{board.verdict}")
@@ -122,13 +124,23 @@ def compare(
         temporary.write_text(card.markdown(board.card), "utf-8")
     board.to_html(out, command)
     say(f"Report:      {out}\nModel:       {save_model}\nModel card:  {save_model.with_suffix('.md')}")
+    if propose:
+        table = labeling.write(out.with_name("label-next.csv"), board.wanted)
+        say(f"Label next:  {table}; fill in its column label, then run this again with --labeled {table}")
     say(f"Use it:      xferlab predict --model {save_model} --input FOLDER --out preds.csv")
     say(f"{(time.time() - began) / 60:.1f} of {minutes:g} minutes. Not for clinical use.")
     return board
 
 
-def _check(minutes: float, seeds: int, steps: int | None, weights: Path | None, factory: str | None) -> None:
-    for name, value, least in (("minutes", minutes, 0.1), ("seeds", seeds, 1), ("steps", steps, 1)):
+def _check(
+    minutes: float, seeds: int, steps: int | None, propose: int, weights: Path | None, factory: str | None
+) -> None:
+    for name, value, least in (
+        ("minutes", minutes, 0.1),
+        ("seeds", seeds, 1),
+        ("steps", steps, 1),
+        ("propose", propose, 0),
+    ):
         if value is not None and value < least:
             raise ArgumentError(f"--{name} is {value}, expected {least} or more")
     if weights is not None and factory is None:

@@ -22,7 +22,7 @@ from ..evaluation import METRICS
 from ..recipe import Recipe
 from ..recipe import recipes as registry
 from ..storage import cache_folder, described, fingerprint
-from . import selection
+from . import labeling, selection
 from .leaderboard import Leaderboard
 from .runs import Task, definition, identity, load_weights, make_model, perform, recall, version
 
@@ -46,6 +46,7 @@ def compare(
     minutes: float | None = None,
     store: str | Path | None = None,
     keep_weights: bool | str = False,
+    propose: int = 0,
     executor: Executor | None = None,
     progress_bar: bool = True,
     **arguments,
@@ -81,6 +82,7 @@ def compare(
         keep_weights: True keeps each run's weights there too. "chosen" keeps them until every run has finished and the
             choice is made, then removes the others' (not those that an earlier call kept with True). With either
             `best().model` is there.
+        propose: How many target examples to propose for labeling, see `Leaderboard.wanted` and `xferlab.proposals`.
         executor: Any `concurrent.futures` executor. Processes need recipes by name, and picklable functions; start them
             with `multiprocessing.get_context("spawn")`. Threads take turns, since they share torch's random state.
         progress_bar: Whether to show one.
@@ -107,6 +109,8 @@ def compare(
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if not seeds or len(set(seeds)) < len(seeds):
         raise ArgumentError(f"seeds are {seeds}, expected at least one, each once")
+    if propose < 0:
+        raise ArgumentError(f"propose is {propose}, expected a number of examples, or 0 for none")
     if unknown := set(arguments) - _FIT:
         raise ArgumentError(f"compare has no argument {min(unknown)!r}; of fit's it takes {', '.join(sorted(_FIT))}")
     store = Path(store) if store else cache_folder("runs")
@@ -150,6 +154,10 @@ def compare(
     board = Leaderboard(runs, [recipe.name for recipe in chosen], list(judges), selector, metric, setting, notes)
     board.classes, board.held = source.classes, held
     board.true_shares = None if test is None else (test.align(source.classes).counts() / len(test)).tolist()
+    if propose:
+        board.wanted = labeling.ask(
+            board.answers(), make_model(encoder, source.classes, seeds[0]), adapt, labeled, propose
+        )
     by_run = {(task.name, task.seed): task for task in tasks}
     board.load_model = lambda run: load_weights(by_run[run["recipe"], run["seed"]])
     if keep_weights == "chosen":

@@ -17,6 +17,7 @@ from ..encoders import Classifier
 from ..errors import ArgumentError, DataError, MissingExtra
 from ..evaluation import gain, t_interval
 from . import findings, report
+from .labeling import Wanted
 from .records import BASELINES, adversary_curve, mean
 
 
@@ -54,6 +55,7 @@ class Leaderboard:
         true_shares: Each class's share of the target's test labels, where there are any.
         held: Labeled target images that no training saw, where 40 or more were given.
         card: Sections `(heading, lines)` of the winner's model card, which the page shows.
+        wanted: The target examples to label next, where `compare(..., propose=n)` was asked for them.
     """
 
     runs: list[dict]
@@ -68,6 +70,7 @@ class Leaderboard:
     true_shares: list[float] | None = None
     held: Domain | None = field(default=None, repr=False)
     card: list[tuple[str, list[str]]] | None = field(default=None, repr=False)
+    wanted: list[Wanted] = field(default_factory=list, repr=False)
 
     def finished(self, name: str | None = None) -> list[dict]:
         """The runs that did not fail: of one recipe, or all."""
@@ -211,12 +214,16 @@ class Leaderboard:
         if kept is None:
             return {}
         found = {name: tuple(kept[name]) for name in ("average_thresholded_confidence", "difference_of_confidences")}
-        records = [run["estimate"] for run in self.finished(choice.recipe) if "estimate" in run]
-        answers = [np.frombuffer(base64.b64decode(r["answers"]), f"<u{r['bytes']}") for r in records]
+        answers = self.answers(choice.recipe)
         if len(answers) > 1:
             pairs = [estimation.agreement([a, b]) for i, a in enumerate(answers) for b in answers[:i]]
             found["agreement_of_seeds"] = (float(np.mean(pairs)), min(pairs), max(pairs))
         return found
+
+    def answers(self, name: str | None = None) -> list[np.ndarray]:
+        """What each finished run, of one recipe or all, answers on the target's training examples: class numbers `(N,)`."""
+        records = [run["estimate"] for run in self.finished(name) if "estimate" in run]
+        return [np.frombuffer(base64.b64decode(r["answers"]), f"<u{r['bytes']}") for r in records]
 
     def mean_shift(self, name: str, key: str) -> float:
         """The mean over a recipe's runs of one number that their records keep of the shift."""

@@ -13,6 +13,7 @@ from ..domains import Domain, Splits, folders
 from ..domains import load as load_domain
 from ..domains.layout import same_name
 from ..errors import DataError
+from . import labeling
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,12 @@ def read_sides(
         raise DataError(f"{source} has no class folders, and a source needs labels: one folder a class, named after it")
     options: dict[str, Any] = dict(size=size, classes=splits.classes, channels=splits.train.inputs.shape[1])
     other, more = read(target, groups=groups, augmentation=augmentation, **options)
-    few, most = (None, []) if labeled is None else _read_labeled(labeled, options)
+    few: Domain | None = None
+    most: list[str] = []
+    if labeled is not None and labeled.lower().endswith(".csv"):
+        few, most = labeling.read(Path(labeled), other, splits.classes)
+    elif labeled is not None:
+        few, most = _read_labeled(labeled, options)
     return Sides(splits, other, few, notes + more + most)
 
 

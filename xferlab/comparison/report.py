@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
 from .. import plots
 from ..errors import MissingExtra
 from ..evaluation import format_interval
@@ -44,6 +46,7 @@ def write_page(board: Leaderboard, path: Path, command: str | None = None) -> Pa
         legend=LEGEND,
         shares=_shift_cells(board) if has_shift else None,
         calibration=_calibration_cells(board) if has_shift else None,
+        wanted=[(thumbnail(want.inputs), want.file, want.why) for want in board.wanted],
         quality=_quality_cells(board) if board.has_oracle and enough else None,
         provenance=provenance(board, command),
     )
@@ -57,6 +60,18 @@ def data_address(figure: Any) -> str:
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=110)
     plots.pyplot().close(figure)
+    return f"data:image/png;base64,{base64.b64encode(drawn.getvalue()).decode()}"
+
+
+def thumbnail(inputs: Tensor) -> str:
+    """A picture `(C, H, W)` as a `data:` address of a PNG of at most 96 pixels a side; nothing for token ids."""
+    if inputs.ndim == 1:
+        return ""
+    from PIL import Image
+
+    image, drawn = Image.fromarray(inputs.permute(1, 2, 0).squeeze(2).cpu().numpy()), io.BytesIO()
+    image.thumbnail((96, 96))
+    image.save(drawn, "png")
     return f"data:image/png;base64,{base64.b64encode(drawn.getvalue()).decode()}"
 
 

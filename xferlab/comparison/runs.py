@@ -27,6 +27,7 @@ from torch import nn
 
 from .. import estimation, operating
 from ..domains import Domain, Splits
+from ..domains.domain import joined
 from ..encoders import Classifier
 from ..encoders import encoder as make_encoder
 from ..errors import ArgumentError, CheckpointError, DataError, DivergenceError, MissingExtra
@@ -155,9 +156,7 @@ def _fit(task: Task, recipe: Recipe, model: Classifier):
 
 def _beside(source: Domain, labeled: Domain) -> Domain:
     """The source and the few, repeated up to 10 times, to make up at most half."""
-    parts = [source] + [labeled] * max(1, min(10, len(source) // len(labeled)))
-    inputs, labels = (torch.cat([getattr(part, name) for part in parts]) for name in ("inputs", "labels"))
-    return replace(source, inputs=inputs, labels=labels, groups=None)
+    return replace(joined([source] + [labeled] * max(1, min(10, len(source) // len(labeled)))), groups=None)
 
 
 def _remember(task: Task, record: dict) -> dict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -22,6 +23,7 @@ class Domain:
     synthetic  True when the examples are rendered, so that everything shown from them can say so
     augmentation  what may be done to an example without changing its class, see `augment.default`: "upright" (images, unless
              told otherwise), "mirror", "any_way_up" (microscopy), "digits", "text" (tokens), or "none"
+    files    the file of each example, below the folder it was read from, or None
 
     Raises `DataError` on anything else, naming the value.
     """
@@ -33,6 +35,7 @@ class Domain:
     name: str = "unnamed"
     synthetic: bool = field(default=False, kw_only=True)
     augmentation: str = field(default="", kw_only=True)
+    files: tuple[str, ...] | None = field(default=None, kw_only=True)
 
     def __post_init__(self):
         say = f"domain {self.name!r}: "
@@ -77,6 +80,8 @@ class Domain:
             raise DataError(say + f"augmentation is {self.augmentation!r}, expected one of {', '.join(possible)}")
         if self.labels is not None:
             self._check_labels(say)
+        if self.files is not None and len(self.files) != len(self.inputs):
+            raise DataError(say + f"it has {len(self.files)} files for {len(self.inputs)} examples; give one name each")
         groups = self.groups
         if groups is None:
             return
@@ -141,7 +146,11 @@ class Domain:
             index = torch.as_tensor(index, dtype=torch.int64 if isinstance(index, list) else None, device=self.device)
             index = index.reshape(1) if index.ndim == 0 else index
         pick = lambda part: None if part is None else part[index]
-        return replace(self, inputs=self.inputs[index], labels=pick(self.labels), groups=pick(self.groups))
+        changed: dict = dict(inputs=self.inputs[index], labels=pick(self.labels), groups=pick(self.groups))
+        if self.files is not None:
+            rows = torch.arange(len(self))[index if isinstance(index, slice) else index.cpu()].tolist()
+            changed["files"] = tuple(self.files[row] for row in rows)
+        return replace(self, **changed)
 
     def unlabeled(self) -> Domain:
         """The same examples without labels: what training and selection may see of a target."""
@@ -235,14 +244,8 @@ class Splits:
         return self.train.name
 
     def together(self) -> Domain:
-        """All examples as one Domain, train's first, then val's and test's. Labels and groups stay where all parts have them."""
-        parts = self.parts().values()
-
-        def joined(name: str) -> Tensor | None:
-            values = [getattr(part, name) for part in parts]
-            return None if any(value is None for value in values) else torch.cat(values)
-
-        return replace(self.train, **{name: joined(name) for name in ("inputs", "labels", "groups")})
+        """All examples as one Domain, train's first, then val's and test's; see `joined`."""
+        return joined(self.parts().values())
 
     def augmented(self, augmentation: str) -> Splits:
         """The same parts with another `Domain.augmentation`."""
@@ -250,6 +253,17 @@ class Splits:
 
     def to(self, device: str | torch.device) -> Splits:
         return Splits(*(part.to(device) for part in self.parts().values()))
+
+
+def joined(domains: Iterable[Domain]) -> Domain:
+    """All examples as one Domain, in order. Labels, groups and files stay where all have them; the rest is the first's."""
+    parts = list(domains)
+    changed: dict = {"inputs": torch.cat([part.inputs for part in parts])}
+    for name in ("labels", "groups", "files"):
+        values = [getattr(part, name) for part in parts]
+        whole = all(value is not None for value in values)
+        changed[name] = (sum(values, ()) if name == "files" else torch.cat(values)) if whole else None
+    return replace(parts[0], **changed)
 
 
 def split(domain: Domain, fractions: tuple[float, float, float] = (0.7, 0.1, 0.2), seed: int = 0) -> Splits:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from itertools import combinations
 
 import torch
@@ -35,22 +34,41 @@ def near_duplicates(splits: Splits) -> list[tuple[str, int, str, int]]:
     for first, second in combinations(parts, 2):
         for start in range(0, len(thumbs[second]), 256):
             likeness, best = (thumbs[second][start : start + 256] @ thumbs[first].T).max(1)
-            late = (likeness > ALIKE).nonzero().squeeze(1)
-            early, late = best[late], late + start
-            gap = (parts[first].inputs[early].float() - parts[second].inputs[late].float()).abs().mean((1, 2, 3))
-            near = gap <= LEVELS
-            found += [(first, i, second, j) for i, j in zip(early[near].tolist(), late[near].tolist(), strict=True)]
+            near = _near(likeness, parts[first].inputs, best, parts[second].inputs[start : start + 256])
+            found += [(first, i, second, start + j) for i, j in zip(best[near].tolist(), near.tolist(), strict=True)]
     return found
 
 
-def warn_near_duplicates(splits: Splits, files: dict[str, Sequence[object]] | None = None):
-    """One warning that counts the near-duplicates across parts and names the first few, by file where `files` are given."""
+def repeats(images: Tensor) -> Tensor:
+    """Which of the pictures `(N, C, H, W)` are near-duplicates of an earlier one, see `near_duplicates`; of token ids `(N, L)`,
+    which are the same as an earlier row. Bool `(N,)`."""
+    if images.ndim == 2:
+        rows = [row.numpy().tobytes() for row in images]
+        return torch.tensor([rows.index(row) < i for i, row in enumerate(rows)])
+    thumbs, found = _thumbnails(images), torch.zeros(len(images), dtype=torch.bool)
+    for start in range(0, len(images), 256):
+        likeness = (thumbs[start : start + 256] @ thumbs[: start + 256].T).tril(start - 1)
+        likeness, best = likeness.max(1)
+        found[start + _near(likeness, images, best, images[start : start + 256])] = True
+    return found
+
+
+def _near(likeness: Tensor, early: Tensor, best: Tensor, late: Tensor) -> Tensor:
+    """The rows of `late` that are near-duplicates of the row of `early` that is most like them, `best` `(N,)`."""
+    rows = (likeness > ALIKE).nonzero().squeeze(1)
+    gap = (early[best[rows]].float() - late[rows].float()).abs().mean((1, 2, 3))
+    return rows[gap <= LEVELS]
+
+
+def warn_near_duplicates(splits: Splits):
+    """One warning that counts the near-duplicates across parts and names the first few, by file where there are files."""
     if sum(map(len, splits.parts().values())) > CHECKED:
         return
     pairs = near_duplicates(splits)
     if not pairs:
         return
-    show = lambda part, i: str(files[part][i]) if files else f"{part}[{i}]"
+    files = {name: part.files for name, part in splits.parts().items()}
+    show = lambda part, i: files[part][i] if files[part] else f"{part}[{i}]"
     listed = "; ".join(f"{show(a, i)} and {show(b, j)}" for a, i, b, j in pairs[:5])
     counts = ", ".join(
         f"{n} of {b} in {a}"

@@ -83,7 +83,7 @@ def load(path: str | Path, *, seed: int = 0, **options) -> Splits:
     if splits.train.labels is not None and not splits.train.multilabel and 0 in splits.train.counts():
         absent = [name for name, n in zip(splits.classes, splits.train.counts().tolist(), strict=True) if n == 0]
         warnings.warn(f"{path}: the train part has no image of {', '.join(absent)}", stacklevel=3)
-    warn_near_duplicates(splits, {part: [found.files[i].relative_to(found.root) for i in rows[part]] for part in rows})
+    warn_near_duplicates(splits)
     return splits
 
 
@@ -144,6 +144,7 @@ class _Found(NamedTuple):
             self.classes,
             None if self.groups is None else self.groups[rows],
             name=self.root.resolve().name,
+            files=tuple(self.files[i].relative_to(self.root).as_posix() for i in rows.tolist()),
         )
 
 

@@ -1,0 +1,149 @@
+"""What to label next: asked for after a comparison, written as a table, and read back once its labels are filled in."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..domains import Domain, Splits
+from ..domains.duplicates import repeats
+from ..domains.layout import same_name
+from ..encoders import Classifier
+from ..errors import ArgumentError, DataError
+from ..features import embed
+from ..probes import make_deep
+from ..proposals import propose
+from ..storage import write_atomically
+
+ROWS = 5000  # examples that are looked at, at most
+KIND = "typical"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A target example to label: its file (its row's number where it has none), why, and its pixels or token ids."""
+
+    file: str
+    why: str
+    inputs: Tensor
+
+
+def ask(
+    answers: Sequence[np.ndarray], model: Classifier, target: Domain, labeled: Domain | None, n: int
+) -> list[Wanted]:
+    """The target's `n` examples to label next; none that is labeled, and no near-duplicate of one or of another proposal.
+
+    Parameters
+    ----------
+    answers : sequence of arrays
+        Each finished run's class numbers on the target `(N,)`; where they differ most, a label tells most.
+    model : Classifier
+        Before any training: its features in depth, or its encoder's output where it has none. It is changed.
+    target : Domain
+        Its labels, if any, are never looked at.
+    labeled : Domain or None
+    n : int
+    """
+    rows = torch.randperm(len(target), generator=torch.Generator().manual_seed(0))[:ROWS].sort().values
+    known = target.inputs[:0] if labeled is None else labeled.inputs
+    pool = target[rows]
+    new = ~repeats(torch.cat([known.cpu(), pool.inputs.cpu()]))[len(known) :]
+    rows, pool = rows[new], pool[new]
+    try:
+        make_deep(model)
+    except ArgumentError:  # a text encoder, or a network whose blocks give no maps
+        pass
+    disagreement = torch.from_numpy(_vote_entropy([said[rows.numpy()] for said in answers])) if answers else None
+    old = None if labeled is None else embed(model, labeled)
+    found = propose(embed(model, pool), n, kind=KIND, labeled=old, uncertainty=disagreement)
+    wanted = []
+    for row, cluster, size in found:
+        at = int(rows[row])
+        why = "drawn at random" if KIND == "random" else f"the most {KIND} of cluster {cluster}, which holds {size}"
+        votes = Counter(model.classes[said[at]] for said in answers).most_common()
+        if votes:
+            why += f"; the runs answer {', '.join(f'{name} {count}' for name, count in votes)}"
+        wanted.append(Wanted(target.files[at] if target.files else str(at), why, target.inputs[at].cpu()))
+    return wanted
+
+
+def _vote_entropy(answers: Sequence[np.ndarray]) -> np.ndarray:
+    """`-sum_k v_k log v_k` over the shares v of the answers that each example gets, `(N,)` (Seung et al., 1992)."""
+    votes = np.stack(answers)
+    shares = np.stack([(votes == k).mean(0) for k in np.unique(votes)])
+    return -(shares * np.log(shares.clip(1e-12))).sum(0)
+
+
+def write(path: Path, wanted: Sequence[Wanted]) -> Path:
+    """A row an example: file, an empty label, why. Rows of an earlier table that have a label stay, on top."""
+    kept = [row for row in _rows(path) if row["label"]] if path.exists() else []
+    known = {row["file"] for row in kept}
+    kept += [{"file": want.file, "label": "", "why": want.why} for want in wanted if want.file not in known]
+    with write_atomically(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, ["file", "label", "why"], extrasaction="ignore")
+        table.writeheader()
+        table.writerows(kept)
+    return path
+
+
+def read(path: Path, target: Splits | Domain, classes: tuple[str, ...]) -> tuple[Domain, list[str]]:
+    """The target's examples that a filled-in table names, with the table's labels; and what is to be said of the others.
+
+    Raises
+    ------
+    DataError
+        For a table without the columns file and label, a class that `classes` lacks, two labels for one file, or no row of use.
+    """
+    everything = target.together() if isinstance(target, Splits) else target
+    place = {file: i for i, file in enumerate(everything.files or map(str, range(len(everything))))}
+    number = {same_name(name): k for k, name in enumerate(classes)}
+    labels: dict[int, int] = {}
+    empty, lost = 0, []
+    for row in _rows(path):
+        file, label = row["file"], row["label"]
+        if not label:
+            empty += 1
+        elif same_name(label) not in number:
+            close = difflib.get_close_matches(label, classes, 1, 0.5)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise DataError(f"{path} gives {file} the class {label!r}, and the source has {', '.join(classes)}{hint}")
+        elif file not in place:
+            lost.append(file)
+        elif labels.setdefault(place[file], number[same_name(label)]) != number[same_name(label)]:
+            raise DataError(f"{path} gives {file} two labels, {classes[labels[place[file]]]!r} and {label!r}; keep one")
+    if not labels:
+        raise DataError(
+            f"{path} has no label for an image of the target: {empty} rows without a label, {len(lost)} whose file is not there; "
+            f"fill in the column label with {', '.join(classes)}"
+        )
+    notes = [f"{path}: {empty} of {empty + len(labels) + len(lost)} rows have no label yet."] if empty else []
+    if lost:
+        listed = ", ".join(lost[:5]) + ", ..." * (len(lost) > 5)
+        notes.append(f"{path}: {len(lost)} labeled files are not in the target, moved or renamed perhaps: {listed}.")
+    few = everything.unlabeled()[list(labels)]
+    return replace(few, labels=torch.tensor(list(labels.values())), classes=classes), notes
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """The table's rows, stripped; spreadsheets' semicolons, byte-order marks and backslashes are understood."""
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read ({error}); expected a CSV in UTF-8 such as --propose writes") from error
+    lines = text.splitlines()
+    separator = ";" if lines and lines[0].count(";") > lines[0].count(",") else ","
+    table = csv.DictReader(lines, delimiter=separator)
+    if not {"file", "label"} <= set(table.fieldnames or ()):
+        raise DataError(
+            f"{path} has the columns {table.fieldnames}; expected file and label, as in the table that --propose writes"
+        )
+    rows = [{key: (row.get(key) or "").strip() for key in ("file", "label", "why")} for row in table]
+    return [row | {"file": row["file"].replace("\\", "/")} for row in rows]
