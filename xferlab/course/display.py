@@ -16,31 +16,47 @@ def say(*texts: str) -> None:
         print(textwrap.fill(text, 100))
 
 
-def show(fig, alt: str, width: int | None = None) -> None:
-    """Displays a matplotlib figure with a text alternative, on white so that it reads in dark mode, and closes it.
+class Picture:
+    """A matplotlib figure with a text alternative, on white so that it reads in dark mode; as a cell's last line it shows itself.
 
-    Args:
-        fig: the figure
-        alt: what the picture shows, in words
-        width: in CSS pixels
+    Parameters
+    ----------
+    fig: The figure; it is closed.
+    alt: What the picture shows, in words.
+    width: In CSS pixels.
 
-    Raises:
-        ArgumentError: `alt` is empty.
+    Raises
+    ------
+    ArgumentError: `alt` is empty.
     """
-    if not (alt or "").strip():
-        raise ArgumentError(
-            'every figure needs words for those who cannot see it: show(fig, alt="what the picture shows")'
-        )
+
+    def __init__(self, fig, alt: str, width: int | None = None):
+        if not (alt or "").strip():
+            raise ArgumentError(
+                'every figure needs words for those who cannot see it: show(fig, alt="what the picture shows")'
+            )
+        from matplotlib import pyplot
+
+        self.alt, self.width, self.png = alt, width, base64.b64encode(_png(fig)).decode()
+        pyplot.close(fig)
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:
+        pixels = {"width": self.width} if self.width else {}
+        data = {"text/html": figure_html(self.png, self.alt, self.width), "image/png": self.png, "text/plain": self.alt}
+        return data, {"image/png": {"alt": self.alt, **pixels}, "needs_background": "light"}
+
+    def __repr__(self) -> str:
+        return self.alt
+
+
+def show(fig, alt: str, width: int | None = None) -> None:
+    """Displays a `Picture` of a matplotlib figure at once."""
     try:
         from IPython.display import display
-        from matplotlib import pyplot
+
+        data, metadata = Picture(fig, alt, width)._repr_mimebundle_()
     except ImportError as error:
         raise MissingExtra(error.name or "matplotlib", extra="labs") from error
-    png = base64.b64encode(_png(fig)).decode()
-    pyplot.close(fig)
-    pixels = {"width": width} if width else {}
-    metadata = {"image/png": {"alt": alt, **pixels}, "needs_background": "light"}
-    data = {"text/html": figure_html(png, alt, width), "image/png": png, "text/plain": alt}
     display(data, raw=True, metadata=metadata)
 
 

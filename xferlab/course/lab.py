@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime
 import functools
+import itertools
 import json
 import os
 import re
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +21,9 @@ from .content import folder
 from .display import say, show
 from .notebooks import execute, to_html
 from .rejoin import resume
+from .results import Results, table
 
-__all__ = ["Lab", "execute", "resume", "say", "show", "start", "to_html"]
+__all__ = ["Lab", "Results", "execute", "resume", "say", "show", "start", "table", "to_html"]
 PROFILES = ("quick", "lab", "full")
 
 
@@ -77,6 +80,42 @@ class Lab:
     def draws(self, count: int) -> range:
         """Which of `count` draws (seeds) train here: all in profile `full` or with `XFERLAB_RECORD=1`, else draw 0."""
         return range(count if self.profile == "full" or _recording() else 1)
+
+    def experiment(
+        self,
+        name: str,
+        trial: Callable[..., dict | list[dict]],
+        *,
+        draws: int = 5,
+        across: str | None = None,
+        title: str = "",
+        **grid,
+    ) -> Results:
+        """Calls `trial(**setting, draw=draw)` for each setting of `grid` and each draw that trains here, and adds what was measured earlier.
+
+        Parameters
+        ----------
+        name: Of the file that holds the earlier runs (see `pooled`).
+        trial: One run. Returns what it measured as a dict, or several dicts where it was tested in several places.
+        across: The column that tables have their columns for; the second of `grid` if there is one.
+        grid: A list of values for each argument of `trial`; the first is what is compared.
+        """
+        by, *more = grid
+        across = across or next(iter(more), None)
+        rows = []
+        for draw in self.draws(draws):
+            for values in itertools.product(*grid.values()):
+                setting = dict(zip(grid, values, strict=True)) | {"draw": draw}
+                found = trial(**setting)
+                rows += [setting | row for row in (found if isinstance(found, list) else [found])]
+        return self.results(name, rows, by=by, across=across, title=title)
+
+    def results(self, name: str, rows: list[dict], *, by="method", across=None, unit="draw", title="") -> Results:
+        """`Results` of rows that trained here and of those that were measured earlier under `name`, told apart by these columns."""
+        key = tuple(column for column in (by, across, unit) if column)
+        together = self.pooled(name, rows, by=key)
+        together = [{**row, "here": i < len(rows)} for i, row in enumerate(together)]
+        return Results(together, by, across, unit, title)
 
     def pooled(self, name: str, rows: list[dict], by: tuple[str, ...] = ("draw",)) -> list[dict]:
         """Rows that trained here and, in profile `lab`, the others as committed under `name` (see `committed`).

@@ -1,0 +1,133 @@
+"""Results of an experiment: tables, curves and forest plots, against numbers worked out by hand."""
+
+import re
+
+import pytest
+
+from xferlab import lab
+from xferlab.errors import ArgumentError
+
+GAINS = (0.02, 0.03, 0.04, 0.03, 0.03)
+
+
+def rows(draws=5, here=1):
+    """Two methods at two numbers of labels; at 5 labels "b" is always above "a", at 20 it is above and below."""
+    found = []
+    for draw in range(draws):
+        for labels in (20, 5):
+            level = 0.5 + 0.1 * draw
+            other = level + (GAINS[draw] if labels == 5 else 0.1 * (-1) ** draw)
+            found += [
+                {
+                    "method": name,
+                    "labels": labels,
+                    "draw": draw,
+                    "accuracy": value,
+                    "seconds": 20.0,
+                    "here": draw < here,
+                }
+                for name, value in (("a", level), ("b", other))
+            ]
+    return found
+
+
+@pytest.fixture
+def results():
+    return lab.Results(rows(), across="labels", title="cells")
+
+
+def test_means_gains_and_the_best_are_those_worked_out_by_hand(results):
+    assert results.measure == "accuracy"
+    assert results.levels == [5, 20]
+    assert results.mean(labels=5) == pytest.approx({"b": 0.73, "a": 0.7})
+    assert results.best(labels=5) == "b"
+    assert results.best(labels=20) == "b"  # 0.72 against 0.7
+    found = results.gain("b", "a", labels=5)
+    assert (found["gain"], found["n"], found["verdict"]) == (pytest.approx(0.03), 5, "separated")
+    assert results.gain("b", "a", labels=20)["verdict"] == "not separated"
+
+
+def test_a_table_marks_what_is_separated_and_sets_the_best_in_bold(results):
+    """Fails if the mark follows the intervals of the two methods, which overlap, and not the paired difference."""
+    shown = results.table(over="a")
+    assert list(shown.columns) == ["5 labels", "20 labels"]
+    assert shown.marks == {("b", 0): "▲"}
+    assert shown.rows["b"][0].startswith("0.730 [")
+    page = shown._repr_html_()
+    assert len(re.findall("<strong>", page)) == 2
+    assert "4 of 20 runs" in page
+    assert "color:#" not in page, "colors of its own would not survive a dark page"
+    assert "▲*" in str(shown)
+
+
+def test_few_draws_are_never_called_separated():
+    assert lab.Results(rows(draws=3), across="labels").table(over="a").marks == {}
+
+
+def test_a_smaller_measure_is_best_where_it_is_said():
+    both = [{"method": n, "draw": 0, "loss": v} for n, v in (("a", 0.1), ("b", 0.2))]
+    assert lab.Results(both).table(smaller=("loss",)).best == {("a", 0)}
+    assert lab.Results(both).table().best == {("b", 0)}
+
+
+def test_pictures_say_in_words_what_they_show_and_what_trained_here(results):
+    for picture in (results.curves(), results.gains(over="a"), results.scatter("seconds")):
+        data, metadata = picture._repr_mimebundle_()
+        assert metadata["image/png"]["alt"] == picture.alt == data["text/plain"]
+    assert "5 labels: b +0.030" in results.gains(over="a").alt
+    assert "4 of 20 runs trained here" in results.gains(over="a").alt
+
+
+def test_each_name_can_have_its_own_baseline():
+    """Fails if a ladder's rungs are all compared with the first."""
+    ladder = [{"method": n, "draw": d, "y": v + d} for d in range(5) for n, v in (("a", 0.1), ("b", 0.2), ("c", 0.4))]
+    assert "c over b +0.200" in lab.Results(ladder).gains(over={"b": "a", "c": "b"}).alt
+
+
+def test_runs_of_another_unit_are_not_paired(results):
+    part = lab.Results([row for row in results if row["method"] == "a" or row["draw"] < 2], across="labels")
+    assert part.gain("b", "a", labels=5)["n"] == 2
+
+
+@pytest.mark.parametrize(
+    ("ask", "match"),
+    [
+        (lambda r: r.only(labels=7), "labels.*7"),
+        (lambda r: r.gain("c", "a"), "'c'.*a, b"),
+        (lambda r: lab.Results([{"method": "a"}]), "lacks draw"),
+    ],
+)
+def test_what_is_not_there_is_named(results, ask, match):
+    with pytest.raises(ArgumentError, match=match):
+        ask(results)
+
+
+def test_an_experiment_runs_every_setting_and_adds_the_earlier_runs(monkeypatch, tmp_path):
+    (tmp_path / "labs").mkdir()
+    (tmp_path / "labs" / "course.toml").write_text('repository = "x"\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XFERLAB_RECORD", "")
+    this = lab.Lab("77", "lab")
+    earlier = [{"method": m, "labels": 5, "draw": d, "y": 9.0} for m in "ab" for d in range(3)]
+    this.record("all", earlier, "python measure.py")
+    found = this.experiment("all", lambda method, labels, draw: {"y": 1.0}, method=["a"], labels=[5], draws=3)
+    assert [(r["method"], r["draw"], r["y"]) for r in found if r["here"]] == [("a", 0, 1.0)]
+    assert len(found) == 6  # draws 1 and 2 of a, and all three of b, from the file
+    assert (found.by, found.across) == ("method", "labels")
+
+
+def test_a_trial_may_be_tested_in_several_places():
+    this = lab.Lab("77", "quick")
+    places = lambda method, draw: [{"site": site, "y": 1.0} for site in "xy"]
+    found = this.experiment("all", places, method=["a", "b"], across="site")
+    assert found.levels == ["x", "y"]
+    assert len(found) == 4
+
+
+def test_a_table_of_words_and_numbers():
+    shown = lab.table(
+        {"one": {"n": 3, "score": 0.5}, "two": {"n": 4, "score": 0.25, "note": "<b>"}}, "Two.", best="lowest"
+    )
+    assert shown.rows == {"one": ["3", "0.500", ""], "two": ["4", "0.250", "<b>"]}
+    assert shown.best == {("two", 1)}
+    assert "&lt;b&gt;" in shown._repr_html_()

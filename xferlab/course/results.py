@@ -1,0 +1,313 @@
+"""What an experiment measured, and how to look at it: a table, curves over labels, paired gains as a forest plot.
+
+results = lab.experiment("labels", trial, method=methods, labels=(5, 20, 100))
+results.table(over="small net")      # the last line of a cell shows it; display(a, b) shows several
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..errors import ArgumentError
+from ..evaluation import DRAWS, format_interval, gain, t_interval
+from .display import Picture
+
+
+@dataclass(frozen=True)
+class Results:
+    """Rows of an experiment, one for each run, with what tells them apart and what was measured.
+
+    Parameters
+    ----------
+    rows: Dicts of settings and of measures (floats). `here` is False in a row that was measured earlier and read from a file.
+    by: The column that a table has its rows for, such as the method.
+    across: The column that a table has its columns for, such as the number of labels; None where there is none.
+    unit: The column within which methods are compared: a draw of labels or a seed, whose luck they share.
+    title: On which data.
+    """
+
+    rows: Sequence[Mapping]
+    by: str = "method"
+    across: str | None = None
+    unit: str = "draw"
+    title: str = ""
+
+    def __post_init__(self):
+        wanted = {self.by, self.unit, *([self.across] if self.across else [])}
+        if missing := next((wanted - set(row) for row in self.rows if wanted - set(row)), None):
+            raise ArgumentError(
+                f"a row of these results lacks {', '.join(sorted(missing))}; it has {', '.join(row_keys(self.rows))}"
+            )
+
+    def __iter__(self) -> Iterator[Mapping]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def names(self) -> list[str]:
+        """What `by` holds, in the order of the rows."""
+        return list(dict.fromkeys(row[self.by] for row in self.rows))
+
+    @property
+    def levels(self) -> list:
+        """What `across` holds, smallest first where it is a number; `[None]` without it."""
+        found = list(dict.fromkeys(row[self.across] for row in self.rows)) if self.across else [None]
+        return sorted(found) if all(isinstance(level, (int, float)) for level in found) else found
+
+    @property
+    def measure(self) -> str:
+        """The first column that was measured: what is shown where no other is named."""
+        known = (self.by, self.across, self.unit, "here")
+        return next(key for key, value in self.rows[0].items() if key not in known and isinstance(value, float))
+
+    def only(self, **columns) -> Results:
+        """The rows whose columns hold these values, each one value or a list of them: `results.only(labels=5)`."""
+        held = {
+            key: value if isinstance(value, (list, tuple, set, range)) else [value] for key, value in columns.items()
+        }
+        kept = [row for row in self.rows if all(row[key] in values for key, values in held.items())]
+        if not kept:
+            raise ArgumentError(f"no row of these results has {columns}")
+        return replace(self, rows=kept)
+
+    def mean(self, measure: str | None = None, **columns) -> dict[str, float]:
+        """The mean of a measure for each of `names`, the best first."""
+        part, measure = self.only(**columns), measure or self.measure
+        means = {name: float(np.mean(part._values(name, measure))) for name in part.names}
+        return dict(sorted(means.items(), key=lambda item: -item[1]))
+
+    def best(self, measure: str | None = None, **columns) -> str:
+        """The name with the highest mean."""
+        return next(iter(self.mean(measure, **columns)))
+
+    def gain(self, name: str, over: str, measure: str | None = None, **columns) -> dict:
+        """What `name` gains over `over` within a unit: `gain`, `low`, `high`, `n` and `verdict` (see `evaluation.gain`)."""
+        pairs = self.only(**columns)._pairs(name, over, measure or self.measure)
+        if not pairs:
+            raise ArgumentError(f"{name!r} and {over!r} share no {self.unit}; there are {', '.join(self.names)}")
+        return gain([difference for difference, _ in pairs])
+
+    def table(self, *measures: str, over: str | None = None, smaller: Sequence[str] = (), caption: str = "") -> Table:
+        """Mean and 95 % t-interval, a row for each name and a column for each measure and level.
+
+        Parameters
+        ----------
+        measures: Which; the first one that was measured if none is named.
+        over: A name; what is separated from it is marked.
+        smaller: Measures whose smallest value is best.
+        """
+        measures = measures or (self.measure,)
+        columns = {(m, level): self._at(level) for m in measures for level in self.levels}
+        cells = {name: [_cell(part._values(name, m)) for (m, _), part in columns.items()] for name in self.names}
+        marks = {}
+        for j, ((m, _), part) in enumerate(columns.items()):
+            for name in part.names if over else ():
+                pairs = [difference for difference, _ in part._pairs(name, over, m)] if name != over else []
+                if pairs and (found := gain(pairs))["verdict"] == "separated":
+                    marks[name, j] = "▲" if found["gain"] > 0 else "▼"
+        best = set()
+        for j, ((m, _), part) in enumerate(columns.items()):
+            means = part.mean(m)
+            best.add((min(means, key=means.get) if m in smaller else next(iter(means)), j))
+        heads = [self._head(m, level, len(measures) > 1) for m, level in columns]
+        what = "" if len(measures) > 1 else f"{measures[0]}, "
+        counts = sorted(
+            {len(self.only(**{self.by: name})._at(level)._units()) for name in self.names for level in self.levels}
+            - {0}
+        )
+        draws = f"{counts[0]} to {counts[-1]}" if counts[0] < counts[-1] else f"{counts[0]}"
+        notes = [f"{self.title}: {what}mean over {draws} {self.unit}{'s' * (counts[-1] > 1)}".removeprefix(": ")]
+        notes[0] += (
+            " with its 95 % t-interval. Bold: the highest mean of a column."
+            if counts[-1] > 1
+            else ". Bold: the best of a column."
+        )
+        if smaller:
+            notes[0] = notes[0].replace("the highest mean", "the best mean")
+        if over:
+            notes.append(f"▲ and ▼: separated from {over}, above and below (paired, {DRAWS} {self.unit}s or more).")
+        return Table(heads, cells, " ".join([caption, *notes, self._provenance()]).strip(), self.by, best, marks)
+
+    def curves(self, measure: str | None = None, *, xlabel: str = "", log: bool = True) -> Picture:
+        """A line for each name over `across`, with 95 % t-intervals; a filled dot is a run of this notebook, a hollow one an earlier one."""
+        from .. import plots
+
+        measure = measure or self.measure
+        rows = [{"here": True, **row} for row in self.rows]
+        figure = plots.curves(
+            rows,
+            x=self.across,
+            y=measure,
+            by=self.by,
+            xlabel=xlabel or self.across,
+            ylabel=measure,
+            log=log,
+            filled="here",
+        )
+        ends = ", ".join(
+            f"{name} {value:.2f}" for name, value in self.mean(measure, **{self.across: self.levels[-1]}).items()
+        )
+        words = f"{measure} over {xlabel or self.across}, a line for each {self.by}. At {self.levels[-1]}: {ends}."
+        return Picture(figure, f"{self.title}: {words} {self._provenance()}".removeprefix(": ").strip())
+
+    def gains(self, *measures: str, over: str | Mapping[str, str]) -> Picture:
+        """A forest plot of paired differences: a panel for each measure and level, a row for each name.
+
+        Parameters
+        ----------
+        over: The name that every other is compared with, or for each name its own.
+        """
+        from .. import plots
+
+        panels, words = {}, []
+        for measure in measures or (self.measure,):
+            for level in self.levels:
+                part, panel = self._at(level), {}
+                for name in part.names:
+                    base = over.get(name) if isinstance(over, Mapping) else over
+                    if base and name != base and (pairs := part._pairs(name, base, measure)):
+                        panel[name if isinstance(over, str) else f"{name} over {base}"] = pairs
+                title = self._head(measure, level, len(measures) > 1)
+                panels[title] = panel
+                found = {name: gain([difference for difference, _ in pairs]) for name, pairs in panel.items()}
+                shown = [
+                    f"{n} {format_interval(g['gain'], g['low'], g['high'], '+')}, {g['verdict']}"
+                    for n, g in found.items()
+                ]
+                words.append(f"{title}: {'; '.join(shown)}.")
+        base = f" over {over}" if isinstance(over, str) else ""
+        figure = plots.forest(
+            panels, xlabel=f"gain in {(measures or (self.measure,))[0] if len(measures) < 2 else 'each'}{base}"
+        )
+        opening = f"{self.title}: paired gains{base} within a {self.unit}, 95 % t-intervals.".removeprefix(": ")
+        return Picture(figure, " ".join([opening, *words, self._provenance()]).strip())
+
+    def scatter(self, x: str, y: str | None = None, *, log: bool = False) -> Picture:
+        """A point for each run: one measure against another, a color for each name."""
+        from .. import plots
+
+        y = y or self.measure
+        points = {name: (self._values(name, x), self._values(name, y)) for name in self.names}
+        figure = plots.scatter(points, xlabel=x + " (log scale)" * log, ylabel=y, log=log)
+        middles = "; ".join(f"{name} {np.mean(xs):.2f}, {np.mean(ys):.2f}" for name, (xs, ys) in points.items())
+        return Picture(figure, f"{y} against {x}, one point a run. Means of {x} and {y}: {middles}.")
+
+    def _values(self, name: str, measure: str) -> list[float]:
+        return [row[measure] for row in self.rows if row[self.by] == name]
+
+    def _at(self, level) -> Results:
+        return replace(self, rows=[row for row in self.rows if self.across is None or row[self.across] == level])
+
+    def _units(self) -> set:
+        return {row[self.unit] for row in self.rows}
+
+    def _pairs(self, name: str, over: str, measure: str) -> list[tuple[float, bool]]:
+        """Differences within a unit, each with whether both of its runs are this notebook's."""
+        runs = {(row[self.by], row[self.unit], row.get(self.across)): row for row in self.rows}
+        found = [(row, runs.get((over, *rest))) for (own, *rest), row in runs.items() if own == name]
+        return [
+            (row[measure] - base[measure], bool(row.get("here", True) and base.get("here", True)))
+            for row, base in found
+            if base is not None
+        ]
+
+    def _head(self, measure: str, level, several: bool) -> str:
+        name = f"{level:g} {self.across}" if isinstance(level, (int, float)) else str(level)
+        return measure if level is None else f"{measure}, {name}" if several else name
+
+    def _provenance(self) -> str:
+        here = sum(bool(row.get("here", True)) for row in self.rows)
+        return "" if here == len(self) else f"{here} of {len(self)} runs trained here, the others earlier."
+
+
+def row_keys(rows: Sequence[Mapping]) -> list[str]:
+    return list(dict.fromkeys(str(key) for row in rows for key in row))
+
+
+def _cell(values: Sequence[float]) -> str:
+    if not len(values):
+        return ""
+    mean, low, high = t_interval(values)
+    if abs(mean) < 10:
+        return format_interval(mean, low, high)
+    return f"{mean:.1f}" if np.isnan(low) else f"{mean:.1f} [{low:.1f}, {high:.1f}]"  # such as seconds
+
+
+@dataclass(frozen=True)
+class Table:
+    """A small table that a notebook shows as HTML, light or dark, and a terminal as text.
+
+    Parameters
+    ----------
+    columns: Headings.
+    rows: The cells of each row, as text, by the row's name.
+    caption: What it shows; stands above it.
+    corner: What the rows' names are.
+    best: (row, column number) of the cells in bold.
+    marks: What stands behind a cell, by (row, column number).
+    """
+
+    columns: Sequence[str]
+    rows: Mapping[str, Sequence[str]]
+    caption: str = ""
+    corner: str = ""
+    best: frozenset = frozenset()
+    marks: Mapping = None
+
+    def _text(self, name: str, column: int) -> str:
+        mark = (self.marks or {}).get((name, column), "")
+        return f"{self.rows[name][column]} {mark}".strip()
+
+    def _repr_html_(self) -> str:
+        # the page's own colors, so that it reads on light and on dark; numbers of equal width stand below each other
+        pad, line = (
+            "padding:.3em .8em;text-align:left;vertical-align:top",
+            "border-bottom:1px solid rgba(128,128,128,.5)",
+        )
+        head = "".join(
+            f'<th scope="col" style="{pad};{line}">{html.escape(str(c))}</th>' for c in (self.corner, *self.columns)
+        )
+        body = ""
+        for name in self.rows:
+            cells = [html.escape(self._text(name, j)) for j in range(len(self.columns))]
+            cells = [f"<strong>{cell}</strong>" if (name, j) in self.best else cell for j, cell in enumerate(cells)]
+            body += f'<tr style="background:none"><th scope="row" style="{pad};font-weight:normal">{html.escape(str(name))}</th>'
+            body += "".join(f'<td style="{pad}">{cell}</td>' for cell in cells) + "</tr>"
+        about = f'<caption style="text-align:left;padding:.4em .8em;opacity:.8">{html.escape(self.caption)}</caption>'
+        style = "color:inherit;border-collapse:collapse;font-variant-numeric:tabular-nums;margin:.5em 0"
+        return f'<div style="overflow-x:auto"><table style="{style}">{about}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+    def __repr__(self) -> str:
+        lines = [["", *map(str, self.columns)]]
+        for name in self.rows:
+            cells = [self._text(name, j) + "*" * ((name, j) in self.best) for j in range(len(self.columns))]
+            lines.append([str(name), *cells])
+        widths = [max(len(line[j]) for line in lines) for j in range(len(lines[0]))]
+        text = "\n".join(
+            "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines
+        )
+        return f"{self.caption.replace('Bold', '*')}\n{text}".strip()
+
+
+def table(rows: Mapping[str, Mapping], caption: str = "", *, best: str | None = None, corner: str = "") -> Table:
+    """A table of numbers and words: `rows` maps a row's name to its cells by column.
+
+    Parameters
+    ----------
+    best: "highest" or "lowest", which is set in bold in each column of numbers; None for none.
+    """
+    columns = row_keys(list(rows.values()))
+    write = lambda value: f"{value:.3f}" if isinstance(value, float) else "" if value is None else str(value)
+    cells = {name: [write(row.get(column)) for column in columns] for name, row in rows.items()}
+    bold = set()
+    for j, column in enumerate(columns if best else ()):
+        numbers = {name: row[column] for name, row in rows.items() if isinstance(row.get(column), float)}
+        if numbers:
+            bold.add(((max if best == "highest" else min)(numbers, key=numbers.get), j))
+    return Table(columns, cells, caption, corner, frozenset(bold))
