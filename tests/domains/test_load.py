@@ -53,8 +53,10 @@ def test_a_name_wins_over_a_folder_and_a_path_does_not(tmp_path, monkeypatch):
 
 
 def test_an_option_the_source_lacks_is_named(tmp_path):
-    with pytest.raises(ArgumentError, match=r"unexpected keyword argument 'shift'; it takes seed"):
+    with pytest.raises(ArgumentError, match=r"has no option 'shift'; it takes seed"):
         load("digits/optdigits", shift=1.0)
+    with pytest.raises(ArgumentError, match=r"has no option 'colour'; it takes seed, size, channels, window"):
+        load(tmp_path, colour=3)
 
 
 def test_catalog_lists_what_load_takes():

@@ -1,4 +1,5 @@
 import json
+import warnings
 
 import pytest
 
@@ -36,7 +37,7 @@ def test_load_splits_by_patient(tmp_path):
     splits = load(write_csv(tmp_path / "notes.csv"))
     assert [len(part) for part in splits.parts().values()] == [28, 4, 8]
     assert not set(splits.train.groups.tolist()) & set(splits.test.groups.tolist())
-    with pytest.raises(ArgumentError, match=r"unexpected keyword argument 'size'"):
+    with pytest.raises(ArgumentError, match=r"has no option 'size'; it takes seed"):
         load(tmp_path / "notes.csv", size=64)
 
 
@@ -66,7 +67,33 @@ def test_broken_files_are_named_by_line(name, content, message, tmp_path):
         texts.read(tmp_path / name)
 
 
-def test_another_encoding_is_named(tmp_path):
-    (tmp_path / "a.csv").write_bytes("text\nMénière".encode("latin-1"))
-    with pytest.raises(DataError, match="no CSV in UTF-8"):
+@pytest.mark.parametrize("encoding, tail", [("cp1252", "b"), ("utf-16", "b"), ("utf-8-sig", "b")])
+@pytest.mark.parametrize("suffix, delimiter", [("csv", ";"), ("tsv", "\t"), ("csv", "|"), ("csv", ",")])
+def test_tables_as_hospitals_save_them(tmp_path, encoding, tail, suffix, delimiter):
+    rows = [["Befund Text", "Dx"], ["Ménière, links", "a"], ["Röteln", tail]]
+    lines = [delimiter.join(f'"{cell}"' for cell in row) for row in rows]
+    (tmp_path / f"t.{suffix}").write_text("\n".join(lines), encoding)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        domain = texts.read(tmp_path / f"t.{suffix}", text_column="befund_text", label_column="dx")
+    assert text.decode(domain.inputs) == ["meniere, links", "roteln"] and domain.classes == ("a", "b")
+    assert [encoding in str(warning.message) for warning in caught] == ([] if encoding == "utf-8-sig" else [True])
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"text\n\x81\x8d")  # neither UTF-8 nor cp1252
+    with pytest.raises(DataError, match="no table in UTF-8"):
         texts.read(tmp_path / "a.csv")
+
+
+def test_broken_rows_are_skipped_and_counted(tmp_path):
+    (tmp_path / "a.csv").write_text("text,label\nfever,x\n,y\npain,\ncough,y\n")
+    with pytest.warns(UserWarning, match=r"left out 2 of 4 rows \(1 without a text, 1 without a label\)"):
+        domain = texts.read(tmp_path / "a.csv", broken="skip")
+    assert text.decode(domain.inputs) == ["fever", "cough"] and domain.labels.tolist() == [0, 1]
+
+
+def test_a_column_that_is_not_there_is_named(tmp_path):
+    (tmp_path / "a.csv").write_text("text,label\nfever,x\n")
+    with pytest.raises(DataError, match=r"columns \['label', 'text'\], expected text and.*dx"):
+        texts.read(tmp_path / "a.csv", label_column="dx")

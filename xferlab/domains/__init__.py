@@ -18,14 +18,16 @@ __all__ = ["Domain", "Splits", "catalog", "load"]
 UNLISTED = ("medmnist", "icd10")  # sources whose own errors say more than "unknown": a missing extra, a 3-D set
 
 
-def load(name: str | Path, *, augmentation: str | None = None, **options) -> Splits:
-    """Train, validation and test parts of a named domain, a `.npz` file, a table of texts or a folder of images.
+def load(name: object, *, augmentation: str | None = None, **options) -> Splits:
+    """Train, validation and test parts of a named domain, a file, a folder of images, or what is in memory.
 
     `name` is one that `catalog()` lists (`cells/site-b`, `digits/mnist`, `icd10/descriptions`, ...), the path of a `.npz` in
-    the MedMNIST layout, of a `.csv` or `.jsonl` with `text` and `label`, or of a folder: class folders, class folders below `train/`, `val/` and `test/`, or images
-    only, which come without labels. A name wins over a folder of the same name: write `./cells/site-b` for the folder.
+    the MedMNIST layout, of a `.csv`, `.tsv` or `.jsonl` with `text` and `label`, or of a folder: class folders, class folders
+    below `train/`, `val/` and `test/`, images and a table of labels, or images only, which come without labels. A name wins over
+    a folder of the same name: write `./cells/site-b` for the folder. A pandas DataFrame, a list of texts, a NumPy array of
+    pictures and a torch Dataset do as well, see `memory.load`.
     `options` are those of the source: see `load` in `xferlab.domains.cells`, `.digits`, `.medmnist`, `.icd10`, `.arrays`,
-    `.texts`, `.folders` (and `folders.read` and `texts.read` for their options, and for one Domain of everything there is).
+    `.texts`, `.folders` (and `folders.read` and `texts.from_rows` for their options).
 
     `augmentation` says what leaves a class as it is, where the source does not know: "any_way_up" for microscopy, "mirror", "none"
     (see `Domain`).
@@ -37,7 +39,9 @@ def load(name: str | Path, *, augmentation: str | None = None, **options) -> Spl
     return splits if augmentation is None else splits.augmented(augmentation)
 
 
-def _load(name: str | Path, options: dict) -> Splits:
+def _load(name: object, options: dict) -> Splits:
+    if not isinstance(name, (str, Path)):
+        return _call(type(name).__name__, "memory", name, options)
     known = [entry.name for entry in catalog()]
     if not str(name) or "\0" in str(name):
         raise _unknown(str(name), known)
@@ -50,11 +54,11 @@ def _load(name: str | Path, options: dict) -> Splits:
         return _call(str(name), "folders", path, options)
     if path.is_file() and path.suffix.lower() == ".npz":
         return _call(str(name), "arrays", path, options)
-    if path.is_file() and path.suffix.lower() in (".csv", ".jsonl"):
+    if path.is_file() and path.suffix.lower() in (".csv", ".tsv", ".jsonl"):
         return _call(str(name), "texts", path, options)
     if path.exists():
         raise DataError(
-            f"{name} is a file of type {path.suffix!r}, expected a .npz in the MedMNIST layout, a .csv or .jsonl of texts, or "
+            f"{name} is a file of type {path.suffix!r}, expected a .npz in the MedMNIST layout, a .csv, .tsv or .jsonl of texts, or "
             "a folder of images"
         )
     raise _unknown(str(name), known)
@@ -67,14 +71,15 @@ def _unknown(name: str, known: list[str]) -> DataError:
     )
 
 
-def _call(name: str, source: str, which: str | Path, options: dict) -> Splits:
-    loader = importlib.import_module(f".{source}", __name__).load
-    try:
-        inspect.signature(loader).bind(which, **options)
-    except TypeError as error:
-        takes = ", ".join(list(inspect.signature(loader).parameters)[1:])
-        raise ArgumentError(f"load({name!r}, ...): {error}; it takes {takes}") from error
-    return loader(which, **options)
+def _call(name: str, source: str, which: object, options: dict) -> Splits:
+    module = importlib.import_module(f".{source}", __name__)
+    takes = inspect.signature(module.load).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values()):
+        takes = {**takes, **inspect.signature(module.OPTIONS).parameters}
+    names = [name for name, parameter in takes.items() if parameter.kind is parameter.KEYWORD_ONLY]
+    if unknown := sorted(set(options) - set(names)):
+        raise ArgumentError(f"load({name!r}) has no option {unknown[0]!r}; it takes {', '.join(names)}")
+    return module.load(which, **options)
 
 
 @dataclass(frozen=True)

@@ -52,12 +52,16 @@ def load(
     with _named_errors(path), zipfile.ZipFile(path) as archive:
         headers = _headers(path, archive)
         arrays = {key: _array(path, archive, key) for key in headers}
-    labels = {part: _labels(path, part, arrays[f"{part}_labels"]) for part in PARTS if f"{part}_labels" in arrays}
+    labels = {
+        part: as_labels(f"{path}: {part}_labels", arrays[f"{part}_labels"])
+        for part in PARTS
+        if f"{part}_labels" in arrays
+    }
     if classes is None:
-        classes = _seen_classes(path, labels["train"])
+        classes = seen_classes(f"{path}: train_labels", labels["train"])
     name, domains = name or path.stem, {}
     for part in labels:
-        images = _images(path, part, arrays.pop(f"{part}_images"))
+        images = as_images(f"{path}: {part}_images", arrays.pop(f"{part}_images"))
         if len(images) != len(labels[part]):
             raise DataError(
                 f"{path}: {part} has {len(images)} images and {len(labels[part])} labels, expected as many of each"
@@ -150,8 +154,9 @@ def _array(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
     return np.load(copy, mmap_mode="c", allow_pickle=False)  # "c": writes stay private, which torch asks for
 
 
-def _images(path: Path, part: str, array: np.ndarray) -> Tensor:
-    say = f"{path}: {part}_images "
+def as_images(what: str, array: np.ndarray) -> Tensor:
+    """uint8 `(N, H, W)` or `(N, H, W, C)` as `(N, C, H, W)`. Raises `DataError`, which begins with `what`, for anything else."""
+    say = f"{what} "
     if array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[3] not in (1, 3)):
         hint = (
             "move the channels last"
@@ -160,7 +165,7 @@ def _images(path: Path, part: str, array: np.ndarray) -> Tensor:
         )
         raise DataError(say + f"are {array.shape}, expected (N, H, W) or (N, H, W, C) with C 1 or 3; {hint}")
     if 0 in array.shape:
-        raise DataError(say + f"are {array.shape}: the part is empty; give it at least one image")
+        raise DataError(say + f"are {array.shape}, which is empty; give at least one image")
     if array.dtype != np.uint8:
         raise DataError(say + f"are {array.dtype}, expected uint8; {_mend(array)}")
     images = torch.from_numpy(array)
@@ -187,8 +192,9 @@ def _mend(array: np.ndarray) -> str:
     return "save pictures as np.uint8 from 0 to 255"
 
 
-def _labels(path: Path, part: str, array: np.ndarray) -> Tensor:
-    say = f"{path}: {part}_labels "
+def as_labels(what: str, array: np.ndarray) -> Tensor:
+    """Integers `(N,)` or `(N, 1)` as int64 `(N,)`, or zeros and ones `(N, K)` as floats. Raises as `as_images` does."""
+    say = f"{what} "
     if array.ndim not in (1, 2) or 0 in array.shape:
         raise DataError(say + f"are {array.shape}, expected (N,), (N, 1) or (N, K) for multi-label, with N at least 1")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -215,17 +221,16 @@ def _recorded_classes(stem: str) -> tuple[str, ...] | None:
         return None
 
 
-def _seen_classes(path: Path, labels: Tensor) -> tuple[str, ...]:
+def seen_classes(what: str, labels: Tensor) -> tuple[str, ...]:
+    """ "0" to "K-1", where labels hold each of them. Raises as `as_images` does."""
     if labels.ndim == 2:
         return tuple(map(str, range(labels.shape[1])))
     seen = labels.unique().tolist()
     if len(seen) < 2:
-        raise DataError(
-            f"{path}: train_labels hold the one class {seen[0]}, expected two or more; add another, or pass classes="
-        )
+        raise DataError(f"{what} hold the one class {seen[0]}, expected two or more; add another, or pass classes=")
     if seen != list(range(len(seen))):
         raise DataError(
-            f"{path}: train_labels are {seen[:12]}{'...' if len(seen) > 12 else ''}, expected 0 to {len(seen) - 1} without gaps; "
+            f"{what} are {seen[:12]}{'...' if len(seen) > 12 else ''}, expected 0 to {len(seen) - 1} without gaps; "
             "renumber them, or pass the names of all classes as classes="
         )
     return tuple(map(str, seen))

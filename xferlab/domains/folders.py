@@ -220,6 +220,9 @@ def _find(
     )
 
 
+OPTIONS = _find  # what `load` takes beside its own arguments
+
+
 def _scan(root: Path, left_out: dict[str, list], skip: set[Path]) -> list[Path]:
     """Image files below `root`, sorted; links that leave it are never followed."""
     files, folders, inside = [], [], root.resolve()

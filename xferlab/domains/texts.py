@@ -1,86 +1,119 @@
-"""Your own texts: a CSV or JSON Lines file with a column `text` and, where there are labels, `label`."""
+"""Your own texts: a table, JSON Lines or rows in memory, with a column `text` and, where there are labels, `label`."""
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
-from ..errors import DataError
+from ..errors import ArgumentError, DataError
+from . import tables
 from .domain import Domain, Splits, split
+from .layout import same_name
 from .tokens import tokenize
 
-
-def load(
-    path: str | Path,
-    *,
-    seed: int = 0,
-    classes: Sequence[str] | None = None,
-    tokenizer: str = "minilm",
-    max_length: int = 128,
-) -> Splits:
-    """Splits of a `.csv` or `.jsonl` file, 70/10/20 by `seed`, class and group; for the other options see `read`."""
-    return split(read(path, classes=classes, tokenizer=tokenizer, max_length=max_length), seed=seed)
+FILES = (*tables.ENDINGS, ".jsonl")
 
 
-def read(
-    path: str | Path, *, classes: Sequence[str] | None = None, tokenizer: str = "minilm", max_length: int = 128
-) -> Domain:
-    """All texts of a file as one Domain, in the file's order: for `predict`.
+def load(path: str | Path, *, seed: int = 0, **options) -> Splits:
+    """Splits of a `.csv`, `.tsv` or `.jsonl` file, 70/10/20 by `seed`, class and group; takes the options of `read`."""
+    return split(read(path, **options), seed=seed)
 
-    Columns (JSON keys) `text`; `label`, any names, absent where there are none; `group`, absent or an id, such as a
-    patient's, that must not straddle two parts. Others are ignored.
 
-    classes     a source's class names to number labels by; by default the labels themselves, sorted
-    tokenizer   the encoder's: "minilm", a Hugging Face name or a local folder
+def read(path: str | Path, **options) -> Domain:
+    """All texts of a file as one Domain, in the file's order, for `predict`; takes the options of `from_rows`.
 
-    Raises `DataError` naming the row for a missing value, a broken line, or a label that `classes` lacks.
+    A table may have commas, semicolons, tabs or bars between its cells; what is not in UTF-8 is read as UTF-16 or cp1252, with a
+    warning. JSON Lines hold an object a line.
+
+    Raises:
+        DataError: Naming the line of a missing value, of a broken row, or of a label that `classes` lacks.
     """
     path = Path(path).expanduser()
-    rows = _json_lines(path) if path.suffix.lower() == ".jsonl" else _table(path)
+    notes: list[str] = []
+    rows = _json_lines(path) if path.suffix.lower() == ".jsonl" else tables.read(path, notes)
+    for note in notes:
+        warnings.warn(note, stacklevel=3)
+    return from_rows(str(path), rows, **{"name": path.stem} | options)
+
+
+def from_rows(
+    where: str,
+    rows: Sequence[tuple[int, Mapping]],
+    *,
+    name: str = "texts",
+    text_column: str = "text",
+    label_column: str = "label",
+    classes: Sequence[str] | None = None,
+    broken: str = "raise",
+    tokenizer: str = "minilm",
+    max_length: int = 128,
+) -> Domain:
+    """The texts of `rows`, each a number and its cells by column, as one Domain.
+
+    Args:
+        where: What errors call the table.
+        rows: Numbered rows. A column `group` is an id, such as a patient's, that must not straddle two parts.
+        name: What plots and tables call it.
+        text_column, label_column: Where texts and labels stand; a table without the column `label` has no labels. The case of a
+            column's name, and spaces, `_` and `-` in it, do not count.
+        classes: A source's class names to number labels by; by default the labels themselves, sorted.
+        broken: "raise" a DataError at a row without a text or a label, or "skip" it, with a warning.
+        tokenizer, max_length: The encoder's, see `tokenize`.
+
+    Returns:
+        Tokens `(N, L)`, with labels and groups where there are such columns.
+    """
+    if broken not in ("raise", "skip"):
+        raise ArgumentError(f"broken is {broken!r}, expected 'raise' or 'skip'")
     if not rows:
-        raise DataError(f"{path} has no rows; give at least one text")
-    texts, labels, groups = (_column(path, rows, key) for key in ("text", "label", "group"))
-    if texts is None:
+        raise DataError(f"{where} has no rows; give at least one text")
+    columns = [str(key) for key in dict.fromkeys(key for _, cells in rows for key in cells)]
+    asked = {"text": text_column, "label": label_column, "group": "group"}
+    known = {key: next((c for c in columns if same_name(c) == same_name(asked[key])), None) for key in asked}
+    if known["text"] is None or (known["label"] is None and label_column != "label"):
         raise DataError(
-            f"{path} has columns {sorted(map(str, rows[0][1]))}, expected text and, where there are labels, label"
+            f"{where} has columns {sorted(columns)}, expected {text_column} and, where there are labels, {label_column}; name "
+            "others with text_column= and label_column= (--text, --label)"
         )
+    cells = {key: [_clean(row.get(column)) for _, row in rows] for key, column in known.items() if column}
+    cells = {key: values for key, values in cells.items() if any(values)}  # an empty column is none
+    if "text" not in cells:
+        raise DataError(f"{where} has no text in column {known['text']!r}; fill it in")
+    empty = {key: [i for i, value in enumerate(values) if not value] for key, values in cells.items()}
+    for key, missing in empty.items():
+        if missing and broken == "raise":
+            raise DataError(
+                f"{where}, line {rows[missing[0]][0]}: no {key}, as in {len(missing)} of {len(rows)} rows; fill them in, or "
+                "pass broken='skip'"
+            )
+    if dropped := set().union(*empty.values()):
+        counted = ", ".join(f"{len(missing)} without a {key}" for key, missing in empty.items() if missing)
+        warnings.warn(f"{where}: left out {len(dropped)} of {len(rows)} rows ({counted})", stacklevel=4)
+        cells = {key: [v for i, v in enumerate(values) if i not in dropped] for key, values in cells.items()}
+    labels, groups = cells.get("label"), cells.get("group")
     names = tuple(map(str, classes)) if classes is not None else tuple(sorted(set(labels or ())))
     if labels and (lacking := sorted(set(labels) - set(names))):
-        raise DataError(f"{path} has labels {lacking} that classes lack ({list(names)}); rename or drop them")
-    numbers = {name: i for i, name in enumerate(names)}
-    patients = {name: i for i, name in enumerate(sorted(set(groups or ())))}
+        raise DataError(f"{where} has labels {lacking} that classes lack ({list(names)}); rename or drop them")
+    numbered = lambda values, order: None if values is None else torch.tensor([order[value] for value in values])
     return Domain(
-        tokenize(texts, tokenizer, max_length),
-        torch.tensor([numbers[label] for label in labels]) if labels else None,
+        tokenize(cells["text"], tokenizer, max_length),
+        numbered(labels, {name: i for i, name in enumerate(names)}),
         names,
-        torch.tensor([patients[group] for group in groups]) if groups else None,
-        name=path.stem,
+        numbered(groups, {name: i for i, name in enumerate(sorted(set(groups or ())))}),
+        name=name,
     )
 
 
-def _column(path: Path, rows: list[tuple[int, dict]], key: str) -> list[str] | None:
-    """A column's values as stripped text, or None where no row has it; half a column is an error."""
-    values = ["" if row.get(key) is None else str(row[key]).strip() for _, row in rows]
-    if not any(values):
-        return None
-    if empty := [line for (line, _), value in zip(rows, values, strict=True) if not value]:
-        raise DataError(
-            f"{path}, line {empty[0]}: no {key}, as in {len(empty)} of {len(rows)} rows; fill them in or drop them"
-        )
-    return values
+OPTIONS = from_rows  # what `load` takes beside its own arguments
 
 
-def _table(path: Path) -> list[tuple[int, dict]]:
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            return [(reader.line_num, row) for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is no CSV in UTF-8 ({error}); save it anew") from error
+def _clean(value: object) -> str:
+    """A cell as stripped text; nothing for None and NaN."""
+    return "" if value is None or value != value else str(value).strip()
 
 
 def _json_lines(path: Path) -> list[tuple[int, dict]]:

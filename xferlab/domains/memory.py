@@ -1,0 +1,100 @@
+"""What is in memory already: a table of pandas, a list of texts, an array of pictures, a torch Dataset of (image, label)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from ..errors import ArgumentError, DataError
+from . import arrays, texts
+from .domain import Domain, Splits, split
+
+OPTIONS = texts.from_rows  # what `load` takes beside its own arguments
+
+
+def load(
+    things: object, *, seed: int = 0, labels: Sequence | None = None, classes=None, groups=None, **options
+) -> Splits:
+    """Splits, 70/10/20 by `seed`, class and group.
+
+    Args:
+        things: A pandas DataFrame with a column of texts; a list of texts; uint8 pictures `(N, H, W)` or `(N, H, W, 3)` as a
+            NumPy array; or a torch Dataset whose items are `(image, label)` or images, all of one size.
+        seed: Of the split.
+        labels: Of texts and pictures: a name or a number each, `(N,)`; absent where there are none.
+        classes: Class names; by default a Dataset's own `classes`, else the names that occur.
+        groups: Patients or slides, a name or a number each; a DataFrame has them in its column `group`.
+        options: For texts, those of `texts.from_rows`.
+
+    Raises:
+        ArgumentError: For anything else.
+        DataError: For pictures that cannot be used as they are, saying what to do.
+    """
+    kind = f"the {type(things).__name__}"
+    if hasattr(things, "columns") and hasattr(things, "to_dict"):
+        if labels is not None or groups is not None:
+            raise ArgumentError(
+                f"{kind} has labels and groups in its columns; give label_column=, and call groups 'group'"
+            )
+        rows = list(enumerate(things.to_dict("records")))
+        return split(texts.from_rows(kind, rows, classes=classes, **options), seed=seed)
+    if isinstance(things, (list, tuple)) and things and all(isinstance(text, str) for text in things):
+        columns = {"text": things, "label": labels, "group": groups}
+        given = {key: list(values) for key, values in columns.items() if values is not None}
+        if len(set(map(len, given.values()))) > 1:
+            raise DataError(
+                f"{kind} has { ({key: len(values) for key, values in given.items()}) }; give as many of each"
+            )
+        rows = [(i, dict(zip(given, row, strict=True))) for i, row in enumerate(zip(*given.values(), strict=True))]
+        return split(texts.from_rows(kind, rows, classes=classes, **options), seed=seed)
+    if options:
+        raise ArgumentError(f"{kind} takes labels, classes, groups and seed, not {', '.join(options)}")
+    if isinstance(things, np.ndarray):
+        images, own = things, labels
+    elif hasattr(things, "__getitem__") and hasattr(things, "__len__") and not isinstance(things, (list, tuple, dict)):
+        if labels is not None:
+            raise ArgumentError(f"{kind} has labels of its own; leave labels= out")
+        images, own = _items(kind, things)
+        classes = getattr(things, "classes", None) if classes is None else classes
+    else:
+        raise ArgumentError(
+            f"cannot load {kind}; expected a name, a path, a pandas DataFrame, a list of texts, a NumPy array of uint8 pictures "
+            "(N, H, W) or (N, H, W, 3), or a torch Dataset of (image, label)"
+        )
+    pictures = arrays.as_images(f"{kind}: images", images)
+    numbers = None
+    if own is not None:
+        own = np.asarray(own)
+        if own.dtype.kind in "US":
+            classes = sorted(set(own.tolist())) if classes is None else classes
+            order = {name: i for i, name in enumerate(classes)}
+            if lacking := sorted(set(own.tolist()) - set(order)):
+                raise DataError(f"{kind} has labels {lacking} that classes lack ({list(classes)}); rename or drop them")
+            own = np.array([order[name] for name in own.tolist()])
+        numbers = arrays.as_labels(f"{kind}: labels", own)
+        classes = arrays.seen_classes(f"{kind}: labels", numbers) if classes is None else classes
+    if groups is not None:
+        groups = torch.from_numpy(np.unique(np.asarray(groups), return_inverse=True)[1].reshape(-1).astype(np.int64))
+    return split(Domain(pictures, numbers, tuple(classes or ()), groups, name=type(things).__name__), seed=seed)
+
+
+def _items(kind: str, dataset) -> tuple[np.ndarray, list | None]:
+    """All pictures of a Dataset, channels last, and its labels where it has them."""
+    images, labels = [], []
+    for i in range(len(dataset)):
+        item = dataset[i]
+        image, label = item if isinstance(item, (tuple, list)) and len(item) == 2 else (item, None)
+        image = (
+            image.permute(1, 2, 0).numpy() if isinstance(image, torch.Tensor) and image.ndim == 3 else np.asarray(image)
+        )
+        if images and image.shape != images[0].shape:
+            raise DataError(
+                f"{kind}: item {i} is {image.shape} and the first {images[0].shape}; resize them to one size"
+            )
+        images.append(image.squeeze(2) if image.ndim == 3 and image.shape[2] == 1 else image)
+        labels.append(label.item() if isinstance(label, (torch.Tensor, np.generic)) else label)
+    if not images:
+        raise DataError(f"{kind} is empty; give at least one image")
+    return np.stack(images), None if any(label is None for label in labels) else labels
