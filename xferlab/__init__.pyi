@@ -5,6 +5,7 @@ from . import estimation as estimation
 from . import evaluation as evaluation
 from . import features as features
 from . import objectives as objectives
+from . import operating as operating
 from . import plots as plots
 from . import proposals as proposals
 from . import strategies as strategies

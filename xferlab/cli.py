@@ -103,11 +103,19 @@ def predict(
     input: Annotated[str, typer.Option(help="a folder of images, or a .npz")],
     out: Annotated[Path, typer.Option(help="a row an image: file, class, a probability a class")] = Path("preds.csv"),
     factory: Annotated[str, typer.Option(help="module.py:function, where the network is your own")] = "",
+    sensitivity: Annotated[
+        float | None, typer.Option(help="share of --class to find, such as 0.95: adds the column flagged")
+    ] = None,
+    of: Annotated[str | None, typer.Option("--class", help="the class that is to be found")] = None,
+    abstain: Annotated[
+        float | None, typer.Option(help="share of its answers that may be wrong, such as 0.05: adds the column answer")
+    ] = None,
 ) -> None:
     """Classifies every image of a folder. Not for clinical use."""
-    from .comparison import commands
+    from .comparison.prediction import predict as answer
 
-    commands.predict(model, input, out, factory=factory or None, say=typer.echo)
+    found = dict(factory=factory or None, sensitivity=sensitivity, of=of, abstain=abstain)
+    answer(model, input, out, say=typer.echo, **found)
 
 
 @labs.command("list")

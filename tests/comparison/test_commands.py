@@ -12,7 +12,7 @@ from small import TwentyLines, blobs
 from typer.testing import CliRunner
 
 import xferlab as xl
-from xferlab import cli
+from xferlab import cli, operating
 from xferlab.comparison import commands, modelfile
 from xferlab.comparison import plan as planning
 from xferlab.errors import ArgumentError, DataError, XferlabError
@@ -132,6 +132,30 @@ def test_proposed_images_are_labeled_and_given_back(tmp_path, sides):
     assert not {row["file"] for row in again[:4]} & {row["file"] for row in again[4:]}
 
 
+def test_a_threshold_and_abstentions_are_set_on_held_out_pictures(tmp_path, sides):
+    """Fails where the threshold is not the one of the answers that the file keeps, or a warning is missing or out of place."""
+    predict = ["predict", "--model", tmp_path / "r.safetensors", "--input", sides[1], "--out", tmp_path / "p.csv"]
+    more = ["--sensitivity", 0.8, "--class", "b", "--abstain", 0.5]
+    compared(tmp_path, *sides)
+    told = run(*predict, *more)
+    kept = modelfile.load(tmp_path / "r.safetensors")[1]["reference"]
+    point = operating.threshold(kept.probabilities[:, 1], kept.labels == 1, 0.8)
+    rule = operating.abstention(kept.probabilities, kept.labels, 0.5)
+    for row in rows(tmp_path / "p.csv"):
+        p = [float(row[f"p_{name}"]) for name in "abc"]
+        assert row["flagged"] == ("yes" if p[1] >= point.value - 1e-6 else "no")
+        assert row["answer"] == ("yes" if max(p) >= rule.value - 1e-6 else "no")
+    assert "flagged: " in told and "answer: " in told and "Elsewhere the same threshold may miss more" in told
+    compared(tmp_path, *sides, "--labeled", folder(tmp_path / "many", shift=60, seed=9, per_class=14))
+    told = run(*predict, *more)
+    assert "held-out pictures of many" in told and "Elsewhere" not in told
+    assert "flagged" not in run(*predict) and "flagged" not in rows(tmp_path / "p.csv")[0]
+    with pytest.raises(ArgumentError, match="--class is 'z'; the model knows a, b, c"):
+        run(*predict, "--sensitivity", 0.8, "--class", "z")
+    with pytest.raises(ArgumentError, match="give both"):
+        run(*predict, "--sensitivity", 0.8)
+
+
 def test_a_network_of_your_own(tmp_path, sides):
     (tmp_path / "net.py").write_text(NET)
     save_file(TwentyLines().state_dict(), tmp_path / "w.safetensors")
@@ -210,6 +234,8 @@ def test_predict_refuses_files_that_are_no_models(tmp_path, sides):
     )
     with pytest.raises(DataError, match="format 99, and this xferlab reads format"):
         modelfile.load(tmp_path / "later.safetensors")
+    with pytest.raises(ArgumentError, match="keeps no held-out answers"):
+        run("predict", "--model", tmp_path / "m.safetensors", "--input", sides[0], "--abstain", 0.1)
     loaded, about = modelfile.load(tmp_path / "m.safetensors")
     assert about["recipe"] == "source_only" and all(
         torch.equal(a, b) for a, b in zip(model.state_dict().values(), loaded.state_dict().values(), strict=True)

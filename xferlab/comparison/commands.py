@@ -1,27 +1,21 @@
-"""What `xferlab compare` and `xferlab predict` do: read both sides, plan for the time there is, run, choose, write."""
+"""What `xferlab compare` does: read both sides, plan for the time there is, run, choose, write."""
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
-
-from ..domains import Domain
 from ..encoders import Classifier
 from ..errors import ArgumentError, MissingExtra
-from ..evaluation import Scores
-from ..evaluation import predict as probabilities
 from ..storage import cache_folder, write_atomically
 from . import card, findings, labeling, modelfile
 from .compare import chosen_recipes
 from .compare import compare as run_comparison
 from .leaderboard import Leaderboard
 from .plan import BATCH, RECIPES, Plan, make_plan
-from .reading import read_pictures, read_sides
+from .reading import read_sides
 from .reference import calibrate
 from .runs import version
 
@@ -108,7 +102,8 @@ def compare(
         choice.model,
         reference,
         temperature=temperature,
-        fitted_on=(board.held or sides.source.val).name,
+        held_out=(board.held or sides.source.val).name,
+        from_target=board.held is not None,
         encoder=None if factory else encoder,
         factory=factory,
         size=size,
@@ -148,41 +143,3 @@ def _check(
     for package in ("pandas", "matplotlib", "jinja2"):  # before twenty minutes of training, not after
         if find_spec(package) is None:
             raise MissingExtra(package, extra="labs")
-
-
-def predict(
-    model_file: Path, where: str, out: Path, *, factory: str | None = None, say: Callable[[str], None] = print
-) -> int:
-    """The command `xferlab predict`: one row an image (file, class, a probability a class); how many rows."""
-    model, about = modelfile.load(model_file, factory)
-    pictures = read_pictures(where, size=about["pixels"], channels=about["channels"], classes=model.classes)
-    p = probabilities(model, pictures.domain.unlabeled()).numpy()
-    with write_atomically(out) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["file", "predicted", *(f"p_{name}" for name in model.classes)])
-        for name, row in zip(pictures.names, p, strict=True):
-            table.writerow([name, model.classes[row.argmax()], *(f"{value:.6f}" for value in row)])
-    counts = zip(model.classes, np.bincount(p.argmax(1), minlength=len(model.classes)), strict=True)
-    say(f"{len(p)} images -> {out}: {', '.join(f'{n} {name}' for name, n in counts)}")
-    if pictures.omitted:
-        say(f"Left out {len(pictures.omitted)} files that are broken, no images, or beside the class folders:")
-        for name in pictures.omitted:
-            say(f"  {name}")
-    if pictures.labeled:
-        _score_folders(model, pictures.domain, p, say)
-    calibrated = (
-        f"calibrated on {about['fitted_on']} (temperature {about['temperature']:.2f})"
-        if about["reference"]
-        else "not calibrated"
-    )
-    say(f"Model: {about['recipe']}, trained on {about['source']}, {calibrated}. Not for clinical use.")
-    return len(p)
-
-
-def _score_folders(model: Classifier, domain: Domain, p: np.ndarray, say: Callable[[str], None]) -> None:
-    """Where the folders are named as the classes, how right the answers are."""
-    assert domain.labels is not None
-    seen = [domain.classes[k] for k in domain.labels.unique().tolist()]
-    if set(seen) <= set(model.classes):
-        labels = np.array([model.classes.index(domain.classes[k]) for k in domain.labels.tolist()])
-        say(f"Taking the folders' names for truth: {Scores(p, labels, model.classes, name=domain.name)!r}")

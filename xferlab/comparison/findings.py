@@ -103,3 +103,9 @@ def share(shift: dict, k: int, name: str = "estimate") -> str:
         return "unknown"
     ends = f" [{shift['low'][k]:.2f}, {shift['high'][k]:.2f}]" if name == "estimate" else ""
     return f"{shift[name][k]:.2f}{ends}"
+
+
+def percent(rate: tuple[float, float, float]) -> str:
+    """A share and its interval, `95 % [91, 98]`."""
+    value, low, high = (100 * end for end in rate)
+    return f"{value:.0f} % [{low:.0f}, {high:.0f}]"

@@ -1,0 +1,120 @@
+"""What `xferlab predict` does: answers with calibrated probabilities, and where asked to, a threshold and abstentions."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from .. import estimation, operating
+from ..domains import Domain
+from ..errors import ArgumentError
+from ..evaluation import Scores
+from ..evaluation import predict as probabilities
+from ..storage import write_atomically
+from . import modelfile
+from .findings import percent
+from .reading import read_pictures
+
+
+def predict(
+    model_file: Path,
+    where: str,
+    out: Path,
+    *,
+    factory: str | None = None,
+    sensitivity: float | None = None,
+    of: str | None = None,
+    abstain: float | None = None,
+    say: Callable[[str], None] = print,
+) -> int:
+    """The command `xferlab predict`: writes a row an image.
+
+    Parameters
+    ----------
+    model_file, where, out
+        What `compare` wrote; a folder of images or a `.npz`; the table of file, class and a probability a class.
+    factory
+        `module.py:function`, where the network is your own.
+    sensitivity, of
+        Adds the column `flagged`: yes from the threshold on that finds so much of class `of` on held-out pictures.
+    abstain
+        Adds the column `answer`: no where the model is so unsure that more than this share of its answers would be wrong.
+    say
+        Is told what was found.
+
+    Returns
+    -------
+    int
+        How many rows.
+
+    Raises
+    ------
+    ArgumentError
+        For a share out of range, an unknown class, or a model file without held-out answers.
+    """
+    if (sensitivity is None) != (of is None):
+        raise ArgumentError("a sensitivity is that of one class: give both --sensitivity and --class, or neither")
+    model, about = modelfile.load(model_file, factory)
+    classes, kept, notes = model.classes, about["reference"], []
+    if of is not None and of not in classes:
+        raise ArgumentError(f"--class is {of!r}; the model knows {', '.join(classes)}")
+    if kept is None and (of is not None or abstain is not None):
+        raise ArgumentError(
+            f"{model_file} keeps no held-out answers to set a threshold on; run `xferlab compare` again"
+        )
+    pictures = read_pictures(where, size=about["pixels"], channels=about["channels"], classes=classes)
+    p = probabilities(model, pictures.domain.unlabeled()).numpy()
+    columns = {"file": pictures.names, "predicted": [classes[k] for k in p.argmax(1)]}
+    columns |= {f"p_{name}": [f"{value:.6f}" for value in p[:, k]] for k, name in enumerate(classes)}
+    yes = lambda mask: ["yes" if value else "no" for value in mask]
+    if of is not None:
+        k = classes.index(of)
+        point = operating.threshold(kept.probabilities[:, k], kept.labels == k, sensitivity)
+        flagged = p[:, k] >= point.value
+        columns["flagged"] = yes(flagged)
+        notes += [
+            f"flagged: {flagged.sum()} of {len(p)}, those with a probability of {of} from {point.value:.4f} on. Of held-out pictures of "
+            f"{about['held_out']} this finds {percent(point.sensitivity)} of {of}, and clears {percent(point.specificity)} of the others."
+        ]
+    if abstain is not None:
+        rule = operating.abstention(kept.probabilities, kept.labels, abstain)
+        answered, sure = p.max(1) >= rule.value, kept.probabilities.max(1).values >= rule.value
+        columns["answer"] = yes(answered)
+        text = f"answer: {answered.sum()} of {len(p)}. Of held-out pictures of {about['held_out']} {100 * rule.answered:.0f} % are answered"
+        if answered.any() and sure.any():
+            right = estimation.difference_of_confidences(kept.probabilities[sure], kept.labels[sure], p[answered])
+            text += f", {percent(rule.wrong)} of them wrongly; of these pictures, estimated and not measured, {100 * (1 - right):.0f} % of the answers are wrong"
+        notes.append(text + ".")
+    if notes and not about["from_target"]:
+        notes.append(
+            f"Both hold for pictures such as those of {about['held_out']}. Elsewhere the same threshold may miss more or flag more: "
+            "give compare 40 or more labeled pictures from there (--labeled), and it is set on them."
+        )
+    with write_atomically(out) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(columns)
+        table.writerows(zip(*columns.values(), strict=True))
+    counts = zip(classes, np.bincount(p.argmax(1), minlength=len(classes)), strict=True)
+    say(f"{len(p)} images -> {out}: {', '.join(f'{n} {name}' for name, n in counts)}")
+    for note in notes:
+        say(note)
+    if pictures.omitted:
+        say(f"Left out {len(pictures.omitted)} files that are broken, no images, or beside the class folders:")
+        for name in pictures.omitted:
+            say(f"  {name}")
+    if pictures.labeled:
+        _score_folders(classes, pictures.domain, p, say)
+    say(f"Model: {about['recipe']}, trained on {about['source']}. Not for clinical use.")
+    return len(p)
+
+
+def _score_folders(classes: tuple[str, ...], domain: Domain, p: np.ndarray, say: Callable[[str], None]) -> None:
+    """Where the folders are named as the classes, how right the answers are."""
+    assert domain.labels is not None
+    seen = [domain.classes[k] for k in domain.labels.unique().tolist()]
+    if set(seen) <= set(classes):
+        labels = np.array([classes.index(domain.classes[k]) for k in domain.labels.tolist()])
+        say(f"Taking the folders' names for truth: {Scores(p, labels, classes, name=domain.name)!r}")
