@@ -71,3 +71,5 @@ from .recipe import Stage as Stage
 from .recipe import recipes as recipes
 from .training import Run as Run
 from .training import fit as fit
+
+__version__: str

@@ -31,6 +31,7 @@ def tfidf(train: Domain, test: Domain, *, tokenizer: str = "minilm", C: float = 
         if domain.labels is None or domain.is_image:
             raise DataError(f"tfidf needs labelled texts, but domain {domain.name!r} is {domain!r}")
     test = test.align(train.classes)
+    assert train.labels is not None and test.labels is not None
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
     letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
     model = make_pipeline(make_union(words, letters), LogisticRegression(C=C, max_iter=1000))

@@ -79,8 +79,8 @@ def nce(*, source_labels, target_labels) -> float:
     """
     target, target_counts = _labels(target_labels, "target_labels")
     source, source_counts = _labels(source_labels, "source_labels", rows=len(target), classes=1)
-    joint = np.bincount(source * len(target_counts) + target, minlength=len(source_counts) * len(target_counts))
-    joint = joint.reshape(len(source_counts), -1) / len(target)
+    pairs = np.bincount(source * len(target_counts) + target, minlength=len(source_counts) * len(target_counts))
+    joint = pairs.reshape(len(source_counts), -1) / len(target)
     conditional = joint / joint.sum(axis=1, keepdims=True)
     return float((joint * np.log(np.where(joint > 0, conditional, 1.0))).sum())
 

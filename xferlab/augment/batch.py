@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, overload
 
 import numpy as np
 import torch
@@ -31,6 +31,10 @@ class Sides:
     classes: int = 0
 
 
+@overload
+def apply(pipeline: Sequence[Callable], batch: Tensor, generator: Generator) -> Tensor: ...
+@overload
+def apply(pipeline: Sequence[Callable], batch: Sides, generator: Generator) -> Sides: ...
 def apply(pipeline: Sequence[Callable], batch: Tensor | Sides, generator: Generator) -> Tensor | Sides:
     """Runs the operations in order; images give images, `Sides` give `Sides`.
 
@@ -48,13 +52,20 @@ def apply(pipeline: Sequence[Callable], batch: Tensor | Sides, generator: Genera
         else:
             source, target = (x if x is None else op(x, generator) for x in (sides.source_inputs, sides.target_inputs))
             sides = replace(sides, source_inputs=source, target_inputs=target)
-    return sides.source_inputs if isinstance(batch, Tensor) else sides
+    if isinstance(batch, Tensor):
+        assert sides.source_inputs is not None
+        return sides.source_inputs
+    return sides
 
 
-def check(images: Tensor, generator: Generator):
+def check(images: Tensor | None, generator: Generator) -> None:
     kind = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
-    known = isinstance(images, Tensor) and (images.dtype == torch.uint8 or images.is_floating_point())
-    if not known or images.ndim != 4 or images.shape[1] not in (1, 3):
+    if (
+        not isinstance(images, Tensor)
+        or not (images.dtype == torch.uint8 or images.is_floating_point())
+        or images.ndim != 4
+        or images.shape[1] not in (1, 3)
+    ):
         raise DataError(
             f"images are {kind}, expected uint8 or float (B, C, H, W) in 0..255 with C 1 or 3; permute if channels "
             "come last, add [None] to a single image, leave token ids unaugmented"
@@ -89,7 +100,9 @@ def like(result: Tensor, images: Tensor) -> Tensor:
 
 class Operation:
     joint = False
-    _limits: ClassVar = {}  # argument: (lowest, highest); a range must lie within, in order
+    _limits: ClassVar[
+        dict[str, tuple[float, float]]
+    ] = {}  # argument: (lowest, highest); a range must lie within, in order
 
     def __post_init__(self):
         for argument, (low, high) in self._limits.items():
@@ -105,3 +118,6 @@ class OneSided(Operation):
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         check(images, generator)
         return self._change(images, generator) if len(images) else images
+
+    def _change(self, images: Tensor, generator: Generator) -> Tensor:
+        raise NotImplementedError

@@ -23,7 +23,11 @@ class Joint(Operation):
         check(sides.source_inputs, generator)
         return self._change(sides, generator)
 
+    def _change(self, sides: Sides, generator: Generator) -> Sides:
+        raise NotImplementedError
+
     def _soft_labels(self, sides: Sides) -> Tensor:
+        assert sides.source_inputs is not None
         labels, count, k = sides.source_labels, len(sides.source_inputs), sides.classes
         if labels is None or len(labels) != count or (labels.ndim == 1 and k < 1):
             seen = "missing" if labels is None else f"{tuple(labels.shape)}"
@@ -35,6 +39,7 @@ class Joint(Operation):
 
     def _partners(self, sides: Sides, generator: Generator) -> Tensor:
         """A target image for each source image, drawn with replacement, as float."""
+        assert sides.source_inputs is not None
         name, shape, target = type(self).__name__, tuple(sides.source_inputs.shape[1:]), sides.target_inputs
         if target is None or len(target) == 0 or target.shape[1:] != shape:
             seen = "missing" if target is None else tuple(target.shape)

@@ -18,8 +18,8 @@ def weak(size: int, augmentation: str = "upright") -> list[Callable]:
     """Shifts of an eighth of `size` (pixels; of a fourteenth for digits), and the flips and turns that `augmentation` allows."""
     if not isinstance(size, int) or size < 8:
         raise ArgumentError(f"size is {size!r}, expected the image side in pixels, 8 or more")
-    turns = {"mirror": [Flip()], "any_way_up": [Flip(True, True), Rotate90()]}.get(augmentation, [])
-    return [Crop(size // (14 if augmentation == "digits" else 8)), *turns]
+    turns: dict[str, list[Callable]] = {"mirror": [Flip()], "any_way_up": [Flip(True, True), Rotate90()]}
+    return [Crop(size // (14 if augmentation == "digits" else 8)), *turns.get(augmentation, [])]
 
 
 def strong(size: int, augmentation: str = "upright") -> list[Callable]:

@@ -30,7 +30,8 @@ def assemble(number: str, cells: list[tuple[str, str, dict]]) -> NotebookNode:
     """
     from nbformat import v4
 
-    built, seen = v4.new_notebook(), {}
+    built = v4.new_notebook()
+    seen: dict[str, int] = {}
     for kind, text, metadata in cells:
         make = {"code": v4.new_code_cell, "markdown": v4.new_markdown_cell}[kind]
         name = hashlib.sha256(f"{number}\n{kind}\n{text}".encode()).hexdigest()[:10]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import time
-from collections.abc import MutableMapping
 
 from ..errors import ArgumentError
 from .content import sections
 
 
-def resume(number: str, section: int, variables: MutableMapping | None = None) -> None:
+def resume(number: str, section: int, variables: dict | None = None) -> None:
     """Makes what sections 1 to `section - 1` of a lab would have left behind, so that you can go on at `section`.
 
     Sections are the headings with `##`, counted from 1. Runs the lab's own code up to there in the notebook's variables (or
@@ -33,7 +32,7 @@ def resume(number: str, section: int, variables: MutableMapping | None = None) -
     print(f"Lab {number} is as it stands before section {section}, {parts[section - 1]['title']!r} ({spent:.0f} s).")
 
 
-def _notebook() -> MutableMapping:
+def _notebook() -> dict:
     """The variables of the notebook this runs in."""
     try:
         from IPython import get_ipython

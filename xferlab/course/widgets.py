@@ -44,7 +44,8 @@ class Live:
         self.choices = {name: list(values) for name, values in choices.items()}
         self.setting = {name: values[0] for name, values in self.choices.items()}
         self.controls: dict = {}
-        self._draw, self._drawn, self._box = draw, {}, None
+        self._draw, self._box = draw, None
+        self._drawn: dict = {}
         self.move(**(start or {}))
 
     def move(self, **setting) -> Live:
@@ -117,7 +118,11 @@ class Live:
         from IPython.display import display
 
         png = base64.b64encode(self.png).decode()
-        data = {"image/png": png, "text/html": figure_html(png, self.words), "text/plain": self.words}
+        data: dict[str, object] = {
+            "image/png": png,
+            "text/html": figure_html(png, self.words),
+            "text/plain": self.words,
+        }
         if kernel_widgets() is not None:  # a viewer without a kernel takes the next best: the picture
             data[VIEW] = {"version_major": 2, "version_minor": 0, "model_id": self.box().model_id}
         display(data, raw=True, metadata={"image/png": {"alt": self.words}, "needs_background": "light"})

@@ -75,6 +75,8 @@ class Adversarial(Objective):
                         well below 0.5 one that lags behind the encoder (lower `strength` or the learning rate)
     """
 
+    adversary_accuracy: Tensor
+
     def __init__(self, weight: float = 1.0, *, strength: float = 1.0, hidden: int = 64):
         super().__init__(weight)
         if not strength >= 0 or hidden < 1:
@@ -86,6 +88,7 @@ class Adversarial(Objective):
 
     def reverse_features(self, step: Step) -> tuple[Tensor, Tensor]:
         """Source and target features behind gradient reversal, at the strength of this moment of training."""
+        assert step.source is not None and step.target is not None
         strength = self.strength * warm_up(step.progress)
         return reverse(step.source.features, strength), reverse(step.target.features, strength)
 
@@ -127,7 +130,7 @@ def multilinear_map(
     With directions `(D, M)` and `(K, M)` its randomised form `(z R_z) * (p R_p) / sqrt(M)`, `(B, M)`, whose inner
     products estimate the full one's (Long et al., 2018, arXiv:1705.10667).
     """
-    if z_directions is None:
+    if z_directions is None or p_directions is None:
         return (z[:, :, None] * p[:, None, :]).flatten(1)
     return (z @ z_directions) * (p @ p_directions) / z_directions.shape[1] ** 0.5
 

@@ -72,7 +72,7 @@ def jmmd(source: Sequence[Tensor], target: Sequence[Tensor], kernels: Sequence[i
     return product(*(torch.cat(pair) for pair in zip(source, target, strict=True)))
 
 
-def _kernel(z: Tensor, kernels: int, bandwidth: float | None = None) -> Tensor:
+def _kernel(z: Tensor, kernels: int, bandwidth: Tensor | float | None = None) -> Tensor:
     """Gram matrix `(N, N)` of the mean of Gaussians, from one matrix product.
 
     Gradient reaches the row argument only: the callers' losses are symmetric in rows and columns, so that is half of

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from ..domains import Domain
+from ..encoders import Classifier
 from ..errors import ArgumentError
 
 
@@ -36,7 +37,7 @@ class Step:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Classifier,
         source: Batch | None,
         target: Batch | None,
         progress: float,
@@ -44,7 +45,8 @@ class Step:
         activations: dict[str, Tensor] | None = None,
     ):
         self.model, self.source, self.target, self.progress = model, source, target, progress
-        self._make_view, self._views, self._activations = views, {}, activations or {}
+        self._make_view, self._activations = views, activations or {}
+        self._views: dict[tuple[str, str], Batch] = {}
 
     def view(self, name: str, side: str = "target") -> Batch:
         """Another augmented view ("weak" or "strong") of a side's inputs, computed on first use, then shared."""
@@ -85,7 +87,7 @@ class Objective(nn.Module):
             raise ArgumentError(f"{type(self).__name__} got weight {weight}, expected a finite number of 0 or more")
         self.weight = weight
 
-    def setup(self, model: nn.Module, source: Domain | None, target: Domain | None) -> None:
+    def setup(self, model: Classifier, source: Domain | None, target: Domain | None) -> None:
         """Makes the objective's own parts. Runs once, before the optimizer is built."""
 
     def forward(self, step: Step) -> Tensor:
@@ -94,7 +96,7 @@ class Objective(nn.Module):
     def after_step(self, step: Step) -> None:
         """Runs after the optimizer's update, without gradients: for teachers and memories."""
 
-    def finish(self, model: nn.Module) -> None:
+    def finish(self, model: nn.Module) -> nn.Module | None:
         """Runs once after the last step: an average or a teacher may become the model."""
 
     def log(self) -> dict[str, Tensor]:

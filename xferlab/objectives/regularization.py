@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..domains import Domain
-from ..encoders import recording
+from ..encoders import Classifier, recording
 from ..errors import ArgumentError
 from ..weights import average_into, frozen_copy, refresh_batch_norm
 from .objective import Objective
@@ -256,7 +256,7 @@ class SWA(EMA):
         super().__init__(decay=None, start=start)
 
 
-def _source_head(model: nn.Module, name: str) -> nn.Linear:
+def _source_head(model: Classifier, name: str) -> nn.Linear:
     if model.encoder.source_head is None:
         raise ArgumentError(
             f"{name} needs the head the encoder was pretrained with, and this encoder has none (source_head is None); "

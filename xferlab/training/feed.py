@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,7 +59,7 @@ class Feed:
         self.activations = self._recording.__enter__()
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, *error: Any) -> None:
         self._recording.__exit__(*error)
 
     def step(self, t: int, progress: float) -> Step:
@@ -68,13 +69,15 @@ class Feed:
             name: self.world.shard(stream(t), name).to(self.world.device, non_blocking=True)
             for name, stream in self.streams.items()
         }
-        raw = inputs = Inputs(self.domains, rows)
+        raw = Inputs(self.domains, rows)
+        inputs: dict[str, Tensor] = raw
         labels = {name: d.labels[rows[name]] for name, d in self.domains.items() if d.labels is not None}
         if self.augment:
             x, y = (raw[side] if side in rows else None for side in ("source", "target"))
             sides = apply(self.augment, Sides(x, labels.get("source"), y, len(self.model.classes)), self.generator)
             inputs = {name: getattr(sides, f"{name}_inputs") for name in rows}
-            labels |= {"source": sides.source_labels}
+            if sides.source_labels is not None:
+                labels["source"] = sides.source_labels
 
         encoded = functools.cache(functools.partial(self._encode, rows, inputs))
         for parts in self.activations.values():
@@ -126,19 +129,21 @@ class Inputs(dict):
 class Late(Batch):
     """A Batch whose features and logits are computed when first asked for: an objective that masks its own inputs never does."""
 
+    # what is computed once may be written to afterwards, as a Batch's fields may: mypy takes it for a read-only property
+
     def __init__(self, side: str, inputs: dict, labels: Tensor | None, encoded: Callable[[], dict], head: Callable):
         self._side, self._inputs, self.labels, self._encoded, self._head = side, inputs, labels, encoded, head
 
     @functools.cached_property
-    def inputs(self) -> Tensor:
+    def inputs(self) -> Tensor:  # type: ignore[override]
         return self._inputs[self._side]
 
     @functools.cached_property
-    def features(self) -> Tensor:
+    def features(self) -> Tensor:  # type: ignore[override]
         return self._encoded()[self._side]
 
     @functools.cached_property
-    def logits(self) -> Tensor:
+    def logits(self) -> Tensor:  # type: ignore[override]
         return self._head(self.features)
 
 
@@ -167,7 +172,8 @@ class Stream:
     """
 
     def __init__(self, n: int, batch_size: int, seed: int, lengths: Tensor | None = None):
-        self.n, self.size, self.seed, self.passes, self.lengths = n, min(batch_size, n), seed, {}, lengths
+        self.n, self.size, self.seed, self.lengths = n, min(batch_size, n), seed, lengths
+        self.passes: dict[int, Tensor] = {}
 
     def __call__(self, t: int) -> Tensor:
         first, last = t * self.size, (t + 1) * self.size - 1
@@ -181,14 +187,14 @@ class Stream:
             generator = torch.Generator().manual_seed(mixed(self.seed, k))
             self.passes[k] = torch.randperm(self.n, generator=generator)
             if self.lengths is not None:
-                self.passes[k] = self._bucketed(self.passes[k], -k * self.n % self.size, generator)
+                self.passes[k] = self._bucketed(self.passes[k], self.lengths, -k * self.n % self.size, generator)
         return self.passes[k]
 
-    def _bucketed(self, order: Tensor, begun: int, generator: torch.Generator) -> Tensor:
+    def _bucketed(self, order: Tensor, lengths: Tensor, begun: int, generator: torch.Generator) -> Tensor:
         """`order` with whole batches of like length; its first `begun` rows end a batch of the pass before."""
         whole = (self.n - begun) // self.size * self.size
         pools = [
-            pool[self.lengths[pool].argsort(stable=True)] for pool in order[begun : begun + whole].split(16 * self.size)
+            pool[lengths[pool].argsort(stable=True)] for pool in order[begun : begun + whole].split(16 * self.size)
         ]
         batches = torch.cat([order[:0], *pools]).view(-1, self.size)
         shuffled = batches[torch.randperm(len(batches), generator=generator)].flatten()

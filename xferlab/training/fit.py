@@ -105,17 +105,21 @@ def fit(
     val_every = val_every or max(1, steps // 10)
     # what the run is, taken before setup changes the objectives: a checkpoint of another run must not be taken up
     numbers = (steps, batch_size, lr, weight_decay, warmup, seed, val_every, bf16)
-    identity = checkpoint and fingerprint(
-        (*numbers, strategy.name, described(augment), described(views)),
-        [name for name, parameter in model.named_parameters() if not parameter.requires_grad],
-        [objective.hyperparameters() for objective in objectives],
-        *[(domain.inputs, domain.labels) for domain in (*domains.values(), *([] if val is None else [val]))],
+    identity = (
+        ""
+        if not checkpoint
+        else fingerprint(
+            (*numbers, strategy.name, described(augment), described(views)),
+            [name for name, parameter in model.named_parameters() if not parameter.requires_grad],
+            [objective.hyperparameters() for objective in objectives],
+            *[(domain.inputs, domain.labels) for domain in (*domains.values(), *([] if val is None else [val]))],
+        )
     )
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), put_back(model) as frozen:
         torch.manual_seed(seed)
         strategy.prepare(model)
-        model.to(device, memory_format=torch.channels_last)
+        model.to(device).to(memory_format=torch.channels_last)
         world.copy_from_first(model.state_dict().values())
         domains = {name: domain.to(device) for name, domain in domains.items()}
         give_back()
@@ -167,12 +171,12 @@ def fit(
 
                 log.step(t, objectives, losses, rate)
                 last = t + 1 == steps
-                look = val is not None and ((t + 1) % val_every == 0 or last)
+                validated = val if (t + 1) % val_every == 0 or last else None
                 save = checkpoint and ((t + 1) % checkpoint_every == 0 or last)
-                if look or save or last:
+                if validated or save or last:
                     world.average(buffers)  # batch-norm statistics are each process's own until someone needs them
-                if look:
-                    keeper.keep_best(log, evaluate(model, val).balanced_accuracy)
+                if validated:
+                    keeper.keep_best(log, evaluate(model, validated).balanced_accuracy)
                 if save:
                     log.flush()
                     if world.rank == 0:

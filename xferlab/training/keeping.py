@@ -86,11 +86,12 @@ class Keeper:
     """The run's checkpoint file, whole or absent, and the best weights on the validation split."""
 
     def __init__(self, path: str | Path | None, identity: str, run: Run, optimizer: torch.optim.Optimizer):
-        self.path, self.identity, self.run, self.optimizer = path and Path(path), identity, run, optimizer
+        self.path, self.identity, self.run, self.optimizer = Path(path) if path else None, identity, run, optimizer
         self.best: dict[str, Tensor] = {}
         self.best_score = -1.0
 
-    def save(self, step: int):
+    def save(self, step: int) -> None:
+        assert self.path is not None
         state = {
             "identity": self.identity,
             "step": step,

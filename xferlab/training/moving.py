@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import warnings
 from collections import defaultdict
@@ -37,7 +38,8 @@ class Movement:
         steps: int,
     ):
         self.model, self.strategy, self.objectives, self.frozen = model, strategy, objectives, frozen
-        self.lr, self.warmup, self.steps, self.moving = lr, warmup, steps, None
+        self.lr, self.warmup, self.steps = lr, warmup, steps
+        self.moving: list[bool] | None = None
         self.optimizer = torch.optim.AdamW(groups(model, strategy, objectives, weight_decay, steps), lr=lr, fused=True)
 
     def begin(self, t: int) -> float:
@@ -66,7 +68,8 @@ class Movement:
     def step(self, losses: Sequence[Tensor], world: World) -> None:
         """One update along the gradient of `sum_i weight_i * loss_i`, averaged over the processes."""
         self.optimizer.zero_grad(set_to_none=True)
-        loss = sum(objective.weight * loss for objective, loss in zip(self.objectives, losses, strict=True))
+        weighted = [objective.weight * loss for objective, loss in zip(self.objectives, losses, strict=True)]
+        loss = functools.reduce(torch.add, weighted)
         if not loss.requires_grad:
             names = ", ".join(type(objective).__name__ for objective in self.objectives)
             raise ArgumentError(f"{names} alone teaches nothing; add CrossEntropy() or another loss")
