@@ -105,16 +105,14 @@ def fit(
     val_every = val_every or max(1, steps // 10)
     # what the run is, taken before setup changes the objectives: a checkpoint of another run must not be taken up
     numbers = (steps, batch_size, lr, weight_decay, warmup, seed, val_every, bf16)
-    identity = (
-        ""
-        if not checkpoint
-        else fingerprint(
+    identity = ""
+    if checkpoint:
+        identity = fingerprint(
             (*numbers, strategy.name, described(augment), described(views)),
             [name for name, parameter in model.named_parameters() if not parameter.requires_grad],
             [objective.hyperparameters() for objective in objectives],
             *[(domain.inputs, domain.labels) for domain in (*domains.values(), *([] if val is None else [val]))],
         )
-    )
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), put_back(model) as frozen:
         torch.manual_seed(seed)
