@@ -99,8 +99,7 @@ def fit(
     given = {"source": source, "target": target}
     domains = {side: domain.align(model.classes) for side, domain in given.items() if domain is not None}
     world = World(device, checkpoint)
-    device = world.device
-    bf16 = precision == "bf16" or (precision == "auto" and device.type == "cuda")
+    device, bf16 = world.device, precision == "bf16" or (precision == "auto" and world.device.type == "cuda")
     autocast = functools.partial(torch.autocast, device.type, torch.bfloat16, enabled=bf16)
     val_every = val_every or max(1, steps // 10)
     # what the run is, taken before setup changes the objectives: a checkpoint of another run must not be taken up
