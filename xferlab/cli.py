@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,27 @@ from typing import Annotated
 
 import typer
 
-from .errors import MissingExtra, XferlabError
+from .errors import ArgumentError, MissingExtra, XferlabError
+
+READING = "How folders and tables are read"
+
+
+def _reads(help: str, *names: str):
+    return typer.Option(*names, help=help, rich_help_panel=READING)
+
+
+Layout = Annotated[str, _reads("what a folder's levels are, such as split/class/patient, with - for nothing")]
+Groups = Annotated[
+    str, _reads("patients or slides: a pattern such as '(patient[0-9]+)', table.csv:column, parent, or false for none")
+]
+Window = Annotated[str, _reads("of CT: soft, lung, bone or brain; of any pictures: LOW,HIGH become black and white")]
+Intensity = Annotated[str, _reads("beyond 8 bits: collection, one scale for all, image, one each, or LOW,HIGH")]
+Text = Annotated[str, _reads("the column of the texts in a table", "--text")]
+Label = Annotated[str, _reads("the column of their labels", "--label")]
+Labels = Annotated[str, _reads("a table of labels for a folder of images: table.csv:image,label")]
+Map = Annotated[
+    list[str], _reads("a target class and the source's name of it, 'NORMAL=no finding'; again for more", "--map")
+]
 
 app = typer.Typer(help="Transfer learning you can run: labs, checks and measurements.", no_args_is_help=True)
 labs = typer.Typer(help="The course's notebooks.", no_args_is_help=True)
@@ -56,12 +77,9 @@ def compare(
     size: Annotated[int | None, typer.Option(help="pixels a side; by default the encoder's")] = None,
     steps: Annotated[int | None, typer.Option(help="training steps a run; by default what fits the minutes")] = None,
     labeled: Annotated[
-        str, typer.Option(help="the few target images that have labels: a folder, or a filled-in label-next.csv")
+        str, typer.Option(help="the few target images that have labels: a folder, or table.csv:image,label")
     ] = "",
     propose: Annotated[int, typer.Option(help="write label-next.csv: so many target images to label next")] = 0,
-    groups: Annotated[
-        str, typer.Option(help="patients or slides: a pattern such as '(patient[0-9]+)', or table.csv:column")
-    ] = "",
     selector: Annotated[
         str, typer.Option(help="the validator to choose by; fix it before you look at the oracle")
     ] = "",
@@ -74,6 +92,15 @@ def compare(
     out: Annotated[Path, typer.Option(help="the report, one HTML file")] = Path("report.html"),
     save_model: Annotated[Path | None, typer.Option(help="the winner; by default beside the report")] = None,
     store: Annotated[Path | None, typer.Option(help="folder of finished runs; by default in the cache")] = None,
+    source_labels: Labels = "",
+    target_labels: Labels = "",
+    layout: Layout = "",
+    rename: Map = [],  # noqa: B006 (typer's way to say an option may come again)
+    groups: Groups = "",
+    window: Window = "",
+    intensity: Intensity = "",
+    text: Text = "",
+    label: Label = "",
 ) -> None:
     """Which method carries your labels from one place to another? Trains, chooses without target labels, reports.
 
@@ -87,7 +114,17 @@ def compare(
         chosen=[name.strip() for name in recipes.split(",") if name.strip()] or None,
         factory=model or None,
         labeled=labeled or None,
-        groups=groups or None,
+        reading=_reading(
+            source_labels=source_labels,
+            target_labels=target_labels,
+            layout=layout,
+            rename=rename,
+            groups=groups,
+            window=window,
+            intensity=intensity,
+            text_column=text,
+            label_column=label,
+        ),
         selector=selector or None,
         any_way_up=any_way_up,
         propose=propose,
@@ -110,12 +147,29 @@ def predict(
     abstain: Annotated[
         float | None, typer.Option(help="share of its answers that may be wrong, such as 0.05: adds the column answer")
     ] = None,
+    window: Window = "",
+    intensity: Intensity = "",
 ) -> None:
     """Classifies every image of a folder. Not for clinical use."""
     from .comparison.prediction import predict as answer
 
     found = dict(factory=factory or None, sensitivity=sensitivity, of=of, abstain=abstain)
-    answer(model, input, out, say=typer.echo, **found)
+    answer(model, input, out, reading=_reading(window=window, intensity=intensity), say=typer.echo, **found)
+
+
+def _reading(rename: list[str] | None = None, **words: str) -> dict:
+    """Options of `load`: what was not given is left out, two numbers are a pair, "false" is False."""
+    found: dict = {key: word for key, word in words.items() if word}
+    for key, word in found.items():
+        if re.fullmatch(r"-?[\d.]+[,:]-?[\d.]+", word):
+            found[key] = tuple(map(float, re.split("[,:]", word)))
+        elif word.casefold() == "false":
+            found[key] = False
+    if wrong := [pair for pair in rename or () if "=" not in pair]:
+        raise ArgumentError(
+            f"--map is {wrong[0]!r}, expected a target class and the source's name, 'NORMAL=no finding'"
+        )
+    return found | ({"rename": dict(pair.split("=", 1) for pair in rename)} if rename else {})
 
 
 @labs.command("list")

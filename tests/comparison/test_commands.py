@@ -156,6 +156,56 @@ def test_a_threshold_and_abstentions_are_set_on_held_out_pictures(tmp_path, side
         run(*predict, "--sensitivity", 0.8)
 
 
+def table(path, root, header="image,label", rename=None):
+    """Moves the pictures of class folders into one flat folder, and their classes into a table."""
+    rows = [header]
+    for file in sorted(root.glob("*/*.png")):
+        rows.append(f"{file.parent.name}-{file.stem},{(rename or {}).get(file.parent.name, file.parent.name)}")
+        file.rename(root / f"{file.parent.name}-{file.name}")
+    for kind in [place for place in root.iterdir() if place.is_dir()]:
+        kind.rmdir()
+    path.write_text("\n".join(rows))
+    return path
+
+
+def test_labels_from_tables_and_classes_by_another_name(tmp_path, sides):
+    source, target = sides
+    with_folders = xl.load(source, size=28)
+    table(source / "labels.csv", source)
+    table(tmp_path / "target.csv", target, rename={"a": "first"})
+    labels = ["--source-labels", "labels.csv", "--target-labels", f"{tmp_path / 'target.csv'}:image,label"]
+    with pytest.raises(DataError, match=r"classes \['first'\] that the source lacks.*--map"):
+        compared(tmp_path, source, target, *labels)
+    said = compared(tmp_path, source, target, *labels, "--map", "first=a", "--labeled", labels[-1])
+    assert f"training images of each class: a {with_folders.train.counts()[0]}, b" in said
+    assert "20 labelled target images" in said and "with labels for the oracle alone" in said
+    with pytest.raises(DataError, match=r"needs labels.*labels.csv names the images.*--source-labels"):
+        compared(tmp_path, source, target)
+
+
+def test_how_folders_are_read_can_be_said(tmp_path, sides):
+    """Sites above the classes, and grey levels: predict reads them as training did."""
+    source, target = sides
+    for name in "abc":
+        (source / "one" / name).parent.mkdir(exist_ok=True)
+        (source / name).rename(source / "one" / name)
+    shutil.copytree(source / "one", source / "two")
+    with pytest.raises(DataError, match="two ways"):
+        compared(tmp_path, source, target)
+    options = ["--layout", "-/class", "--window", "50,150", "--groups", "false"]
+    for name in "ab":
+        (target / "one" / name).parent.mkdir(exist_ok=True)
+        (target / name).rename(target / "one" / name)
+    compared(tmp_path, source, target, *options)
+    assert modelfile.load(tmp_path / "r.safetensors")[1]["intensities"] == {"window": [50, 150]}
+    predict = ["predict", "--model", tmp_path / "r.safetensors", "--input", target, "--out"]
+    for name, more in (("as_trained", []), ("said", ["--window", "50:150"]), ("other", ["--window", "0,255"])):
+        run(*predict, tmp_path / name, *more)
+    assert (tmp_path / "as_trained").read_text() == (tmp_path / "said").read_text() != (tmp_path / "other").read_text()
+    with pytest.raises(ArgumentError, match="--map is 'x', expected"):
+        compared(tmp_path, source, target, "--map", "x")
+
+
 def test_a_network_of_your_own(tmp_path, sides):
     (tmp_path / "net.py").write_text(NET)
     save_file(TwentyLines().state_dict(), tmp_path / "w.safetensors")

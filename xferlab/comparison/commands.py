@@ -33,7 +33,7 @@ def compare(
     size: int | None = None,
     steps: int | None = None,
     labeled: str | None = None,
-    groups: str | None = None,
+    reading: dict | None = None,
     selector: str | None = None,
     any_way_up: bool = False,
     propose: int = 0,
@@ -46,7 +46,7 @@ def compare(
     """The command `xferlab compare`: reads both sides, trains what fits, writes report, model file and model card.
 
     Killed at any moment, the same call goes on: finished runs are read from the store, the plan as well, and the weights of
-    all runs stay there until the choice is made, so that nothing is trained twice.
+    all runs stay there until the choice is made, so that nothing is trained twice. `reading` holds options of `read_sides`.
     """
     began, store = time.time(), store or cache_folder("runs")
     names = [recipe.name for recipe in chosen_recipes(chosen or RECIPES)]
@@ -56,7 +56,7 @@ def compare(
     made = made.encoder if isinstance(made, Classifier) else made
     pixels = size or (made.size[0] if getattr(made, "size", None) else 64)
     turns = "any_way_up" if any_way_up else None
-    sides = read_sides(source, target, labeled, size=pixels, groups=groups, augmentation=turns)
+    sides = read_sides(source, target, labeled, size=pixels, augmentation=turns, **reading or {})
     for line in sides.describe(source, target):
         say(line)
     notes = list(sides.notes)
@@ -111,6 +111,7 @@ def compare(
         seed=choice.seed,
         pixels=pixels,
         channels=sides.source.train.inputs.shape[1],
+        intensities={key: value for key, value in (reading or {}).items() if key in ("window", "intensity")},
         source=sides.source.name,
         version=version(),
         use="not for clinical use",

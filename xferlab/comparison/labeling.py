@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..domains import Domain, Splits
+from ..domains import Domain, Splits, tables
 from ..domains.duplicates import repeats
 from ..domains.layout import same_name
 from ..encoders import Classifier
@@ -94,31 +94,51 @@ def write(path: Path, wanted: Sequence[Wanted]) -> Path:
     return path
 
 
-def read(path: Path, target: Splits | Domain, classes: tuple[str, ...]) -> tuple[Domain, list[str]]:
+def read(
+    path: Path,
+    target: Splits | Domain,
+    classes: tuple[str, ...],
+    columns: Sequence[str] = (),
+    rename: Mapping[str, str] | None = None,
+) -> tuple[Domain, list[str]]:
     """The target's examples that a filled-in table names, with the table's labels; and what is to be said of the others.
+
+    Parameters
+    ----------
+    path : Path
+    target : Splits or Domain
+    classes : tuple of str
+        The source's.
+    columns : sequence of str
+        Those of the file's name, with or without folders and ending, and of the label; none for `file` and `label`.
+    rename : mapping of str to str, optional
+        Classes in the table to the source's names.
 
     Raises
     ------
     DataError
-        For a table without the columns file and label, a class that `classes` lacks, two labels for one file, or no row of use.
+        For a table without those columns, a class that `classes` lacks, two labels for one file, or no row of use.
     """
     everything = target.together() if isinstance(target, Splits) else target
-    place = {file: i for i, file in enumerate(everything.files or map(str, range(len(everything))))}
+    place = {Path(file): i for i, file in enumerate(everything.files or map(str, range(len(everything))))}
     number = {same_name(name): k for k, name in enumerate(classes)}
     labels: dict[int, int] = {}
     empty, lost = 0, []
-    for row in _rows(path):
-        file, label = row["file"], row["label"]
+    rows = _rows(path, *columns)
+    for row, named in zip(rows, tables.files_named(list(place), [row["file"] for row in rows]), strict=True):
+        file, label = row["file"], (rename or {}).get(row["label"], row["label"])
         if not label:
             empty += 1
         elif same_name(label) not in number:
             close = difflib.get_close_matches(label, classes, 1, 0.5)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise DataError(f"{path} gives {file} the class {label!r}, and the source has {', '.join(classes)}{hint}")
-        elif file not in place:
+        elif named is None:
             lost.append(file)
-        elif labels.setdefault(place[file], number[same_name(label)]) != number[same_name(label)]:
-            raise DataError(f"{path} gives {file} two labels, {classes[labels[place[file]]]!r} and {label!r}; keep one")
+        elif labels.setdefault(place[named], number[same_name(label)]) != number[same_name(label)]:
+            raise DataError(
+                f"{path} gives {file} two labels, {classes[labels[place[named]]]!r} and {label!r}; keep one"
+            )
     if not labels:
         raise DataError(
             f"{path} has no label for an image of the target: {empty} rows without a label, {len(lost)} whose file is not there; "
@@ -132,18 +152,12 @@ def read(path: Path, target: Splits | Domain, classes: tuple[str, ...]) -> tuple
     return replace(few, labels=torch.tensor(list(labels.values())), classes=classes), notes
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    """The table's rows, stripped; spreadsheets' semicolons, byte-order marks and backslashes are understood."""
-    try:
-        text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read ({error}); expected a CSV in UTF-8 such as --propose writes") from error
-    lines = text.splitlines()
-    separator = ";" if lines and lines[0].count(";") > lines[0].count(",") else ","
-    table = csv.DictReader(lines, delimiter=separator)
-    if not {"file", "label"} <= set(table.fieldnames or ()):
+def _rows(path: Path, file: str = "file", label: str = "label") -> list[dict[str, str]]:
+    """The table's rows: file, label and why."""
+    rows = tables.read(path, [])
+    if rows and not {file, label} <= set(rows[0].cells):
         raise DataError(
-            f"{path} has the columns {table.fieldnames}; expected file and label, as in the table that --propose writes"
+            f"{path} has the columns {list(rows[0].cells)}; expected {file} and {label}, as in the table that --propose writes, or "
+            f"name yours: {path.name}:FILE,LABEL"
         )
-    rows = [{key: (row.get(key) or "").strip() for key in ("file", "label", "why")} for row in table]
-    return [row | {"file": row["file"].replace("\\", "/")} for row in rows]
+    return [{"file": row.cells[file], "label": row.cells[label], "why": row.cells.get("why", "")} for row in rows]

@@ -54,6 +54,8 @@ def load(path: str | Path, factory: str | None = None) -> tuple[Classifier, dict
             name, size, classes, recipe = (about[key] for key in ("encoder", "size", "classes", "recipe"))
             if not (isinstance(classes, list) and isinstance(name, str | None) and isinstance(size, int | None)):
                 raise ValueError("not what save writes")
+            if not isinstance(about.setdefault("intensities", {}), dict):
+                raise ValueError("not what save writes")
             if size is not None and not 1 <= size <= 4096:
                 raise ValueError(f"pictures of {size} px")
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:

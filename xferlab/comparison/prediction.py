@@ -28,6 +28,7 @@ def predict(
     sensitivity: float | None = None,
     of: str | None = None,
     abstain: float | None = None,
+    reading: dict | None = None,
     say: Callable[[str], None] = print,
 ) -> int:
     """The command `xferlab predict`: writes a row an image.
@@ -42,6 +43,8 @@ def predict(
         Adds the column `flagged`: yes from the threshold on that finds so much of class `of` on held-out pictures.
     abstain
         Adds the column `answer`: no where the model is so unsure that more than this share of its answers would be wrong.
+    reading
+        `window` or `intensity`, see `folders.read`, in place of those that the model was trained with.
     say
         Is told what was found.
 
@@ -65,7 +68,8 @@ def predict(
         raise ArgumentError(
             f"{model_file} keeps no held-out answers to set a threshold on; run `xferlab compare` again"
         )
-    pictures = read_pictures(where, size=about["pixels"], channels=about["channels"], classes=classes)
+    options = dict(size=about["pixels"], channels=about["channels"]) | about["intensities"] | (reading or {})
+    pictures = read_pictures(where, classes=classes, **options)
     p = probabilities(model, pictures.domain.unlabeled()).numpy()
     columns = {"file": pictures.names, "predicted": [classes[k] for k in p.argmax(1)]}
     columns |= {f"p_{name}": [f"{value:.6f}" for value in p[:, k]] for k, name in enumerate(classes)}

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..domains import Domain, Splits, folders
+from ..domains import Domain, Splits, folders, tables, texts
 from ..domains import load as load_domain
 from ..domains.layout import same_name
 from ..errors import DataError
@@ -59,47 +59,70 @@ class Sides:
 
 
 def read_sides(
-    source: str, target: str, labeled: str | None, *, size: int, groups: str | None, augmentation: str | None = None
+    source: str,
+    target: str,
+    labeled: str | None,
+    *,
+    source_labels: str | None = None,
+    target_labels: str | None = None,
+    rename: dict[str, str] | None = None,
+    **options,
 ) -> Sides:
-    """Reads the source first: its classes and channels are what the target's are held against."""
-    splits, notes = read(source, size=size, groups=groups, augmentation=augmentation)
+    """Reads the source first: its classes and channels are what the target's are held against.
+
+    Args:
+        source, target: Paths or names.
+        labeled: The few target images with labels: a folder, a `.npz`, or a table that names them, `table.csv:image,label`.
+        source_labels, target_labels: Tables of labels for folders, see `folders.read`.
+        rename: The target's class names to the source's.
+        options: For both sides, those of `read`.
+    """
+    splits, notes = read(source, labels=source_labels, **options)
     if not isinstance(splits, Splits) or splits.train.labels is None:
-        raise DataError(f"{source} has no class folders, and a source needs labels: one folder a class, named after it")
-    options: dict[str, Any] = dict(size=size, classes=splits.classes, channels=splits.train.inputs.shape[1])
-    other, more = read(target, groups=groups, augmentation=augmentation, **options)
+        hint = "".join(f"; {note}" for note in notes if "--source-labels" in note)
+        raise DataError(
+            f"{source} has no class folders, and a source needs labels: one folder a class, named after it, or a table{hint}"
+        )
+    options |= dict(classes=splits.classes, channels=splits.train.inputs.shape[1], rename=rename)
+    other, more = read(target, labels=target_labels, **options)
     few: Domain | None = None
     most: list[str] = []
-    if labeled is not None and labeled.lower().endswith(".csv"):
-        few, most = labeling.read(Path(labeled), other, splits.classes)
+    if labeled is not None and Path(target).is_dir() and (table := tables.find(Path(target), labeled)):
+        few, most = labeling.read(table[0], other, splits.classes, table[1], rename)
     elif labeled is not None:
         few, most = _read_labeled(labeled, options)
     return Sides(splits, other, few, notes + more + most)
 
 
 def read(
-    where: str, *, size: int, groups: str | None = None, augmentation: str | None = None, **options
+    where: str, *, labels: str | None = None, augmentation: str | None = None, **options
 ) -> tuple[Splits | Domain, list[str]]:
-    """Splits of a folder, a `.npz` or a named set, and the warnings in words.
+    """Splits of a folder, a table of texts, a `.npz` or a named set, and the warnings in words.
 
     Args:
         where: A path or a name.
-        size: Pixels a side, for folders.
-        groups: Patients or slides, for folders.
+        labels: A table of labels, for folders.
         augmentation: What leaves the class of an image as it is, see `Domain`.
-        options: `classes` and `channels` of the source when a target is read. A target without labels is one Domain: all
-            of it is there to adapt to.
+        options: Those that any of the kinds takes; a kind gets the ones it knows. With `classes`, the source's, a target is read:
+            one Domain where it has no labels, since all of it is there to adapt to.
     """
     path, known = Path(where), options.get("classes")
+    takes: set[str] = set()
     if path.is_dir():
-        options |= dict(size=size, broken="skip", groups=groups)
-    else:
-        options = dict(classes=known) if path.suffix.lower() == ".npz" and known else {}
+        takes = {"labels", "size", "channels", "classes", "rename", "groups", "window", "intensity", "broken"}
+        takes |= {"layout"} if labels is None else set()
+    elif path.suffix.lower() in texts.FILES:
+        takes = {"classes", "text_column", "label_column", "broken"}
+    elif path.suffix.lower() == ".npz" and known:
+        takes = {"classes"}
+    options = {key: value for key, value in ({"labels": labels, "broken": "skip"} | options).items() if key in takes}
     splits, notes = _noting(load_domain, path if path.exists() else where, augmentation=augmentation, **options)
     return (splits.together() if splits.train.labels is None and known is not None else splits), notes
 
 
 def _read_labeled(where: str, options: dict) -> tuple[Domain, list[str]]:
     """All labelled images of a folder, or of a `.npz`, as one Domain."""
+    options = {key: value for key, value in options.items() if key not in ("augmentation", "groups", "layout")}
     if not Path(where).is_dir():
         splits, notes = read(where, **options)
         if isinstance(splits, Domain):
@@ -128,12 +151,11 @@ class Pictures:
     labeled: bool
 
 
-def read_pictures(where: str, *, size: int, channels: int, classes: tuple[str, ...]) -> Pictures:
-    """Every image of a folder, whatever its folders are called, or of a `.npz`."""
+def read_pictures(where: str, *, classes: tuple[str, ...], **options) -> Pictures:
+    """Every image of a folder, whatever its folders are called, or of a `.npz`; `options` are those of `folders.read`."""
     path = Path(where)
     if path.is_dir():
-        quiet: dict[str, Any] = dict(layout="", groups=False, broken="skip")
-        (domain, files), _ = _noting(folders.read, path, size=size, channels=channels, **quiet)
+        (domain, files), _ = _noting(folders.read, path, layout="", groups=False, broken="skip", **options)
         number = {same_name(name): k for k, name in enumerate(classes)}
         steps = [map(same_name, file.relative_to(path).parts[:-1]) for file in files]
         truth = [{number[name] for name in names if name in number} for names in steps]

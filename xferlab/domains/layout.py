@@ -169,8 +169,8 @@ def name_classes(
         close = "".join(f"; is {name!r} the source's {found[0]!r}?" for name, found in near.items() if found)
         example = {lacking[0]: (near[lacking[0]] or known or ["..."])[0]}
         raise DataError(
-            f"{root} has classes {lacking} that the source lacks (it has {known}){close}; rename or remove them, map them, "
-            f"such as rename={example}, or pass layout='patient' if they are folders of patients"
+            f"{root} has classes {lacking} that the source lacks (it has {known}){close}; rename or remove them, map them "
+            f"(--map), such as rename={example}, or pass layout='patient' if they are folders of patients"
         )
     names = tuple(dict.fromkeys(known)) if classes is not None else tuple(sorted(set(known)))
     return [None if place.label is None else spelled[place.label] for place in places], names
