@@ -41,8 +41,10 @@ build: .venv/dev     ## labs/source -> student notebooks, executed solutions, te
 publish: .venv/labs  ## REPOSITORY=owner/name on GitHub: badges, links, citation and install cells follow
 	$(BIN)/python labs/build.py --publish $(REPOSITORY)
 
-site: .venv/labs     ## a page for each lab in runs/site; SOLUTIONS=1 shows the answers
-	$(BIN)/python labs/pages.py runs/site $(if $(SOLUTIONS),--solutions)
+site: .venv/site     ## the website in runs/site: labs, results, methods, API; nothing is run and nothing fetched
+	$(BIN)/python docs/assemble.py runs/site-source
+	$(BIN)/python -m sphinx -q -c docs runs/site-source runs/site
+	@echo open runs/site/index.html
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
@@ -53,6 +55,10 @@ $(BIN)/python:
 
 .venv/dev: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+.venv/site: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[site]'
 	touch $@
 
 .venv/bench: $(BIN)/python pyproject.toml
