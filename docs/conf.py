@@ -42,7 +42,7 @@ if repository := content.course(ROOT / "labs")["repository"]:
 
 
 def plain(app, what, name, obj, options, lines):
-    """A docstring's indented lines are equations and code, and a bar in it is a bar; what a dataclass says by itself is no docstring."""
+    """A docstring's indented lines are equations and code, bars and stars are what they are; what a dataclass says by itself is no docstring."""
     if lines and lines[0].startswith(f"{name.split('.')[-1]}("):
         lines.clear()
     done, literal = [], False
@@ -52,7 +52,7 @@ def plain(app, what, name, obj, options, lines):
             literal = True
             done += ["::", ""]
         literal &= indented or not line
-        done.append(line if literal else line.replace("|", "\\|"))
+        done.append(line if literal else re.sub(r"(?<![\\*])\*(?=\w)", r"\\*", line.replace("|", "\\|")))
     lines[:] = done
 
 
