@@ -1,6 +1,7 @@
 """The site: what is gathered, and, where Sphinx is installed, that a small one builds offline."""
 
 import importlib.util
+import inspect
 import json
 import re
 import subprocess
@@ -53,7 +54,7 @@ def test_every_method_has_its_line_and_every_public_name_its_place(gathered):
     pages = "".join(path.read_text("utf-8") for path in (gathered / "api").glob("*.md"))
     for name in PUBLIC:
         thing = getattr(xl, name)
-        told = getattr(thing, "__spec__", None) and f"automodule:: {thing.__name__}\n" or f":: xferlab.{name}\n"
+        told = f"automodule:: {thing.__name__}\n" if inspect.ismodule(thing) else f":: xferlab.{name}\n"
         assert pages.count(told) == 1, name
 
 
