@@ -73,9 +73,9 @@ def _unknown(name: str, known: list[str]) -> DataError:
 
 def _call(name: str, source: str, which: object, options: dict) -> Splits:
     module = importlib.import_module(f".{source}", __name__)
-    takes = inspect.signature(module.load).parameters
+    takes = dict(inspect.signature(module.load).parameters)
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values()):
-        takes = {**takes, **inspect.signature(module.OPTIONS).parameters}
+        takes |= inspect.signature(module.OPTIONS).parameters
     names = [name for name, parameter in takes.items() if parameter.kind is parameter.KEYWORD_ONLY]
     if unknown := sorted(set(options) - set(names)):
         raise ArgumentError(f"load({name!r}) has no option {unknown[0]!r}; it takes {', '.join(names)}")

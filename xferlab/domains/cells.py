@@ -50,8 +50,8 @@ Nucleus = namedtuple("Nucleus", "share lobes arc span size aspect fuse bridge of
 # Pairs are uniform ranges: the radius in micrometres, then concentrations of dyes in nucleus, cytoplasm and granules.
 # pitch: between granules; cover: how much of the nucleus they hide; clump, coarse: size and contrast of chromatin clumps.
 DYES = ("purple", "azure", "eosin", "haemoglobin")
-BODY = ("nuclei", "radius", "chromatin", *DYES, "granule_purple", "granule_eosin")
-Look = namedtuple("Look", (*BODY, "pitch", "cover", "clump", "coarse", "ragged"), defaults=(1.0, 0.0, 1.2, 0.35, 0.7))
+Look = namedtuple("Look", "nuclei radius chromatin purple azure eosin haemoglobin granule_purple granule_eosin "
+    "pitch cover clump coarse ragged", defaults=(1.0, 0.0, 1.2, 0.35, 0.7))  # fmt: skip
 NONE = (0, 0)
 LOOKS = {
     "basophil": Look(
@@ -164,15 +164,18 @@ def _spots(lattice: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def _nucleus(draw: Draws, x: np.ndarray, y: np.ndarray, labels: np.ndarray, radius: np.ndarray) -> np.ndarray:
     """Depth inside the nucleus, micrometres: a smooth union of lobes along an arc and the strands between them."""
     form = HUNDRED[labels, (100 * draw()).astype(int)]
-    pick = lambda name: FORM[name][form]
-    within = lambda name, k=0: draw(*(pick(name).T[:, :, None] if k else pick(name).T), k)
-    lobes, arc, span = pick("lobes"), within("arc") * radius, np.deg2rad(within("span"))
-    fuse, bridge = _plane(pick("fuse") * radius), _plane(pick("bridge") * radius * draw(0.7, 1.3))
+
+    def within(name: str, k: int = 0) -> np.ndarray:
+        low, high = FORM[name][form].T[:, :, None] if k else FORM[name][form].T
+        return draw(low, high, k)
+
+    lobes, arc, span = FORM["lobes"][form], within("arc") * radius, np.deg2rad(within("span"))
+    fuse, bridge = _plane(FORM["fuse"][form] * radius), _plane(FORM["bridge"][form] * radius * draw(0.7, 1.3))
     size, stretch = within("size", MAX_LOBES) * radius[:, None], np.sqrt(within("aspect", MAX_LOBES))
     place = np.arange(MAX_LOBES, dtype=np.float32) / np.maximum(lobes - 1, 1)[:, None] - 0.5
     turn = span[:, None] * (place + draw(-0.08, 0.08, MAX_LOBES) * (lobes > 2)[:, None])
     along = arc[:, None] * draw(0.7, 1.2, MAX_LOBES)
-    away, aside = pick("offset") * radius * draw(), draw(0, 2 * np.pi)
+    away, aside = FORM["offset"][form] * radius * draw(), draw(0, 2 * np.pi)
     cx = along * np.cos(turn) + (away * np.cos(aside) - 0.25 * arc)[:, None]
     cy = along * np.sin(turn) + (away * np.sin(aside))[:, None]
     tilt = turn + draw(-0.6, 0.6, MAX_LOBES)
@@ -364,15 +367,14 @@ def render(
     return torch.from_numpy(np.concatenate([np.empty((0, 3, size, size), np.uint8), *scenes]))
 
 
-def _cached(path, shapes: dict[str, tuple]) -> dict[str, np.ndarray] | None:
+def _cached(path, shapes: dict[str, tuple]) -> dict | None:
     """The arrays of a cache file, or None if it is missing, damaged or not what its name says."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            images = {split: file[split] for split in shapes}
-    except Exception:  # a damaged zip file raises nearly anything, and rendering again is always right
-        return None
-    fits = all(images[s].dtype == np.uint8 and images[s].shape == shape for s, shape in shapes.items())
-    return images if fits else None
+    # a damaged zip file raises nearly anything, and rendering again is always right
+    with contextlib.suppress(Exception), np.load(path, allow_pickle=False) as file:
+        images = {split: file[split] for split in shapes}
+        if all(images[s].dtype == np.uint8 and images[s].shape == shape for s, shape in shapes.items()):
+            return images
+    return None
 
 
 def load(
@@ -383,7 +385,7 @@ def load(
     `shift` 0..2 scales how far the laboratory is from site-a's (0: like site-a), `size` is in pixels. Classes take
     turns, and a larger set begins with the smaller. Rendered once, then read from a cache. Raises `ArgumentError`.
     """
-    if len(per_class) != 3 or not all(isinstance(n, Integral) and n >= 1 for n in per_class):
+    if len(per_class) != 3 or not all(isinstance(n, Integral) and int(n) >= 1 for n in per_class):
         raise ArgumentError(f"cells: per_class is {per_class!r}, expected three integers above 0: train, val, test")
     labels = {split: np.arange(n * len(CLASSES)) % len(CLASSES) for split, n in zip(SLIDES, per_class, strict=True)}
     name = f"v{VERSION}_{site}_shift{shift}_{size}px_{'-'.join(map(str, per_class))}_seed{seed}.npz"
@@ -394,7 +396,7 @@ def load(
             np.savez(file, **images)
     parts, first = [], 100 * SITES.index(site)
     for split, y in labels.items():
-        inputs, y, groups = map(torch.from_numpy, (images[split], y, first + _slide(len(y), split)))
-        parts.append(Domain(inputs, y, CLASSES, groups, f"cells/{site}", synthetic=True, augmentation="any_way_up"))
+        inputs, truth, groups = map(torch.from_numpy, (images[split], y, first + _slide(len(y), split)))
+        parts.append(Domain(inputs, truth, CLASSES, groups, f"cells/{site}", synthetic=True, augmentation="any_way_up"))
         first += SLIDES[split]
     return Splits(*parts)

@@ -158,8 +158,8 @@ class Domain:
 
     def to(self, device: str | torch.device) -> Domain:
         """The same examples on another device."""
-        move = lambda part: None if part is None else part.to(device)
-        return replace(self, inputs=move(self.inputs), labels=move(self.labels), groups=move(self.groups))
+        labels, groups = (part if part is None else part.to(device) for part in (self.labels, self.groups))
+        return replace(self, inputs=self.inputs.to(device), labels=labels, groups=groups)
 
     def align(self, classes: tuple[str, ...]) -> Domain:
         """The same examples with labels that index `classes`, of which this domain's may be a part.
@@ -197,9 +197,10 @@ class Domain:
         The draw for a smaller number is a part of the draw for a larger one with the same seed, so a learning curve
         adds labels and never swaps them. Raises `ArgumentError` for a number below 1, `DataError` without labels.
         """
-        if (per_class is None) == (n is None):
+        wanted = n if per_class is None else per_class
+        if wanted is None or None not in (n, per_class):
             raise ArgumentError("take needs exactly one of per_class= and n=")
-        if (wanted := n if per_class is None else per_class) < 1:
+        if wanted < 1:
             raise ArgumentError(f"take got {wanted}, expected 1 or more")
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
         if n is not None:
@@ -278,8 +279,9 @@ def split(domain: Domain, fractions: tuple[float, float, float] = (0.7, 0.1, 0.2
 def cut(domain: Domain, fractions: tuple[float, ...], seed: int = 0) -> list[Tensor]:
     """The rows that go to each of `len(fractions)` parts, as `split` cuts. Raises `DataError` when a part would be empty."""
     generator = torch.Generator().manual_seed(seed)
-    n, single = len(domain), domain.labels is not None and not domain.multilabel
-    labels = domain.labels.cpu() if single else torch.zeros(n, dtype=torch.int64)
+    n, labels = len(domain), torch.zeros(len(domain), dtype=torch.int64)
+    if domain.labels is not None and not domain.multilabel:
+        labels = domain.labels.cpu()
     units, strata = torch.arange(n), labels
     if domain.groups is not None:
         names, units = domain.groups.cpu().unique(return_inverse=True)

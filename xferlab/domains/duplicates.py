@@ -67,8 +67,11 @@ def warn_near_duplicates(splits: Splits):
     pairs = near_duplicates(splits)
     if not pairs:
         return
-    files = {name: part.files for name, part in splits.parts().items()}
-    show = lambda part, i: files[part][i] if files[part] else f"{part}[{i}]"
+
+    def show(part: str, row: int) -> str:
+        names = splits.parts()[part].files
+        return f"{part}[{row}]" if names is None else names[row]
+
     listed = "; ".join(f"{show(a, i)} and {show(b, j)}" for a, i, b, j in pairs[:5])
     counts = ", ".join(
         f"{n} of {b} in {a}"

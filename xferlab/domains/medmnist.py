@@ -75,12 +75,9 @@ def records() -> dict[str, dict]:
         if package is None or package.origin is None:
             raise MissingExtra("medmnist", extra="labs")
         module = ast.parse(Path(package.origin).with_name("info.py").read_text(encoding="utf-8"))
-        info = next(ast.literal_eval(line.value) for line in module.body if _names(line) == ["INFO"])
+        assigned = [line for line in module.body if isinstance(line, ast.Assign)]
+        info = next(ast.literal_eval(line.value) for line in assigned if ast.unparse(line.targets[0]) == "INFO")
     return {name: record for name, record in info.items() if not name.endswith("3d")}
-
-
-def _names(line: ast.stmt) -> list[str]:
-    return [target.id for target in getattr(line, "targets", []) if isinstance(target, ast.Name)]
 
 
 def classes(name: str) -> tuple[str, ...]:

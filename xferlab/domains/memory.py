@@ -42,12 +42,12 @@ def load(
         return split(texts.from_rows(kind, rows, classes=classes, **options), seed=seed)
     if isinstance(things, (list, tuple)) and things and all(isinstance(text, str) for text in things):
         columns = {"text": things, "label": labels, "group": groups}
-        given = {key: list(values) for key, values in columns.items() if values is not None}
-        if len(set(map(len, given.values()))) > 1:
+        present = {key: list(values) for key, values in columns.items() if values is not None}
+        if len(set(map(len, present.values()))) > 1:
             raise DataError(
-                f"{kind} has { ({key: len(values) for key, values in given.items()}) }; give as many of each"
+                f"{kind} has { ({key: len(values) for key, values in present.items()}) }; give as many of each"
             )
-        rows = [(i, dict(zip(given, row, strict=True))) for i, row in enumerate(zip(*given.values(), strict=True))]
+        rows = [(i, dict(zip(present, row, strict=True))) for i, row in enumerate(zip(*present.values(), strict=True))]
         return split(texts.from_rows(kind, rows, classes=classes, **options), seed=seed)
     if options:
         raise ArgumentError(f"{kind} takes labels, classes, groups and seed, not {', '.join(options)}")
@@ -66,14 +66,14 @@ def load(
     pictures = arrays.as_images(f"{kind}: images", images)
     numbers = None
     if own is not None:
-        own = np.asarray(own)
-        if own.dtype.kind in "US":
-            classes = sorted(set(own.tolist())) if classes is None else classes
+        given = np.asarray(own)
+        if given.dtype.kind in "US":
+            classes = sorted(set(given.tolist())) if classes is None else classes
             order = {name: i for i, name in enumerate(classes)}
-            if lacking := sorted(set(own.tolist()) - set(order)):
+            if lacking := sorted(set(given.tolist()) - set(order)):
                 raise DataError(f"{kind} has labels {lacking} that classes lack ({list(classes)}); rename or drop them")
-            own = np.array([order[name] for name in own.tolist()])
-        numbers = arrays.as_labels(f"{kind}: labels", own)
+            given = np.array([order[name] for name in given.tolist()])
+        numbers = arrays.as_labels(f"{kind}: labels", given)
         classes = arrays.seen_classes(f"{kind}: labels", numbers) if classes is None else classes
     if groups is not None:
         groups = torch.from_numpy(np.unique(np.asarray(groups), return_inverse=True)[1].reshape(-1).astype(np.int64))
@@ -82,7 +82,8 @@ def load(
 
 def _items(kind: str, dataset) -> tuple[np.ndarray, list | None]:
     """All pictures of a Dataset, channels last, and its labels where it has them."""
-    images, labels = [], []
+    images: list[np.ndarray] = []
+    labels: list = []
     for i in range(len(dataset)):
         item = dataset[i]
         image, label = item if isinstance(item, (tuple, list)) and len(item) == 2 else (item, None)

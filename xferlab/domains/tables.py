@@ -219,7 +219,9 @@ def _label_column(table: Path, rows: list[Row], column: str, asked: list[str]) -
 def _one_each(table: Path, named: list[Path | None], rows: list[Row], column: str | None) -> dict[Path, str]:
     """What a column says of each file; nothing where there is no column. Raises `DataError` where it says two things of one."""
     found: dict[Path, str] = {}
-    for file, row in zip(named, rows, strict=True) if column else ():
+    if column is None:
+        return found
+    for file, row in zip(named, rows, strict=True):
         if file is not None and found.setdefault(file, row.cells[column]) != row.cells[column]:
             raise DataError(
                 f"{table} gives {file.name} both {found[file]!r} and {row.cells[column]!r}; keep one row a file"

@@ -45,9 +45,9 @@ def tokenize(texts: Sequence[str], tokenizer: str = "minilm", max_length: int = 
         warnings.warn(
             f"{cut} of {len(texts)} texts reach {max_length} tokens and are cut there; raise max_length", stacklevel=2
         )
-    tokens = np.full((len(rows), lengths.max()), words.pad_token_id, np.int32)
-    tokens[np.arange(lengths.max()) < lengths[:, None]] = np.concatenate(rows)
-    tokens = swap_padding(torch.from_numpy(tokens), words.pad_token_id)
+    table = np.full((len(rows), lengths.max()), words.pad_token_id, np.int32)
+    table[np.arange(lengths.max()) < lengths[:, None]] = np.concatenate(rows)
+    tokens = swap_padding(torch.from_numpy(table), words.pad_token_id)
     with contextlib.suppress(DataError):  # a read-only or full cache costs the work again, nothing else
         with write_atomically(cached) as path:
             np.savez_compressed(path, tokens=tokens.numpy())
