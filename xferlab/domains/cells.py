@@ -137,8 +137,8 @@ def _cell_of(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def _read(lattice: np.ndarray, column: np.ndarray, row: np.ndarray) -> np.ndarray:
-    index = row * 32 + column + _plane(np.arange(len(lattice)) * 1024)
-    return np.take(lattice.reshape(-1), index, mode="clip")  # never out of range: "clip" only skips the check
+    # never outside: "clip" skips the check
+    return np.take(lattice.reshape(-1), row * 32 + column + _plane(np.arange(len(lattice)) * 1024), mode="clip")
 
 
 def _smooth_noise(lattice: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -262,7 +262,6 @@ def _scene(labels: np.ndarray, lab: dict, keys: list, slide_keys: list, size: in
     bend, lattice = _plane(fixed("ragged") * draw(0.4, 1.2)), [draw.fill("random", 32, 32) for _ in range(5)]
     x, y = (axis + 0.8 * bend * _smooth_noise(lattice[i], x / 4.5, y / 4.5) for i, axis in enumerate((x, y)))
     fine = _smooth_noise(lattice[2], x / 1.3, y / 1.3)
-    # shapes
     stretch = _plane(np.sqrt(draw(if_platelet(0.55, 0.75), 1)))
     cell_depth = _plane(radius) - np.sqrt((x * stretch) ** 2 + (y / stretch) ** 2) + 0.2 * bend * fine
     clump = _plane(fixed("clump") * draw(0.8, 1.25))
@@ -358,12 +357,9 @@ def render(
     keys = [(*where, 0, i) for i in range(len(labels))]
     slide_keys = [(*where, 1, int(i)) for i in _slide(len(labels), split)]
 
-    def work(start: int) -> np.ndarray:
-        part = slice(start, start + CHUNK)
-        return _scene(labels[part], lab, keys[part], slide_keys[part], size)
-
+    parts = [slice(start, start + CHUNK) for start in range(0, len(labels), CHUNK)]
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        scenes = list(pool.map(work, range(0, len(labels), CHUNK)))
+        scenes = pool.map(lambda part: _scene(labels[part], lab, keys[part], slide_keys[part], size), parts)
     return torch.from_numpy(np.concatenate([np.empty((0, 3, size, size), np.uint8), *scenes]))
 
 
@@ -388,8 +384,8 @@ def load(
     if len(per_class) != 3 or not all(isinstance(n, Integral) and int(n) >= 1 for n in per_class):
         raise ArgumentError(f"cells: per_class is {per_class!r}, expected three integers above 0: train, val, test")
     labels = {split: np.arange(n * len(CLASSES)) % len(CLASSES) for split, n in zip(SLIDES, per_class, strict=True)}
-    name = f"v{VERSION}_{site}_shift{shift}_{size}px_{'-'.join(map(str, per_class))}_seed{seed}.npz"
-    path = cache_folder("cells", name)
+    numbers = "-".join(map(str, per_class))
+    path = cache_folder("cells", f"v{VERSION}_{site}_shift{shift}_{size}px_{numbers}_seed{seed}.npz")
     if (images := _cached(path, {split: (len(y), 3, size, size) for split, y in labels.items()})) is None:
         images = {split: render(y, site, shift, size, seed, split).numpy() for split, y in labels.items()}
         with contextlib.suppress(DataError), write_atomically(path) as file:  # a full cache costs time alone
