@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -289,3 +291,12 @@ _ALL = [
 ]
 
 recipes: dict[str, Recipe] = {recipe.name: recipe for recipe in _ALL}
+# another package brings its own by entry points of the group `xferlab.recipes`, each of which names a Recipe
+for _entry in importlib.metadata.entry_points(group="xferlab.recipes"):
+    try:
+        _brought = _entry.load()
+        if not isinstance(_brought, Recipe) or _brought.name in recipes:
+            raise ArgumentError(f"expected a Recipe of a new name, found {getattr(_brought, 'name', _brought)!r}")
+        recipes[_brought.name] = _brought
+    except Exception as _error:  # one broken package must not take the others along
+        warnings.warn(f"recipe {_entry.name} ({_entry.value}) is left out: {_error}", stacklevel=2)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import difflib
 import html
 import importlib
+import importlib.metadata
 import importlib.util
 import inspect
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ..errors import ArgumentError, DataError, MissingExtra
-from .domain import Domain, Splits
+from .domain import Domain, Splits, split
 
-__all__ = ["Domain", "Splits", "catalog", "load"]
+__all__ = ["Domain", "Splits", "catalog", "load", "split"]
 
 UNLISTED = ("medmnist", "icd10")  # sources whose own errors say more than "unknown": a missing extra, a 3-D set
 
@@ -28,6 +29,9 @@ def load(name: object, *, augmentation: str | None = None, **options) -> Splits:
     pictures and a torch Dataset do as well, see `memory.load`.
     `options` are those of the source: see `load` in `xferlab.domains.cells`, `.digits`, `.medmnist`, `.icd10`, `.arrays`,
     `.texts`, `.folders` (and `folders.read` and `texts.from_rows` for their options).
+
+    Another package brings a source by an entry point of the group `xferlab.domains`: its name is what stands before the slash, and it
+    names a module whose `load` takes what stands behind and gives Splits.
 
     `augmentation` says what leaves a class as it is, where the source does not know: "any_way_up" for microscopy, "mirror", "none"
     (see `Domain`).
@@ -48,7 +52,7 @@ def _load(name: object, options: dict) -> Splits:
     source, _, which = str(name).partition("/")
     path = Path(name).expanduser()
     unlisted = source in UNLISTED and which and not path.exists() and importlib.util.find_spec(f"{__name__}.{source}")
-    if not isinstance(name, Path) and (name in known or unlisted):
+    if not isinstance(name, Path) and (name in known or unlisted or (which and source in _brought())):
         return _call(str(name), source, which, options)
     if path.is_dir():
         return _call(str(name), "folders", path, options)
@@ -71,8 +75,15 @@ def _unknown(name: str, known: list[str]) -> DataError:
     )
 
 
+def _brought() -> dict[str, importlib.metadata.EntryPoint]:
+    """Sources of other packages by name; none replaces one of ours."""
+    found = {entry.name: entry for entry in importlib.metadata.entry_points(group="xferlab.domains")}
+    return {name: entry for name, entry in found.items() if importlib.util.find_spec(f"{__name__}.{name}") is None}
+
+
 def _call(name: str, source: str, which: object, options: dict) -> Splits:
-    module = importlib.import_module(f".{source}", __name__)
+    brought = _brought().get(source)
+    module = brought.load() if brought else importlib.import_module(f".{source}", __name__)
     takes = dict(inspect.signature(module.load).parameters)
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values()):
         takes |= inspect.signature(module.OPTIONS).parameters
