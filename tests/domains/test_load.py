@@ -96,3 +96,9 @@ def test_importing_domains_loads_no_heavy_optional_package():
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )
+
+
+def test_a_source_s_options_reach_it():
+    """Options that are looked for among keyword-only arguments alone are lost where a source takes them otherwise."""
+    splits = load("cells/site-a", per_class=(2, 1, 1), size=32, shift=0.5)
+    assert len(splits.train) == 16 and splits.train.inputs.shape[-1] == 32

@@ -374,7 +374,7 @@ def _cached(path, shapes: dict[str, tuple]) -> dict | None:
 
 
 def load(
-    site: str = "site-a", shift: float = 1.0, size: int = 64, per_class: tuple = (150, 25, 60), seed: int = 0
+    site: str = "site-a", *, shift: float = 1.0, size: int = 64, per_class: tuple = (150, 25, 60), seed: int = 0
 ) -> Splits:
     """One laboratory's cells: `per_class` images of each class for train, val and test; groups are slides.
 
