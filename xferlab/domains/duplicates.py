@@ -45,11 +45,19 @@ def repeats(images: Tensor) -> Tensor:
     if images.ndim == 2:
         rows = [row.numpy().tobytes() for row in images]
         return torch.tensor([rows.index(row) < i for i, row in enumerate(rows)])
-    thumbs, found = _thumbnails(images), torch.zeros(len(images), dtype=torch.bool)
+    found = torch.zeros(len(images), dtype=torch.bool)
+    found[[late for _, late in pairs(images)]] = True
+    return found
+
+
+def pairs(images: Tensor) -> list[tuple[int, int]]:
+    """Near-duplicates among the pictures `(N, C, H, W)`: the row of each with that of the earlier one most like it, which is first."""
+    thumbs = _thumbnails(images)
+    found = []
     for start in range(0, len(images), 256):
-        likeness = (thumbs[start : start + 256] @ thumbs[: start + 256].T).tril(start - 1)
-        likeness, best = likeness.max(1)
-        found[start + _near(likeness, images, best, images[start : start + 256])] = True
+        likeness, best = (thumbs[start : start + 256] @ thumbs[: start + 256].T).tril(start - 1).max(1)
+        near = _near(likeness, images, best, images[start : start + 256])
+        found += [(early, start + late) for early, late in zip(best[near].tolist(), near.tolist(), strict=True)]
     return found
 
 
@@ -64,22 +72,22 @@ def warn_near_duplicates(splits: Splits):
     """One warning that counts the near-duplicates across parts and names the first few, by file where there are files."""
     if sum(map(len, splits.parts().values())) > CHECKED:
         return
-    pairs = near_duplicates(splits)
-    if not pairs:
+    found = near_duplicates(splits)
+    if not found:
         return
 
     def show(part: str, row: int) -> str:
         names = splits.parts()[part].files
         return f"{part}[{row}]" if names is None else names[row]
 
-    listed = "; ".join(f"{show(a, i)} and {show(b, j)}" for a, i, b, j in pairs[:5])
+    listed = "; ".join(f"{show(a, i)} and {show(b, j)}" for a, i, b, j in found[:5])
     counts = ", ".join(
         f"{n} of {b} in {a}"
         for a, b in combinations(splits.parts(), 2)
-        if (n := sum((a, b) == (p[0], p[2]) for p in pairs))
+        if (n := sum((a, b) == (p[0], p[2]) for p in found))
     )
     warnings.warn(
-        f"{splits.name!r}: the same picture is in two parts ({counts}): {listed}{'; ...' if len(pairs) > 5 else ''}. Scores on "
+        f"{splits.name!r}: the same picture is in two parts ({counts}): {listed}{'; ...' if len(found) > 5 else ''}. Scores on "
         "them will be too good: remove one of each, or give groups so that a patient stays in one part",
         stacklevel=3,
     )

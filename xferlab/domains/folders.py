@@ -17,10 +17,10 @@ from ..errors import ArgumentError, DataError
 from . import tables
 from .domain import Domain, Splits, cut
 from .duplicates import warn_near_duplicates
-from .intensity import check
+from .intensity import Scale, check
 from .layout import arrange, name_classes
 from .patients import guess, named, numbered
-from .pictures import decode_all, tell
+from .pictures import decode_all, is_dicom, tell
 
 SUFFIXES = {
     ".png",
@@ -53,7 +53,12 @@ def load(path: str | Path, *, seed: int = 0, **options) -> Splits:
     folder is cut in the same way and has `labels=None`: adapt to `.train`, look at `.test`, and use `read` to predict on all.
     Near-duplicates across parts are warned about. Raises what `read` raises, and `DataError` when a group is in two parts.
     """
-    found = _find(Path(path), **options)
+    return divide(find(Path(path), **options), seed)
+
+
+def divide(found: Found, seed: int = 0) -> Splits:
+    """Train, validation and test parts of what was found, as `load` says."""
+    path = found.root
     if found.guessed and found.groups is not None and (why := _unfit(found, seed)):
         warnings.warn(
             f"{path}: {why}; split picture by picture: give groups= to keep a patient in one part", stacklevel=3
@@ -121,20 +126,32 @@ def read(path: str | Path, **options) -> tuple[Domain, list[Path]]:
     `DataError` on a folder without images, with one class, with a class that `classes` lacks, on a broken image or one of
     more than 80 megapixels, `ArgumentError` on an option's value, `MissingExtra` on DICOM without pydicom.
     """
-    found = _find(Path(path), **options)
+    found = find(Path(path), **options)
     return found.domain(torch.arange(len(found.files))), found.files
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
+    """All images of a folder, with what the folder tells of each.
+
+    root, files     where they are
+    parts, patients the split and the patient of each image, None and "" where nothing says; no patients where nobody knows
+    images, labels  uint8 `(N, C, H, W)`, and class numbers `(N,)`, -1 where there is none
+    groups          patients numbered, or None
+    classes         names of all classes
+    scale           the intensities that became 0 and 255 in pictures of more than 8 bits, or None
+    guessed         whether patients were told by folders rather than by the caller
+    """
+
     root: Path
     files: list[Path]
     parts: list[str | None]
     images: Tensor
-    labels: Tensor  # -1 where there is no class folder
+    labels: Tensor
     groups: Tensor | None
     patients: list[str]
     classes: tuple[str, ...]
-    guessed: bool  # groups, by folders rather than by the caller
+    scale: Scale | None
+    guessed: bool
 
     def domain(self, rows: Tensor) -> Domain:
         labels = self.labels[rows]
@@ -148,7 +165,7 @@ class _Found(NamedTuple):
         )
 
 
-def _find(
+def find(
     root: Path,
     *,
     size: int | None = 64,
@@ -161,7 +178,8 @@ def _find(
     layout: str | None = None,
     labels: str | None = None,
     broken: str = "raise",
-) -> _Found:
+) -> Found:
+    """All images of a folder, read once; see `read` for the options and errors."""
     if size is not None and not 1 <= size <= 4096:
         raise ArgumentError(f"size is {size!r}, expected 1 to 4096 pixels, or None")
     if channels not in (None, 1, 3) or broken not in ("raise", "skip"):
@@ -198,7 +216,7 @@ def _find(
     if not any(spelled) and layout is None and (offer := tables.offer(root, files)):
         notes.append(f"{root} has no class folders{offer}")
     places = [place._replace(label=name) for place, name in zip(places, spelled, strict=True)]
-    places, images = decode_all(places, size, channels, window, intensity, broken, left_out, notes)
+    places, images, scale = decode_all(places, size, channels, window, intensity, broken, left_out, notes)
     if left_out:
         notes.insert(0, f"{root}{tell(left_out)}")
     files = [place.file for place in places]
@@ -207,7 +225,7 @@ def _find(
         patients = guess(root, places, notes, known=labels is not None)
     for note in notes:
         warnings.warn(note, stacklevel=4)
-    return _Found(
+    return Found(
         root,
         files,
         [place.part for place in places],
@@ -216,11 +234,12 @@ def _find(
         numbered(patients),
         patients,
         classes,
+        scale,
         groups is None,
     )
 
 
-OPTIONS = _find  # what `load` takes beside its own arguments
+OPTIONS = find  # what `load` takes beside its own arguments
 
 
 def _scan(root: Path, left_out: dict[str, list], skip: set[Path]) -> list[Path]:
@@ -243,7 +262,7 @@ def _scan(root: Path, left_out: dict[str, list], skip: set[Path]) -> list[Path]:
                 left_out["links out of the folder"].append(file.relative_to(root))
             elif kind := next((OTHERS[end] for end in OTHERS if name.lower().endswith(end)), None):
                 left_out[kind].append(file.relative_to(root))
-            elif not file.is_file() or (file.suffix.lower() not in SUFFIXES and not _is_dicom(file)):
+            elif not file.is_file() or (file.suffix.lower() not in SUFFIXES and not _nameless_dicom(file)):
                 left_out["files that are no images"].append(file.relative_to(root))
             else:
                 files.append(file)
@@ -258,15 +277,12 @@ def _litter(name: str) -> bool:
     return name.startswith(".") or name.lower() in LITTER
 
 
-def _is_dicom(file: Path) -> bool:
-    """Whether a file, as scanners often name them without a suffix, carries DICOM's mark."""
-    if file.suffix and not file.suffix[1:].isdigit():
-        return False
-    with open(file, "rb") as opened:
-        return opened.read(132)[128:] == b"DICM"
+def _nameless_dicom(file: Path) -> bool:
+    """Whether a file without a suffix, or with a number for one, as scanners name them, is DICOM."""
+    return (not file.suffix or file.suffix[1:].isdigit()) and is_dicom(file)
 
 
-def _unfit(found: _Found, seed: int) -> str:
+def _unfit(found: Found, seed: int) -> str:
     """Why groups that nobody asked for would not serve: a patient in two parts, or a part without a class."""
     assert found.groups is not None
     homes = defaultdict(set)
@@ -286,7 +302,7 @@ def _unfit(found: _Found, seed: int) -> str:
     return "split by patient, a part would have no picture of some class" if lost(parts) > lost(alone) else ""
 
 
-def _check_groups(found: _Found, rows: dict[str, Tensor]):
+def _check_groups(found: Found, rows: dict[str, Tensor]):
     """The folder's own split must keep each patient in one part; named here, where their names are known."""
     seen: dict[str, str] = {}
     for part, picked in rows.items():

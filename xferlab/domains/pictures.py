@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..errors import DataError, MissingExtra
-from .intensity import WINDOWS, choose, to_uint8
+from .intensity import WINDOWS, Scale, choose, to_uint8
 from .layout import Place
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000")
@@ -33,9 +35,9 @@ def tell(left_out: dict[str, list]) -> str:
 
 def decode_all(
     placed: list[Place], size, channels, window, intensity, broken: str, left_out: dict[str, list], notes: list[str]
-) -> tuple[list[Place], Tensor]:
-    """Decodes all images in threads; returns those that could be, and uint8 `(N, C, H, W)`."""
-    kept, pixels = [], []
+) -> tuple[list[Place], Tensor, Scale | None]:
+    """Decodes all images in threads; returns those that could be, uint8 `(N, C, H, W)`, and the scale of the deep ones."""
+    kept, pixels, scale = [], [], None
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         decode = lambda item: _decode(item.file, size, channels, window, intensity)
         decoded = list(tqdm(pool.map(decode, placed), total=len(placed), desc="images", delay=2))
@@ -71,17 +73,15 @@ def decode_all(
     stack = np.empty((len(pixels), 3 if deep == 3 else 1, *shapes.pop()), np.uint8)
     for row, array in zip(stack, pixels, strict=True):
         row[:] = array.transpose(2, 0, 1) if array.ndim == 3 else array  # grey is repeated beside colour
-    return kept, torch.from_numpy(stack)
+    return kept, torch.from_numpy(stack), scale
 
 
 def _decode(file: Path, size, channels, window, intensity) -> np.ndarray | str | None:
     """uint8 `(H, W)` or `(H, W, 3)`, or the reason why not, or None for a deep picture that waits for the collection's scale."""
     try:
-        with open(file, "rb") as opened:
-            dicom = opened.read(132)[128:] == b"DICM"
         image = (
             _dicom(file, window, intensity)
-            if dicom or file.suffix.lower() in (".dcm", ".dicom")
+            if is_dicom(file)
             else _picture(file, size, None if isinstance(window, str) else window, intensity)
         )
         if image is None:
@@ -95,6 +95,38 @@ def _decode(file: Path, size, channels, window, intensity) -> np.ndarray | str |
         raise
     except Exception as error:  # decoders raise anything at all on damaged files
         return f"{error}" or type(error).__name__
+
+
+class Header(NamedTuple):
+    """What a file says of its picture before it is decoded: its format, `(width, height)`, and how deep its pixels are."""
+
+    kind: str
+    size: tuple[int, int]
+    depth: str
+
+
+def header(file: Path) -> Header | None:
+    """The Header of a picture that can be decoded; None where it says nothing."""
+    with contextlib.suppress(Exception):  # as decoders do on damaged files
+        if is_dicom(file):
+            import pydicom
+
+            record = pydicom.dcmread(file, stop_before_pixels=True)
+            own = "its own window" if "WindowWidth" in record else "no window of its own"
+            kind = f"DICOM {record.get('Modality', '')}".strip() + f" with {own}"
+            return Header(kind, (int(record.Columns), int(record.Rows)), f"{int(record.BitsStored)} bits")
+        with Image.open(file, formats=FORMATS) as opened:
+            deep = {"1": "1 bit", "F": "fractions", "I": "32 bits"}
+            depth = "16 bits" if opened.mode.startswith("I;16") else deep.get(opened.mode, "8 bits")
+            grey = opened.mode[0] in "1LIF"
+            return Header(opened.format or "", opened.size, f"{depth}, {'grey' if grey else 'color'}")
+    return None
+
+
+def is_dicom(file: Path) -> bool:
+    """Whether a file is called DICOM or carries its mark, as those do that scanners name without a suffix."""
+    with open(file, "rb") as opened:
+        return opened.read(132)[128:] == b"DICM" or file.suffix.lower() in (".dcm", ".dicom")
 
 
 def _check_pixels(width: int, height: int):
