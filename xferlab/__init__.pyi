@@ -14,6 +14,7 @@ from . import transferability as transferability
 from . import weights as weights
 from .comparison import Leaderboard as Leaderboard
 from .comparison import compare as compare
+from .comparison import look as look
 from .comparison import selection as selection
 from .course import checks as checks
 from .course import doctor as doctor

@@ -1,5 +1,5 @@
-"""The command line: `xferlab doctor`, `xferlab labs start | list | run | reset | status | bundle`, `xferlab compare`,
-`xferlab predict`."""
+"""The command line: `xferlab doctor`, `xferlab labs start | list | run | reset | status | bundle`, `xferlab look`,
+`xferlab compare`, `xferlab predict`."""
 
 from __future__ import annotations
 
@@ -132,6 +132,32 @@ def compare(
         **dict(seeds=seeds, minutes=minutes, encoder=encoder, weights=weights, size=size, steps=steps),
         **dict(out=out, save_model=save_model, store=store),
     )
+
+
+@app.command()
+def look(
+    source: Annotated[str, typer.Argument(help="a folder of images, a .npz, or a name")],
+    target: Annotated[str, typer.Argument(help="another, to see what differs")] = "",
+    out: Annotated[Path, typer.Option(help="the page, one HTML file")] = Path("look.html"),
+    encoder: Annotated[
+        str, typer.Option(help="whose features find labels that may be wrong; none for no such search")
+    ] = "efficientnet_lite0",
+    size: Annotated[int, typer.Option(help="pixels a side")] = 96,
+    source_labels: Labels = "",
+    target_labels: Labels = "",
+    layout: Layout = "",
+    groups: Groups = "",
+    window: Window = "",
+    intensity: Intensity = "",
+) -> None:
+    """How is a folder read, what is in it, and how do two differ? Before any training, on one screen and one page."""
+    from .comparison import look as seen
+
+    options = _reading(layout=layout, groups=groups, window=window, intensity=intensity)
+    options |= _reading(source_labels=source_labels, target_labels=target_labels)
+    found = seen(source, target or None, size=size, encoder=None if encoder == "none" else encoder, **options)
+    typer.echo(repr(found))
+    typer.echo(f"Page:  {found.to_html(out)}")
 
 
 @app.command()

@@ -52,6 +52,16 @@ def test_unlike_pictures_are_not_reported():
     assert near_duplicates(splits(*made)) == []
 
 
+def test_padding_makes_no_copies_and_hides_none():
+    """Faint pictures between black bars correlate through the bars alone."""
+    faint = 150 + (pictures(4, 0) * 0.05).to(torch.uint8)
+    faint[..., :6, :] = faint[..., -6:, :] = 0
+    assert near_duplicates(splits(faint[:2], faint[2:3], faint[3:])) == []
+    padded = pictures(3, 1)
+    padded[..., :6, :] = 0
+    assert near_duplicates(splits(padded[:2], padded[2:], padded[1:2])) == [("train", 1, "test", 0)]
+
+
 def test_digits_do_not_flood():
     assert near_duplicates(load("digits/optdigits")) == []
 

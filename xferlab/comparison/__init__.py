@@ -3,5 +3,6 @@
 from . import selection
 from .compare import compare, cost
 from .leaderboard import Leaderboard
+from .look import look
 
-__all__ = ["Leaderboard", "compare", "cost", "selection"]
+__all__ = ["Leaderboard", "compare", "cost", "look", "selection"]

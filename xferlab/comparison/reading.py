@@ -116,7 +116,7 @@ def read(
     elif path.suffix.lower() == ".npz" and known:
         takes = {"classes"}
     options = {key: value for key, value in ({"labels": labels, "broken": "skip"} | options).items() if key in takes}
-    splits, notes = _noting(load_domain, path if path.exists() else where, augmentation=augmentation, **options)
+    splits, notes = noting(load_domain, path if path.exists() else where, augmentation=augmentation, **options)
     return (splits.together() if splits.train.labels is None and known is not None else splits), notes
 
 
@@ -128,13 +128,13 @@ def _read_labeled(where: str, options: dict) -> tuple[Domain, list[str]]:
         if isinstance(splits, Domain):
             raise DataError(f"{where} has no labels; --labeled needs target images with them")
         return splits.together(), notes
-    (domain, _), notes = _noting(folders.read, where, broken="skip", **options)
+    (domain, _), notes = noting(folders.read, where, broken="skip", **options)
     if domain.labels is None:
         raise DataError(f"{where} has no class folders; --labeled needs one folder a class, named as the source's")
     return domain, notes
 
 
-def _noting(function, *given, **options) -> tuple[Any, list[str]]:
+def noting(function, *given, **options) -> tuple[Any, list[str]]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = function(*given, **options)
@@ -155,7 +155,7 @@ def read_pictures(where: str, *, classes: tuple[str, ...], **options) -> Picture
     """Every image of a folder, whatever its folders are called, or of a `.npz`; `options` are those of `folders.read`."""
     path = Path(where)
     if path.is_dir():
-        (domain, files), _ = _noting(folders.read, path, layout="", groups=False, broken="skip", **options)
+        (domain, files), _ = noting(folders.read, path, layout="", groups=False, broken="skip", **options)
         number = {same_name(name): k for k, name in enumerate(classes)}
         steps = [map(same_name, file.relative_to(path).parts[:-1]) for file in files]
         truth = [{number[name] for name in names if name in number} for names in steps]

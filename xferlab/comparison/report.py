@@ -32,13 +32,9 @@ Table = tuple[list[str], list[list[str]]]
 
 def write_page(board: Leaderboard, path: Path, command: str | None = None) -> Path:
     """Writes the page that `report.html.j2` draws; jinja2 escapes every name that stands in it."""
-    try:
-        from jinja2 import Environment, PackageLoader
-    except ImportError as error:
-        raise MissingExtra("jinja2", extra="labs") from error
-    environment = Environment(loader=PackageLoader("xferlab.comparison", "."), autoescape=True, trim_blocks=True)
     has_shift, enough = board.shift is not None, sum(bool(board.finished(name)) for name in board.names) >= 3
-    page = environment.get_template("report.html.j2").render(
+    written = page(
+        "report.html.j2",
         board=board,
         picture=data_address(picture(board)),
         estimate=findings.estimate(board),
@@ -51,8 +47,18 @@ def write_page(board: Leaderboard, path: Path, command: str | None = None) -> Pa
         provenance=provenance(board, command),
     )
     with write_atomically(path) as temporary:
-        temporary.write_text(page, "utf-8")
+        temporary.write_text(written, "utf-8")
     return path
+
+
+def page(template: str, **values) -> str:
+    """A page drawn by a template of this folder."""
+    try:
+        from jinja2 import Environment, PackageLoader
+    except ImportError as error:
+        raise MissingExtra("jinja2", extra="labs") from error
+    environment = Environment(loader=PackageLoader("xferlab.comparison", "."), autoescape=True, trim_blocks=True)
+    return environment.get_template(template).render(**values)
 
 
 def data_address(figure: Any) -> str:

@@ -65,7 +65,15 @@ def _near(likeness: Tensor, early: Tensor, best: Tensor, late: Tensor) -> Tensor
     """The rows of `late` that are near-duplicates of the row of `early` that is most like them, `best` `(N,)`."""
     rows = (likeness > ALIKE).nonzero().squeeze(1)
     gap = (early[best[rows]].float() - late[rows].float()).abs().mean((1, 2, 3))
-    return rows[gap <= LEVELS]
+    rows = rows[gap <= LEVELS]
+    return rows[[_alike_inside(early[int(best[row])], late[row]) for row in rows.tolist()]]
+
+
+def _alike_inside(early: Tensor, late: Tensor) -> bool:
+    """Whether two pictures `(C, H, W)` correlate without the black bars of padding, which make any two blurred pictures alike."""
+    filled = torch.maximum(early, late).amax(0) > 0
+    inside = [part[:, filled.any(1)][:, :, filled.any(0)] for part in (early, late)]
+    return inside[0].shape == late.shape or bool(_thumbnails(torch.stack(inside)).prod(0).sum() > ALIKE)
 
 
 def warn_near_duplicates(splits: Splits):

