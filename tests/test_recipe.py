@@ -3,6 +3,7 @@ import torch
 
 import xferlab as xl
 from xferlab.errors import ArgumentError
+from xferlab.recipe import find
 
 FAST = dict(steps=6, batch_size=16, progress_bar=False)
 
@@ -85,3 +86,28 @@ def test_finish_runs_last(own, source):
 def test_a_stage_with_unknown_data():
     with pytest.raises(ArgumentError, match="'elsewhere'"):
         xl.Stage(data="elsewhere")
+
+
+def method(recipe, name):
+    return next(one for stage in recipe.stages for one in stage.objectives() if type(one).__name__ == name)
+
+
+def test_a_strength_scales_the_method_and_nothing_else():
+    at = xl.recipes["dann"].at(0.3)
+    assert method(at, "DANN").weight == pytest.approx(0.3) and method(at, "CrossEntropy").weight == 1
+    assert at.name == "dann" and [stage.lr for stage in at.stages] == [1.0]
+    assert method(xl.recipes["dann"], "DANN").weight == 1  # the registry's stays
+    # alone, a weight means nothing to AdamW: the stage's rate is scaled, and the stages before it stay
+    tent = xl.recipes["tent"]
+    assert [stage.lr for stage in tent.at(3).stages] == [tent.stages[0].lr, 3 * tent.stages[1].lr]
+    assert method(tent.at(3), "EntropyMinimization").weight == method(tent, "EntropyMinimization").weight
+    # nothing but cross-entropy: all rates
+    assert [s.lr for s in xl.recipes["lp_ft"].at(0.3).stages] == [0.3 * s.lr for s in xl.recipes["lp_ft"].stages]
+
+
+def test_a_recipe_is_found_by_name_and_strength():
+    assert find("dann") is xl.recipes["dann"]
+    assert find("dann@0.3").strength == 0.3 and method(find("dann@0.3"), "DANN").weight == pytest.approx(0.3)
+    for wrong in ("dan", "dann@", "dann@strong", "dann@0", "dann@nan", "dann@-1"):
+        with pytest.raises(ArgumentError, match=r"dan|strength"):
+            find(wrong)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
+import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -83,6 +85,30 @@ class Recipe:
     stages: tuple[Stage, ...]
     about: str = ""
     finish: Callable[[Classifier], None] | None = None
+    strength: float = 1.0  # what `at` was called with
+    grid: tuple[float, ...] = (
+        0.3,
+        1.0,
+        3.0,
+    )  # the strengths that `compare(search=True)` tries; none where nothing trains
+
+    def at(self, strength: float) -> Recipe:
+        """This recipe with its method `strength` times as strong; `compare` and the command line call it `dann@0.3`.
+
+        The weights of the objectives beside cross-entropy are scaled. Where an objective stands alone, its weight means nothing
+        to AdamW, so the stage's learning rate is scaled; and where a recipe has cross-entropy only, all its rates are.
+        """
+        if not (strength > 0 and math.isfinite(strength)):
+            raise ArgumentError(f"strength is {strength}, expected a number above 0")
+        stages = []
+        for stage in self.stages:
+            if _beside_cross_entropy(stage) and len(_beside_cross_entropy(stage)) < len(stage.objectives()):
+                stages.append(replace(stage, objectives=functools.partial(_scaled, stage.objectives, strength)))
+            elif _beside_cross_entropy(stage) or not any(map(_beside_cross_entropy, self.stages)):
+                stages.append(replace(stage, lr=strength * stage.lr))
+            else:
+                stages.append(stage)
+        return replace(self, stages=tuple(stages), strength=strength * self.strength)
 
     @property
     def needs_target(self) -> bool:
@@ -155,6 +181,17 @@ class Recipe:
         return whole
 
 
+def _beside_cross_entropy(stage: Stage) -> list[Objective]:
+    return [] if stage.solve else [one for one in stage.objectives() if not isinstance(one, CrossEntropy)]
+
+
+def _scaled(make: Callable[[], Sequence[Objective]], strength: float) -> Sequence[Objective]:
+    objectives = make()
+    for objective in objectives:
+        objective.weight *= 1.0 if isinstance(objective, CrossEntropy) else strength
+    return objectives
+
+
 def _one(name: str, about: str, *objectives: Callable[[], Objective], data: str = "both", **stage) -> Recipe:
     """Cross-entropy on the source plus further objectives, in one stage."""
     return Recipe(name, (Stage(lambda: [CrossEntropy(), *(make() for make in objectives)], data=data, **stage),), about)
@@ -219,6 +256,7 @@ _ALL = [
         "depth_probe",
         (Stage(strategy=strategies.depth(), data="source", solve=depth_probe),),
         "a regularized linear head on pooled middle blocks (after Evci et al., 2022, arXiv:2201.03529)",
+        grid=(),
     ),
     Recipe(
         "depth_target_norm",
@@ -227,6 +265,7 @@ _ALL = [
             Stage(strategy=strategies.depth(), data="target", solve=standardize),
         ),
         "a depth probe whose features are then standardized on the target",
+        grid=(),
     ),
     Recipe(
         "depth_adabn",
@@ -235,6 +274,7 @@ _ALL = [
             Stage(lambda: [], data="target", share=0.3),
         ),
         "a depth probe, then all batch-norm statistics of the target (Li et al., 2016, arXiv:1603.04779)",
+        grid=(),
     ),
     Recipe(
         "depth_lp_ft",
@@ -300,3 +340,17 @@ for _entry in importlib.metadata.entry_points(group="xferlab.recipes"):
         recipes[_brought.name] = _brought
     except Exception as _error:  # one broken package must not take the others along
         warnings.warn(f"recipe {_entry.name} ({_entry.value}) is left out: {_error}", stacklevel=2)
+
+
+def find(name: str) -> Recipe:
+    """The recipe of that name in `xl.recipes`, or, for a name such as "dann@0.3", that recipe at that strength."""
+    known, at, strength = name.partition("@")
+    if known not in recipes:
+        raise ArgumentError(f"no recipe is called {known!r}; xl.recipes has {', '.join(recipes)}")
+    try:
+        factor = float(strength) if at else 1.0
+    except ValueError as error:
+        raise ArgumentError(
+            f"recipe {name!r} has strength {strength!r}, expected a number, as in 'dann@0.3'"
+        ) from error
+    return recipes[known].at(factor) if at else recipes[known]

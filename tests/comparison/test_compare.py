@@ -483,3 +483,47 @@ def test_an_estimate_is_the_same_whatever_the_targets_labels(tmp_path):
     first, second = compare(tmp_path / "a"), compare(tmp_path / "b", target=poisoned)
     assert first.estimates == second.estimates and len(first.estimates) == 3
     assert first.best(load=False) == second.best(load=False)
+
+
+def test_search_takes_the_strength_that_the_selector_values_most(tmp_path):
+    """Against the same runs by hand; target labels, poisoned, change nothing."""
+    board = compare(tmp_path, ["source_only", "dann", "depth_probe"], search=True, selector="source_val")
+    assert set(board.searched) == {"source_only", "dann"}  # a probe solves; it has no strength
+    for name, tried in board.searched.items():
+        assert [run["strength"] for run in tried] == [0.3, 1.0, 3.0]
+        best = max(tried, key=lambda run: run["validators"]["source_val"])
+        assert board.run(name, 0) == best
+        assert {run["strength"] for run in board.finished(name)} == {best["strength"]}
+    by_hand = compare(tmp_path / "by hand", [xl.recipes["dann"].at(0.3)], seeds=1)
+    (kept,) = by_hand.runs
+    (tried,) = [run for run in board.searched["dann"] if run["strength"] == 0.3]
+    assert kept["validators"] == tried["validators"] and kept["key"] == tried["key"]
+    wrong = replace(TARGET.test, labels=(TARGET.test.labels + 1) % len(SOURCE.classes))
+    poisoned = compare(
+        tmp_path / "poisoned",
+        ["source_only", "dann"],
+        search=True,
+        selector="source_val",
+        target=replace(TARGET, test=wrong),
+    )
+    assert [run["strength"] for run in poisoned.runs] == [
+        run["strength"] for run in board.runs if run["recipe"] != "depth_probe"
+    ]
+
+
+def test_search_keeps_the_weights_of_the_choice_alone(tmp_path):
+    board = compare(tmp_path, ["source_only", "dann"], search=True, keep_weights="chosen")
+    assert board.best().model is not None
+    assert len(list(tmp_path.glob("*.safetensors"))) == 1
+
+
+def test_encoders_are_ranked_together(tmp_path):
+    """Each row is what a comparison of that encoder alone gives; baselines are the first encoder's."""
+    board = compare(tmp_path, ["source_only", "dann"], encoder=[own, "lenet"])
+    assert board.names == ["source_only", "dann", "source_only on lenet", "dann on lenet"]
+    alone = compare(tmp_path / "alone", ["source_only", "dann"], encoder="lenet")
+    for name in alone.names:
+        assert alone.target_scores(name) == board.target_scores(f"{name} on lenet")
+    assert board.table.loc["source_only", "runs"] == 2 and "vs_source_only" in board.table
+    with pytest.raises(ArgumentError, match="each name once"):
+        compare(tmp_path, encoder=["lenet", "lenet"])

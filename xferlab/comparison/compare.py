@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from torch import nn
 from tqdm.auto import tqdm
@@ -19,7 +20,7 @@ from ..domains.domain import cut
 from ..encoders import Classifier
 from ..errors import ArgumentError, DataError, TargetLabelsError
 from ..evaluation import METRICS
-from ..recipe import Recipe
+from ..recipe import Recipe, find
 from ..recipe import recipes as registry
 from ..storage import cache_folder, described, fingerprint
 from . import labeling, selection
@@ -38,11 +39,12 @@ def compare(
     validators: Sequence[str] | dict[str, selection.Validator] | None = None,
     selector: str | None = None,
     labeled: Domain | None = None,
-    encoder: str | nn.Module | Callable[..., nn.Module] = "lenet",
+    encoder: str | nn.Module | Callable[..., nn.Module] | Sequence = "lenet",
     metric: str = "accuracy",
     steps: int = 400,
     lr: float = 1e-3,
     per_class: int | None = None,
+    search: bool = False,
     minutes: float | None = None,
     store: str | Path | None = None,
     keep_weights: bool | str = False,
@@ -74,9 +76,12 @@ def compare(
             examples, each up to 10 times over, to make up at most half. Of 40 or more, half are kept out of training and
             are the validator "target_labels": balanced accuracy on them.
         encoder: A name for `xl.encoder`, a module (copied for each run), or a function that makes an Encoder, a module or a
-            Classifier; given the seed if it has an argument `seed`.
+            Classifier; given the seed if it has an argument `seed`. Or a list of these, ranked together: rows of the second
+            are called "dann on NAME", and the first one's baselines are those of all.
         metric: "accuracy", "balanced_accuracy" or "auc": of source and target scores.
         per_class: Draw so many source training examples of each class, anew for each seed; None takes all.
+        search: Try each recipe at the strengths of its `grid` with the first seed; the selector chooses among them, and further
+            seeds run at the strength chosen. `Leaderboard.searched` says what was tried.
         minutes: Start no run after that long; what was left out is said. Runs go seed by seed, so all recipes get as far.
         store: Folder of finished runs (default: in the cache folder).
         keep_weights: True keeps each run's weights there too. "chosen" keeps them until every run has finished and the
@@ -128,16 +133,32 @@ def compare(
         *more,
     )
     settings = {"steps": steps, "lr": lr, "per_class": per_class} | arguments
-    shared = (source, adapt, test, few, encoder, settings, judges, store, keep_weights, deadline)
-    tasks, definitions = [], {recipe.name: definition(recipe) for recipe in chosen}
-    for seed in seeds:
-        first = identity(model := make_model(encoder, source.classes, seed))
-        for recipe in chosen:
-            key = fingerprint(version(), definitions[recipe.name], seed, data, first, described(settings))
-            known = recipe.name if registry.get(recipe.name) is recipe else recipe
-            tasks.append(Task(known, seed, first, key, round(100 * cost(recipe, model)), *shared))
-    if executor is not None and not isinstance(executor, ThreadPoolExecutor):
-        _check_picklable(tasks)
+    encoders = _labels(encoder)
+    everyone = [Candidate(recipe, label) for label in encoders for recipe in chosen]
+    shared = dict(source=source, target=adapt, test=test, labeled=few, settings=settings, validators=judges)
+    shared |= dict(store=store, keep_weights=keep_weights, deadline=deadline)
+
+    def tasks_of(candidates: Sequence[Candidate], seeds: Sequence[int]) -> list[Task]:
+        tasks, definitions = [], [definition(candidate.recipe) for candidate in candidates]
+        for seed in seeds:
+            models = {label: make_model(made, source.classes, seed) for label, made in encoders.items()}
+            first = {label: identity(model) for label, model in models.items()}
+            for (recipe, label), defined in zip(candidates, definitions, strict=True):
+                key = fingerprint(version(), defined, seed, data, first[label], described(settings))
+                work = round(100 * cost(recipe, models[label]))
+                ours = dict(recipe=_address(recipe), label=label, seed=seed, first=first[label], key=key, cost=work)
+                tasks.append(Task(**ours, encoder=encoders[label], **shared))
+        if executor is not None and not isinstance(executor, ThreadPoolExecutor):
+            _check_picklable(tasks)
+        return tasks
+
+    searched: dict[str, list[dict]] = {}
+    tried: list[Task] = []
+    if search:  # coarse first: one seed at every strength, then all seeds at the strength chosen
+        at = [candidate.at(factor) for candidate in everyone for factor in candidate.recipe.grid]
+        tried = tasks_of(at, seeds[:1])
+        everyone, searched = _strongest(everyone, at, _perform(tried, executor, progress_bar), selector)
+    tasks = tasks_of(everyone, seeds)
     runs = list(_perform(tasks, executor, progress_bar))
     if left := sum(run is None for run in runs):
         over = f"{minutes:g} minutes were over; the same call goes on from here"
@@ -147,12 +168,13 @@ def compare(
         raise ArgumentError(f"no run was finished in {minutes:g} minutes; give more")
     if all("error" in run for run in runs):
         raise ArgumentError(f"no run succeeded; the first: {runs[0]['error']}")
-    name = encoder if isinstance(encoder, str) else getattr(encoder, "__name__", type(encoder).__name__)
     shown = {"steps": steps, "lr": lr, "per_class": per_class, "seeds": seeds} | arguments
     words = [f"{key} {described(value)}" for key, value in shown.items() if value is not None]
-    setting = ", ".join([f"{source.name} -> {adapt.name}", name, *words])
-    board = Leaderboard(runs, [recipe.name for recipe in chosen], list(judges), selector, metric, setting, notes)
-    board.classes, board.held = source.classes, held
+    setting = ", ".join([f"{source.name} -> {adapt.name}", " and ".join(map(_name, encoders.values())), *words])
+    board = Leaderboard(
+        runs, [candidate.name for candidate in everyone], list(judges), selector, metric, setting, notes
+    )
+    board.classes, board.held, board.searched = source.classes, held, searched
     board.true_shares = None if test is None else (test.align(source.classes).counts() / len(test)).tolist()
     if propose:
         board.wanted = labeling.ask(
@@ -161,19 +183,72 @@ def compare(
     by_run = {(task.name, task.seed): task for task in tasks}
     board.load_model = lambda run: load_weights(by_run[run["recipe"], run["seed"]])
     if keep_weights == "chosen":
-        _settle(board, tasks)
+        _settle(board, tasks, tried)
     return board
 
 
-def _settle(board: Leaderboard, tasks: list[Task]) -> None:
+class Candidate(NamedTuple):
+    """A recipe on one of the encoders; the label is empty for the first, whose baselines are everyone's."""
+
+    recipe: Recipe
+    label: str
+
+    @property
+    def name(self) -> str:
+        return self.recipe.name + self.label
+
+    def at(self, strength: float) -> Candidate:
+        return self if strength == 1 else self._replace(recipe=self.recipe.at(strength))
+
+
+def _name(encoder: str | nn.Module | Callable) -> str:
+    return encoder if isinstance(encoder, str) else getattr(encoder, "__name__", type(encoder).__name__)
+
+
+def _labels(encoder: Any) -> dict[str, Any]:
+    """Encoders by what the names of their rows end with: nothing for the first."""
+    encoders = list(encoder) if isinstance(encoder, (list, tuple)) else [encoder]
+    labels = ["", *(f" on {_name(one)}" for one in encoders[1:])]
+    if not encoders or len({_name(one) for one in encoders}) < len(encoders):
+        raise ArgumentError(f"encoders are {[_name(one) for one in encoders]}, expected at least one, each name once")
+    return dict(zip(labels, encoders, strict=True))
+
+
+def _address(recipe: Recipe) -> str | Recipe:
+    """What a worker finds the recipe by: its name and strength where it is one of `xl.recipes`, else the recipe itself."""
+    if registry.get(recipe.name) is recipe:
+        return recipe.name
+    known = registry.get(recipe.name, recipe)
+    if known is not recipe and definition(known.at(recipe.strength)) == definition(recipe):
+        return f"{recipe.name}@{recipe.strength}"
+    return recipe
+
+
+def _strongest(
+    everyone: Sequence[Candidate], at: Sequence[Candidate], runs: Iterable[dict | None], selector: str
+) -> tuple[list[Candidate], dict[str, list[dict]]]:
+    """Each candidate at the strength that the selector values most, and its runs at all strengths."""
+    chosen, searched = {candidate.name: candidate for candidate in everyone}, {}
+    best: dict[str, float] = {}
+    for candidate, run in zip(at, runs, strict=True):
+        if run is None or "error" in run:
+            continue
+        searched.setdefault(candidate.name, []).append(run)
+        value = run["validators"].get(selector)
+        if value is not None and value > best.get(candidate.name, -math.inf):
+            best[candidate.name], chosen[candidate.name] = value, candidate
+    return list(chosen.values()), searched
+
+
+def _settle(board: Leaderboard, tasks: list[Task], tried: list[Task]) -> None:
     """Leaves the chosen run's weights in the store, and no other candidate's once all runs are there."""
     choice = board.best(load=False)
     winner = next(task for task in tasks if (task.name, task.seed) == (choice.recipe, choice.seed))
     if winner.weights is None:  # its record is from a call that kept none, or that chose another
         perform(replace(winner, deadline=math.inf))
     if len(board.runs) == len(tasks):
-        for task in tasks:
-            task.settle(chosen=task is winner)
+        for task in (*tasks, *tried):
+            task.settle(chosen=task.stem == winner.stem)
 
 
 def _perform(tasks: list[Task], executor: Executor | None, progress_bar: bool) -> Iterable[dict | None]:
@@ -278,9 +353,7 @@ def _labeled(labeled: Domain, source: Splits, test: Domain | None, notes: list[s
 
 def chosen_recipes(wanted: Sequence[str | Recipe] | None) -> list[Recipe]:
     wanted = list(registry) if wanted is None else [wanted] if isinstance(wanted, (str, Recipe)) else list(wanted)
-    if unknown := [name for name in wanted if not isinstance(name, Recipe) and name not in registry]:
-        raise ArgumentError(f"no recipe is called {unknown[0]!r}; xl.recipes has {', '.join(registry)}")
-    chosen = [recipe if isinstance(recipe, Recipe) else registry[recipe] for recipe in wanted]
+    chosen = [recipe if isinstance(recipe, Recipe) else find(recipe) for recipe in wanted]
     names = [recipe.name for recipe in chosen]
     if not names or len(set(names)) < len(names):
         raise ArgumentError(f"recipes are {names}, expected at least one, each name once")

@@ -54,6 +54,7 @@ class Leaderboard:
         classes: Class names.
         true_shares: Each class's share of the target's test labels, where there are any.
         held: Labeled target images that no training saw, where 40 or more were given.
+        searched: By recipe, its runs with the first seed at each strength tried (`compare(search=True)`); empty without a search.
         card: Sections `(heading, lines)` of the winner's model card, which the page shows.
         wanted: The target examples to label next, where `compare(..., propose=n)` was asked for them.
     """
@@ -69,6 +70,7 @@ class Leaderboard:
     classes: tuple[str, ...] = ()
     true_shares: list[float] | None = None
     held: Domain | None = field(default=None, repr=False)
+    searched: dict[str, list[dict]] = field(default_factory=dict, repr=False)
     card: list[tuple[str, list[str]]] | None = field(default=None, repr=False)
     wanted: list[Wanted] = field(default_factory=list, repr=False)
 

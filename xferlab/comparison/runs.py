@@ -33,8 +33,7 @@ from ..encoders import encoder as make_encoder
 from ..errors import ArgumentError, CheckpointError, DataError, DivergenceError, MissingExtra
 from ..evaluation import METRICS, Scores, evaluate
 from ..machine import describe as machine
-from ..recipe import Recipe
-from ..recipe import recipes as registry
+from ..recipe import Recipe, find
 from ..storage import described, fingerprint, write_atomically
 from . import selection, shift
 
@@ -46,6 +45,7 @@ class Task:
     """One run, as an executor gets it."""
 
     recipe: str | Recipe
+    label: str
     seed: int
     first: str
     key: str
@@ -63,7 +63,7 @@ class Task:
 
     @property
     def name(self) -> str:
-        return self.recipe if isinstance(self.recipe, str) else self.recipe.name
+        return _recipe(self).name + self.label
 
     @property
     def stem(self) -> str:
@@ -100,7 +100,8 @@ def perform(task: Task) -> dict | None:
         if multiprocessing.parent_process() is not None:
             torch.set_num_threads(1)  # workers that each take every core slow each other down
         recipe = _recipe(task)
-        record = {"recipe": recipe.name, "about": recipe.about, "seed": task.seed, "key": task.key}
+        record = {"recipe": task.name, "about": recipe.about, "seed": task.seed, "key": task.key}
+        record["strength"] = recipe.strength
         record |= {"settings": json.loads(json.dumps(task.settings, default=described)), "machine": machine()}
         record |= {"date": datetime.date.today().isoformat(), "version": version()}
         model = make_model(task.encoder, task.source.classes, task.seed)
@@ -134,7 +135,7 @@ def perform(task: Task) -> dict | None:
 
 
 def _recipe(task: Task) -> Recipe:
-    return registry[task.recipe] if isinstance(task.recipe, str) else task.recipe
+    return find(task.recipe) if isinstance(task.recipe, str) else task.recipe
 
 
 def _fit(task: Task, recipe: Recipe, model: Classifier):
