@@ -307,7 +307,11 @@ _ALL = [
     _warm("bnm", "Cui et al., 2020, arXiv:2003.12237", BNM),
     _one("afn", "Xu et al., 2019, arXiv:1811.07456, its hard form", lambda: AFN(radius=25.0)),
     _one("pseudo_label", "Lee, 2013", PseudoLabel),
-    _one("fixmatch", "Sohn et al., 2020, arXiv:2001.07685", FixMatch),
+    _warm(
+        "fixmatch",
+        "Sohn et al., 2020, arXiv:2001.07685, aligned to the source as in AdaMatch (Berthelot et al., 2022, arXiv:2106.04732)",
+        lambda: FixMatch(threshold=0.9, adapt=True),
+    ),
     _one("mean_teacher", "Tarvainen & Valpola, 2017, arXiv:1703.01780", MeanTeacher),
     # at test time, without the source
     _then("adabn", "batch-norm statistics of the target (Li et al., 2016, arXiv:1603.04779)", [], strategies.full()),

@@ -211,6 +211,26 @@ def test_fixmatch_teaches_the_strong_view_what_the_plain_one_is_sure_of():
     assert objective.log()["kept"].item() == pytest.approx(2 / 3)
 
 
+def test_fixmatch_adapts_labels_to_the_sources_shares_and_its_threshold_to_the_sources_confidence():
+    """By hand: the target leans to class a, so the running mean is 0.9 (1/2, 1/2) + 0.1 (0.8, 0.2) = (0.53, 0.47), and
+    p = (0.52, 0.48) becomes (0.52 / 0.53, 0.48 / 0.47), scaled: class b; 0.9 times the source's mean confidence is 0.45."""
+    plain = torch.tensor([[0.52, 0.48], [0.92, 0.08], [0.96, 0.04]]).log()
+    strong = torch.tensor([[0.3, 0.7], [0.1, 0.9], [0.5, 0.5]]).log()
+    objective = FixMatch(threshold=0.9, adapt=True)
+    objective.setup(Tiny(), blobs_of_two(), unlabelled())
+    now = step(plain, views=lambda name, side: batch(strong))
+    now.source = batch(torch.zeros(4, 2))  # confidence 1/2 throughout
+    loss = objective(now)
+    assert objective.target_shares.tolist() == pytest.approx([0.53, 0.47])
+    assert objective.log()["kept"].item() == 1.0 and objective.log()["kept/b"].item() == pytest.approx(1 / 3)
+    assert loss.item() == pytest.approx(-(math.log(0.7) + math.log(0.1) + math.log(0.5)) / 3, abs=1e-6)
+    assert "target_shares" in objective.state_dict()  # a resumed run is the same run
+
+
+def blobs_of_two():
+    return Domain(torch.zeros(4, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]), ("a", "b"))
+
+
 def unlabelled(n=4):
     return Domain(torch.zeros(n, 1, 4, 4, dtype=torch.uint8), None, ("a", "b"))
 

@@ -44,7 +44,7 @@ def nuclear_norm(logits: Tensor) -> Tensor:
     return torch.linalg.svdvals(logits.softmax(dim=1)).sum() / len(logits)
 
 
-def kept(probabilities: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+def kept(probabilities: Tensor, threshold: float | Tensor) -> tuple[Tensor, Tensor]:
     """Pseudo-labels `argmax_k p_k` `(B,)` and which of them are kept, `max_k p_k >= threshold`, as 0 or 1 `(B,)`."""
     confidence, labels = probabilities.max(dim=1)
     return labels, (confidence >= threshold).to(probabilities.dtype)
@@ -155,15 +155,33 @@ class FixMatch(OnTargetOutputs):
 
     Sohn et al., 2020, arXiv:2001.07685, equation 4. `p` are the step's own target predictions (weakly augmented, if
     `fit` augments), `y = argmax p` without gradient, `z'` the logits of `step.view("strong", "target")`.
+
+    On a shifted target the class that is predicted too often becomes surer with every step, until all is that class. `adapt`
+    does two things against it, both from AdaMatch (Berthelot et al., 2022, arXiv:2106.04732): `p_i` is multiplied by the
+    source's class shares over a running mean of the target's predictions and scaled to sum to 1; and `t` is `threshold` times
+    the mean confidence on the step's source batch, so that it asks for no more on the target than the source gives.
     """
 
-    def __init__(self, weight: float = 1.0, *, threshold: float = 0.95):
+    def __init__(self, weight: float = 1.0, *, threshold: float = 0.95, adapt: bool = False):
         super().__init__(weight)
         _check_threshold(self, threshold)
-        self.threshold = threshold
+        self.threshold, self.adapt = threshold, adapt
+        self.needs = frozenset({"source_labels", "target"}) if adapt else self.needs
+
+    def setup(self, model, source, target):
+        if self.adapt:
+            shares = (source.counts() / len(source)).to(next(model.parameters()).device)
+            self.register_buffer("source_shares", shares)
+            self.register_buffer("target_shares", shares.clone())
 
     def forward(self, step):
-        labels, mask = kept(step.target.logits.detach().float().softmax(dim=1), self.threshold)
+        p, threshold = step.target.logits.detach().float().softmax(dim=1), self.threshold
+        if self.adapt:
+            self.target_shares.lerp_(p.mean(dim=0), 0.1)
+            p = p * self.source_shares / self.target_shares.clamp(min=1e-6)
+            p = p / p.sum(dim=1, keepdim=True)
+            threshold = threshold * step.source.logits.detach().float().softmax(dim=1).amax(dim=1).mean()
+        labels, mask = kept(p, threshold)
         self._log = _shares(labels, mask, step.model.classes)
         strong = step.view("strong", "target").logits.float()
         return (mask * F.cross_entropy(strong, labels, reduction="none")).mean()
