@@ -71,7 +71,10 @@ def compare(
     recipes: Annotated[str, typer.Option(help="names with commas between; by default simple ones first")] = "",
     seeds: Annotated[int, typer.Option(help="runs of each recipe")] = 3,
     minutes: Annotated[float, typer.Option(help="all of it; steps, seeds and recipes are fitted to it")] = 20,
-    encoder: Annotated[str, typer.Option(help="a name that xl.encoder knows")] = "efficientnet_lite0",
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option(help="a name that xl.encoder knows (efficientnet_lite0); several are ranked together"),
+    ] = None,
     model: Annotated[str, typer.Option(help="your own network instead: module.py:function")] = "",
     weights: Annotated[Path | None, typer.Option(help="its weights, .safetensors or a plain file of tensors")] = None,
     size: Annotated[int | None, typer.Option(help="pixels a side; by default the encoder's")] = None,
@@ -79,6 +82,7 @@ def compare(
     labeled: Annotated[
         str, typer.Option(help="the few target images that have labels: a folder, or table.csv:image,label")
     ] = "",
+    search: Annotated[bool, typer.Option("--search", help="try each recipe at three strengths first")] = False,
     propose: Annotated[int, typer.Option(help="write label-next.csv: so many target images to label next")] = 0,
     selector: Annotated[
         str, typer.Option(help="the validator to choose by; fix it before you look at the oracle")
@@ -127,9 +131,17 @@ def compare(
         ),
         selector=selector or None,
         any_way_up=any_way_up,
+        search=search,
         propose=propose,
         say=typer.echo,
-        **dict(seeds=seeds, minutes=minutes, encoder=encoder, weights=weights, size=size, steps=steps),
+        **dict(
+            seeds=seeds,
+            minutes=minutes,
+            encoders=encoder or ["efficientnet_lite0"],
+            weights=weights,
+            size=size,
+            steps=steps,
+        ),
         **dict(out=out, save_model=save_model, store=store),
     )
 

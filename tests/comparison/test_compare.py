@@ -494,6 +494,12 @@ def test_search_takes_the_strength_that_the_selector_values_most(tmp_path):
         best = max(tried, key=lambda run: run["validators"]["source_val"])
         assert board.run(name, 0) == best
         assert {run["strength"] for run in board.finished(name)} == {best["strength"]}
+    rows = [line.split(" | ") for line in board.to_markdown("test").splitlines() if line.startswith("| dann | ")]
+    strengths = rows[
+        -1
+    ]  # after the main table's row: a value at each strength, the chosen, the oracle's, what that cost
+    scores = {f"{run['strength']:g}": run["target"]["accuracy"] for run in board.searched["dann"]}
+    assert float(strengths[-1].rstrip(" |")) == pytest.approx(max(scores.values()) - scores[strengths[-3]], abs=1e-3)
     by_hand = compare(tmp_path / "by hand", [xl.recipes["dann"].at(0.3)], seeds=1)
     (kept,) = by_hand.runs
     (tried,) = [run for run in board.searched["dann"] if run["strength"] == 0.3]
@@ -525,5 +531,6 @@ def test_encoders_are_ranked_together(tmp_path):
     for name in alone.names:
         assert alone.target_scores(name) == board.target_scores(f"{name} on lenet")
     assert board.table.loc["source_only", "runs"] == 2 and "vs_source_only" in board.table
+    assert board.run("dann on lenet", 0)["encoder"] == "lenet"
     with pytest.raises(ArgumentError, match="each name once"):
         compare(tmp_path, encoder=["lenet", "lenet"])

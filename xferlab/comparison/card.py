@@ -7,7 +7,7 @@ import datetime
 from ..domains import Domain
 from ..evaluation import evaluate
 from ..machine import describe as machine
-from ..recipe import recipes
+from ..recipe import find
 from . import findings
 from .leaderboard import Choice, Leaderboard
 from .plan import BATCH, Plan
@@ -20,7 +20,8 @@ Section = tuple[str, list[str]]
 def sections(board: Leaderboard, choice: Choice, sides: Sides, plan: Plan, network: str) -> list[Section]:
     """The card's headings, each with its lines."""
     assert choice.model is not None
-    recipe, model, source, target = recipes[choice.recipe], choice.model, sides.source, sides.target
+    model, source, target = choice.model, sides.source, sides.target
+    recipe = find(choice.recipe.removesuffix(f" on {network}"))
     used = f"{len(sides.adapt)} unlabelled images of {sides.adapt.name}"
     scores = [f"Source, test part: {evaluate(model, source.test)!r}"]
     if isinstance(target, Domain):

@@ -27,7 +27,7 @@ def compare(
     chosen: Sequence[str] | None = None,
     seeds: int = 3,
     minutes: float = 20,
-    encoder: str = "efficientnet_lite0",
+    encoders: Sequence[str] = ("efficientnet_lite0",),
     factory: str | None = None,
     weights: Path | None = None,
     size: int | None = None,
@@ -36,6 +36,7 @@ def compare(
     reading: dict | None = None,
     selector: str | None = None,
     any_way_up: bool = False,
+    search: bool = False,
     propose: int = 0,
     out: Path = Path("report.html"),
     save_model: Path | None = None,
@@ -49,10 +50,12 @@ def compare(
     all runs stay there until the choice is made, so that nothing is trained twice. `reading` holds options of `read_sides`.
     """
     began, store = time.time(), store or cache_folder("runs")
-    names = [recipe.name for recipe in chosen_recipes(chosen or RECIPES)]
+    names = list(chosen or RECIPES)
+    most = max(len(recipe.grid) for recipe in chosen_recipes(names))
     _check(minutes, seeds, steps, propose, weights, factory)
-    make = modelfile.from_factory(factory, weights, size) if factory else modelfile.from_name(encoder, size)
-    made = make()
+    own = [modelfile.from_factory(factory, weights, size)] if factory else []
+    makers = own or [modelfile.from_name(encoder, size) for encoder in encoders]
+    made = makers[0]()
     made = made.encoder if isinstance(made, Classifier) else made
     pixels = size or (made.size[0] if getattr(made, "size", None) else 64)
     turns = "any_way_up" if any_way_up else None
@@ -61,7 +64,8 @@ def compare(
         say(line)
     notes = list(sides.notes)
     if steps is None:
-        plan = make_plan(sides, names, seeds, minutes, make, store, began, say)
+        times = len(makers) * (1 + (most - 1) / seeds if search else 1)
+        plan = make_plan(sides, names, seeds, minutes, makers[0], store, began, say, times=times)
         chosen_to_fit = f"chosen to fit {minutes:g} minutes on this machine."
         notes.append(f"Trained for {plan.steps} steps of {BATCH} images a run, {chosen_to_fit}")
         notes += plan.left_out(names, seeds, minutes)
@@ -77,7 +81,8 @@ def compare(
         seeds=plan.seeds,
         steps=plan.steps,
         minutes=max(round(left, 2), 1),
-        encoder=make,
+        encoder=makers,
+        search=search,
         metric="balanced_accuracy",
         batch_size=BATCH,
         labeled=sides.labeled,
@@ -96,7 +101,8 @@ def compare(
     choice, save_model = board.best(), save_model or out.with_suffix(".safetensors")
     assert choice.model is not None
     temperature, reference = calibrate(choice.model, sides.source, board.held)
-    board.card = card.sections(board, choice, sides, plan, factory or encoder)
+    encoder = board.run(choice.recipe, choice.seed)["encoder"]
+    board.card = card.sections(board, choice, sides, plan, encoder)
     modelfile.save(
         save_model,
         choice.model,
@@ -107,7 +113,7 @@ def compare(
         encoder=None if factory else encoder,
         factory=factory,
         size=size,
-        recipe=choice.recipe,
+        recipe=choice.recipe.removesuffix(f" on {encoder}"),
         seed=choice.seed,
         pixels=pixels,
         channels=sides.source.train.inputs.shape[1],

@@ -25,7 +25,7 @@ from ..recipe import recipes as registry
 from ..storage import cache_folder, described, fingerprint
 from . import labeling, selection
 from .leaderboard import Leaderboard
-from .runs import Task, definition, identity, load_weights, make_model, perform, recall, version
+from .runs import Task, definition, identity, load_weights, make_model, name_of, perform, recall, version
 
 _FIT = {"augment", "batch_size", "checkpoint_every", "device", "precision", "views", "warmup", "weight_decay"}
 
@@ -170,7 +170,7 @@ def compare(
         raise ArgumentError(f"no run succeeded; the first: {runs[0]['error']}")
     shown = {"steps": steps, "lr": lr, "per_class": per_class, "seeds": seeds} | arguments
     words = [f"{key} {described(value)}" for key, value in shown.items() if value is not None]
-    setting = ", ".join([f"{source.name} -> {adapt.name}", " and ".join(map(_name, encoders.values())), *words])
+    setting = ", ".join([f"{source.name} -> {adapt.name}", " and ".join(map(name_of, encoders.values())), *words])
     board = Leaderboard(
         runs, [candidate.name for candidate in everyone], list(judges), selector, metric, setting, notes
     )
@@ -178,7 +178,7 @@ def compare(
     board.true_shares = None if test is None else (test.align(source.classes).counts() / len(test)).tolist()
     if propose:
         board.wanted = labeling.ask(
-            board.answers(), make_model(encoder, source.classes, seeds[0]), adapt, labeled, propose
+            board.answers(), make_model(encoders[""], source.classes, seeds[0]), adapt, labeled, propose
         )
     by_run = {(task.name, task.seed): task for task in tasks}
     board.load_model = lambda run: load_weights(by_run[run["recipe"], run["seed"]])
@@ -201,16 +201,12 @@ class Candidate(NamedTuple):
         return self if strength == 1 else self._replace(recipe=self.recipe.at(strength))
 
 
-def _name(encoder: str | nn.Module | Callable) -> str:
-    return encoder if isinstance(encoder, str) else getattr(encoder, "__name__", type(encoder).__name__)
-
-
 def _labels(encoder: Any) -> dict[str, Any]:
     """Encoders by what the names of their rows end with: nothing for the first."""
     encoders = list(encoder) if isinstance(encoder, (list, tuple)) else [encoder]
-    labels = ["", *(f" on {_name(one)}" for one in encoders[1:])]
-    if not encoders or len({_name(one) for one in encoders}) < len(encoders):
-        raise ArgumentError(f"encoders are {[_name(one) for one in encoders]}, expected at least one, each name once")
+    labels = ["", *(f" on {name_of(one)}" for one in encoders[1:])]
+    if not encoders or len({name_of(one) for one in encoders}) < len(encoders):
+        raise ArgumentError(f"encoders are {[name_of(one) for one in encoders]}, expected at least one, each name once")
     return dict(zip(labels, encoders, strict=True))
 
 

@@ -14,10 +14,8 @@ if TYPE_CHECKING:
 def verdict(board: Leaderboard) -> str:
     """How the choice was made, what it was, and how far it is from the oracle's."""
     choice = board.best(load=False)
-    text = (
-        f"Chosen without target labels, by {board.selector} (mean over seeds, last step of training, hyper-parameters the same "
-        f"for every recipe): {choice.recipe}."
-    )
+    settings = "strengths chosen by it too" if board.searched else "hyper-parameters the same for every recipe"
+    text = f"Chosen without target labels, by {board.selector} (mean over seeds, last step of training, {settings}): {choice.recipe}."
     if not board.has_oracle:
         return text + " No target labels: how good it is there was not measured."
     oracle, got = board.oracle(), board.target_mean(choice.recipe)

@@ -54,7 +54,7 @@ class Leaderboard:
         classes: Class names.
         true_shares: Each class's share of the target's test labels, where there are any.
         held: Labeled target images that no training saw, where 40 or more were given.
-        searched: By recipe, its runs with the first seed at each strength tried (`compare(search=True)`); empty without a search.
+        searched: By recipe, its first seed's runs at each strength that a search tried; empty without one.
         card: Sections `(heading, lines)` of the winner's model card, which the page shows.
         wanted: The target examples to label next, where `compare(..., propose=n)` was asked for them.
     """
@@ -113,18 +113,16 @@ class Leaderboard:
         row[f"source_{self.metric}"] = mean(run["source"][self.metric] for run in runs)
         if oracle:
             stats = t_interval(list(self.target_scores(name).values())) if runs else (math.nan,) * 3
-            row |= {
-                f"target_{self.metric}{end}": value for end, value in zip(("", "_low", "_high"), stats, strict=True)
-            }
+            row |= zip((f"target_{self.metric}{end}" for end in ("", "_low", "_high")), stats, strict=True)
             for base in (base for base in BASELINES if base in self.names):
                 row |= self.difference(name, base)
         row |= {validator: mean(run["validators"].get(validator) for run in runs) for validator in self.validators}
         row["source_ece"] = mean(run["source"].get("ece") for run in runs)
         if oracle:
             row["target_ece"] = mean(run["target"].get("ece") for run in runs if run["target"])
-        gap = [self.mean_shift(name, f"confidence_{side}") for side in ("source", "target")]
         curves = [curve for curve in map(adversary_curve, runs) if curve]
-        row |= {"confidence_gap": gap[0] - gap[1], "seconds": mean(run["seconds"] for run in runs)}
+        gap = self.mean_shift(name, "confidence_source") - self.mean_shift(name, "confidence_target")
+        row |= {"confidence_gap": gap, "seconds": mean(run["seconds"] for run in runs)}
         return row | {"adversary_max": mean(map(max, curves)), "adversary_last": mean(curve[-1] for curve in curves)}
 
     def difference(self, name: str, base: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch import nn
 from ..domains import Domain
 from ..encoders import Classifier
 from ..evaluation import evaluate
-from ..recipe import recipes
+from ..recipe import find
 from ..storage import fingerprint, write_atomically
 from . import selection
 from .compare import cost
@@ -74,12 +74,19 @@ def make_plan(
     store: Path,
     began: float,
     say: Callable[[str], None],
+    times: float = 1.0,
 ) -> Plan:
-    """The plan of the first such call, which is kept, so that the same command goes on with the same runs."""
+    """The plan of the first such call, which is kept, so that the same command goes on with the same runs.
+
+    `times` as much work is to be done as one encoder at one strength would take.
+    """
     model = make_model(make, sides.source.classes, 0)
     data = [(part.inputs, part.labels) for part in sides.source.parts().values()]
     more = None if sides.labeled is None else (sides.labeled.inputs, sides.labeled.labels)
-    path = store / f"plan-{fingerprint(data, sides.adapt.inputs, more, names, seeds, minutes, identity(model))}.json"
+    path = (
+        store
+        / f"plan-{fingerprint(data, sides.adapt.inputs, more, names, seeds, minutes, times, identity(model))}.json"
+    )
     try:
         plan = Plan(**json.loads(path.read_text("utf-8")))
         say(f"plan    {plan}, as this command chose on {plan.date}")
@@ -87,8 +94,8 @@ def make_plan(
     except (OSError, ValueError, TypeError):
         say("plan    measuring how fast this machine is ...")
     step, scoring = measure(model, sides)
-    costs = [cost(recipes[name], make_model(make, sides.source.classes, 0)) for name in names]
-    plan = fit_to(0.8 * (60 * minutes - (time.time() - began)) - 5, names, costs, seeds, step, scoring)
+    costs = [times * cost(find(name), make_model(make, sides.source.classes, 0)) for name in names]
+    plan = fit_to(0.8 * (60 * minutes - (time.time() - began)) - 5, names, costs, seeds, step, times * scoring)
     plan.date = datetime.date.today().isoformat()
     with write_atomically(path) as temporary:
         temporary.write_text(json.dumps(asdict(plan)) + "\n", "utf-8")
@@ -100,7 +107,7 @@ def measure(model: Classifier, sides: Sides) -> tuple[float, float]:
     """Seconds of a source-only step, and of scoring one model."""
     import sklearn.linear_model  # noqa: F401  not to be counted
 
-    fit = recipes["source_only"].fit
+    fit = find("source_only").fit
     fit(model, sides.source.train, steps=2, batch_size=BATCH, progress_bar=False)  # the first steps are slow
     step = fit(model, sides.source.train, steps=4, batch_size=BATCH, progress_bar=False).seconds / 4
     began = time.perf_counter()

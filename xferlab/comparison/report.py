@@ -44,6 +44,7 @@ def write_page(board: Leaderboard, path: Path, command: str | None = None) -> Pa
         calibration=_calibration_cells(board) if has_shift else None,
         wanted=[(thumbnail(want.inputs), want.file, want.why) for want in board.wanted],
         quality=_quality_cells(board) if board.has_oracle and enough else None,
+        searched=_searched_cells(board) if board.searched else None,
         provenance=provenance(board, command),
     )
     with write_atomically(path) as temporary:
@@ -108,6 +109,10 @@ def markdown(board: Leaderboard, command: str | None = None) -> str:
     header, rows = cells(board)
     lines = [clean(board.setting), "", clean(board.verdict), ""]
     lines += [f"| {' | '.join(map(clean, row))} |" for row in (header, ["---"] * len(header), *rows)]
+    if board.searched:
+        header, rows = _searched_cells(board)
+        lines += ["", "Strengths tried, with the first seed:", ""]
+        lines += [f"| {' | '.join(map(clean, row))} |" for row in (header, ["---"] * len(header), *rows)]
     lines += ["", LEGEND, "", *(f"- {clean(warning)}" for warning in board.warnings)]
     return "\n".join([*lines, "", *provenance(board, command)]) + "\n"
 
@@ -169,6 +174,26 @@ def _quality_cells(board: Leaderboard) -> Table:
     quality = board.validator_quality().reset_index()
     rows = quality.itertuples(index=False)
     return list(quality.columns), [[number(x) if isinstance(x, float) else str(x) for x in row] for row in rows]
+
+
+def _searched_cells(board: Leaderboard) -> Table:
+    """The strengths tried with the first seed, what the selector valued each at, and, with target labels, what its choice cost."""
+    grid = sorted({run["strength"] for tried in board.searched.values() for run in tried})
+    header, rows = ["recipe", *(f"{board.selector} at {strength:g}" for strength in grid), "chosen"], []
+    for name, tried in board.searched.items():
+        values = {run["strength"]: run["validators"].get(board.selector) for run in tried}
+        strength = next((run["strength"] for run in board.finished(name)), None)
+        row = [
+            name,
+            *(number(math.nan if (v := values.get(s)) is None else v) for s in grid),
+            f"{strength:g}" if strength else "",
+        ]
+        if board.has_oracle:
+            target = {run["strength"]: run["target"][board.metric] for run in tried}
+            best = max(target, key=target.__getitem__)
+            row += [f"{best:g}", number(target[best] - target.get(strength, math.nan))]
+        rows.append(row)
+    return header + (["oracle's", "target lost to it"] if board.has_oracle else []), rows
 
 
 def provenance(board: Leaderboard, command: str | None) -> list[str]:

@@ -101,7 +101,7 @@ def perform(task: Task) -> dict | None:
             torch.set_num_threads(1)  # workers that each take every core slow each other down
         recipe = _recipe(task)
         record = {"recipe": task.name, "about": recipe.about, "seed": task.seed, "key": task.key}
-        record["strength"] = recipe.strength
+        record |= {"strength": recipe.strength, "encoder": name_of(task.encoder)}
         record |= {"settings": json.loads(json.dumps(task.settings, default=described)), "machine": machine()}
         record |= {"date": datetime.date.today().isoformat(), "version": version()}
         model = make_model(task.encoder, task.source.classes, task.seed)
@@ -202,6 +202,10 @@ def load_weights(task: Task) -> Classifier | None:
         stage.strategy.prepare(model)  # it may have added parts
     model.load_state_dict(load_file(path))
     return model.eval()
+
+
+def name_of(encoder: str | nn.Module | Callable) -> str:
+    return encoder if isinstance(encoder, str) else getattr(encoder, "__name__", type(encoder).__name__)
 
 
 def make_model(encoder: str | nn.Module | Callable, classes: tuple[str, ...], seed: int) -> Classifier:
