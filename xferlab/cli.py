@@ -1,5 +1,5 @@
 """The command line: `xferlab doctor`, `xferlab labs start | list | run | reset | status | bundle`, `xferlab look`,
-`xferlab compare`, `xferlab predict`."""
+`xferlab compare`, `xferlab predict`, `xferlab export`."""
 
 from __future__ import annotations
 
@@ -208,6 +208,18 @@ def _reading(rename: list[str] | None = None, **words: str) -> dict:
             f"--map is {wrong[0]!r}, expected a target class and the source's name, 'NORMAL=no finding'"
         )
     return found | ({"rename": dict(pair.split("=", 1) for pair in rename)} if rename else {})
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Option(help="the .safetensors file that compare wrote")],
+    out: Annotated[Path, typer.Option(help="the ONNX file to write")] = Path("model.onnx"),
+    factory: Annotated[str, typer.Option(help="module.py:function, where the network is your own")] = "",
+) -> None:
+    """Writes a model as ONNX, to run it without PyTorch. Not for clinical use."""
+    from .comparison.export import export as write
+
+    write(model, out, factory=factory or None, say=typer.echo)
 
 
 @labs.command("list")

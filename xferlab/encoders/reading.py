@@ -7,6 +7,7 @@ What a last layer knows is what it was trained to tell apart; textures and tissu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import torch
@@ -40,11 +41,17 @@ class Depth(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.training or not self.symmetric:
             return self.standard(self.read(x))
-        return self.standard(torch.stack([self.read(view) for view in turned(x)]).mean(0))
+        views = turned(x)
+        if torch.compiler.is_compiling():  # one pass, so that the graph, as for ONNX, is not drawn eight times
+            return self.standard(self.read(torch.cat(views)).unflatten(0, (len(views), -1)).mean(0))
+        return self.standard(torch.stack([self.read(view) for view in views]).mean(0))
 
     def read(self, x: Tensor) -> Tensor:
         """Pooled blocks before standardization."""
-        with recording(self) as seen, last_block(self.blocks[-1]):
+        early = (
+            nullcontext() if torch.compiler.is_compiling() else last_block(self.blocks[-1])
+        )  # a graph cannot stop early
+        with recording(self) as seen, early:
             try:
                 self.body(x)
             except _Read:
