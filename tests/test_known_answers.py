@@ -17,6 +17,8 @@ from torch import nn
 
 import xferlab as xl
 from xferlab import strategies
+from xferlab.domains.domain import split
+from xferlab.domains.sites import pooled
 from xferlab.errors import ArgumentError
 
 BASELINES = ("source_only", "source_only_joint_bn")
@@ -222,6 +224,32 @@ def test_known_answer(name):
     assert bool(alive) == (name in ADVERSARIAL) and max(alive, default=1) > 0.55, "0.5 throughout is a dead adversary"
     alone, _ = attempt("source_only", problem)
     assert accuracy > 0.9 and 1 - accuracy <= (1 - alone) / 2
+
+
+def test_group_dro_solves_what_pooling_does_not():
+    """A cue that is right at two sites and wrong at a third: on average it pays, at the worst site it does not.
+
+    The target is like the third. Weights that do not grow with a site's loss, or sites that are not told apart, would show.
+    """
+
+    def site(seed, cue):
+        made = shortcut(seed)
+        return replace(
+            made,
+            inputs=made.inputs
+            if cue > 0
+            else made.inputs[..., [0, 1]].clone().where(torch.tensor([True, False]), 255 - made.inputs),
+        )
+
+    whole = pooled(
+        {name: split(site(i, cue), seed=0) for i, (name, cue) in enumerate({"a": 1, "b": 1, "c": -1}.items())}
+    )
+    found = {}
+    for name in ("source_only", "group_dro"):
+        model = plane_model(0, ("a", "b"), std=32.0)
+        xl.recipes[name].fit(model, whole.train, steps=300, lr=3e-3, batch_size=48, augment=None, progress_bar=False)
+        found[name] = xl.evaluate(model, site(9, -1)).balanced_accuracy
+    assert found["group_dro"] > 0.9 and 1 - found["group_dro"] <= (1 - found["source_only"]) / 2, found
 
 
 # --- what holds for every adapting recipe ----------------------------------------------------------------------------

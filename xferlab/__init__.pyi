@@ -56,6 +56,7 @@ from .objectives import DeepJDOT as DeepJDOT
 from .objectives import Distillation as Distillation
 from .objectives import EntropyMinimization as EntropyMinimization
 from .objectives import FixMatch as FixMatch
+from .objectives import GroupDRO as GroupDRO
 from .objectives import InformationMaximization as InformationMaximization
 from .objectives import LwF as LwF
 from .objectives import MaskedAutoencoder as MaskedAutoencoder

@@ -35,6 +35,7 @@ from .objectives import (
     DeepJDOT,
     EntropyMinimization,
     FixMatch,
+    GroupDRO,
     InformationMaximization,
     MeanTeacher,
     Objective,
@@ -323,6 +324,11 @@ _ALL = [
         "balanced",
         (Stage(lambda: [CrossEntropy(balanced=True)], data="source"),),
         "source only, rare classes weighing as much as common ones",
+    ),
+    Recipe(
+        "group_dro",
+        (Stage(lambda: [GroupDRO()], data="source"),),
+        "source only, the worst site (or class) weighing most (Sagawa et al., 2020, arXiv:1911.08731)",
     ),
     Recipe(
         "colour_adabn",

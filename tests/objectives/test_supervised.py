@@ -1,12 +1,14 @@
 """CrossEntropy: weights, smoothing, soft labels and the multi-label form, by hand."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+import xferlab as xl
 from xferlab.domains import Domain
 from xferlab.errors import ArgumentError
 from xferlab.objectives import Batch, CrossEntropy, Step
@@ -124,3 +126,29 @@ def test_on_target_reads_the_target_and_says_that_it_needs_its_labels():
 def test_bad_arguments_are_named(bad):
     with pytest.raises(ArgumentError, match=str(next(iter(bad.values())))):
         CrossEntropy(**bad)
+
+
+def test_group_dro_by_hand():
+    """Two sites of mean loss 1 and 3, eta log 2 / 2: weights go from a half each to 1/3 and 2/3, and again to 1/5 and 4/5."""
+    objective = xl.GroupDRO(eta=math.log(2) / 2)
+    source = xl.Domain(
+        torch.zeros(3, 1, 4, 4, dtype=torch.uint8),
+        torch.tensor([0, 1, 0]),
+        ("a", "b"),
+        site=torch.tensor([0, 0, 1]),
+        sites=("x", "y"),
+    )
+    model = xl.Classifier(xl.encoder("lenet"), ("a", "b"))
+    objective.setup(model, source, None)
+    loss = lambda value: torch.tensor([-math.log(math.exp(value) - 1), 0.0])  # cross-entropy of class 0 is `value`
+    logits = torch.stack([loss(0.5), loss(1.5).flip(0), loss(3.0)])
+    batch = Batch(source.inputs, source.labels, torch.zeros(3, 2), logits, source.site)
+    for weights in ((1 / 3, 2 / 3), (1 / 5, 4 / 5)):
+        value = objective(Step(model, batch, None, 0.5))
+        assert value.item() == pytest.approx(weights[0] * 1 + weights[1] * 3, rel=1e-5)
+        assert objective.q.tolist() == pytest.approx(weights, rel=1e-5)
+    alone = xl.GroupDRO()
+    alone.setup(model, replace(source, site=None, sites=()), None)
+    assert len(alone.q) == 2  # classes, where there is one site
+    batch.site = None
+    assert alone(Step(model, batch, None, 0.5)).isfinite()

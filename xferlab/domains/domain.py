@@ -24,6 +24,7 @@ class Domain:
     augmentation  what may be done to an example without changing its class, see `augment.default`: "upright" (images, unless
              told otherwise), "mirror", "any_way_up" (microscopy), "digits", "text" (tokens), or "none"
     files    the file of each example, below the folder it was read from, or None
+    site, sites  int64 `(N,)`, which of the places named in `sites` each example is from, where there are several: see `sites.pooled`
 
     Raises `DataError` on anything else, naming the value.
     """
@@ -36,6 +37,8 @@ class Domain:
     synthetic: bool = field(default=False, kw_only=True)
     augmentation: str = field(default="", kw_only=True)
     files: tuple[str, ...] | None = field(default=None, kw_only=True)
+    site: Tensor | None = field(default=None, kw_only=True)
+    sites: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self):
         say = f"domain {self.name!r}: "
@@ -82,13 +85,18 @@ class Domain:
             self._check_labels(say)
         if self.files is not None and len(self.files) != len(self.inputs):
             raise DataError(say + f"it has {len(self.files)} files for {len(self.inputs)} examples; give one name each")
-        groups = self.groups
-        if groups is None:
-            return
-        if not isinstance(groups, Tensor) or groups.dtype != torch.int64 or groups.shape != (len(self.inputs),):
-            kind = f"{getattr(groups, 'dtype', type(groups).__name__)} {tuple(getattr(groups, 'shape', ()))}"
+        for what, each in (("groups", "patient"), ("site", "site")):
+            numbers = getattr(self, what)
+            if numbers is None:
+                continue
+            if not isinstance(numbers, Tensor) or numbers.dtype != torch.int64 or numbers.shape != (len(self.inputs),):
+                kind = f"{getattr(numbers, 'dtype', type(numbers).__name__)} {tuple(getattr(numbers, 'shape', ()))}"
+                raise DataError(
+                    say + f"{what} are {kind}, expected an int64 tensor ({len(self.inputs)},): a number per {each}"
+                )
+        if self.site is not None and not 0 <= int(self.site.min()) <= int(self.site.max()) < len(self.sites):
             raise DataError(
-                say + f"groups are {kind}, expected an int64 tensor ({len(self.inputs)},): a number per patient"
+                say + f"site goes up to {int(self.site.max())} and sites names {len(self.sites)}; name each"
             )
 
     def _check_labels(self, say: str):
@@ -145,8 +153,8 @@ class Domain:
         if not isinstance(index, slice):
             index = torch.as_tensor(index, dtype=torch.int64 if isinstance(index, list) else None, device=self.device)
             index = index.reshape(1) if index.ndim == 0 else index
-        pick = lambda part: None if part is None else part[index]
-        changed: dict = dict(inputs=self.inputs[index], labels=pick(self.labels), groups=pick(self.groups))
+        tensors = {name: getattr(self, name) for name in ("inputs", "labels", "groups", "site")}
+        changed: dict = {name: part[index] for name, part in tensors.items() if part is not None}
         if self.files is not None:
             rows = torch.arange(len(self))[index if isinstance(index, slice) else index.cpu()].tolist()
             changed["files"] = tuple(self.files[row] for row in rows)
@@ -158,8 +166,8 @@ class Domain:
 
     def to(self, device: str | torch.device) -> Domain:
         """The same examples on another device."""
-        labels, groups = (part if part is None else part.to(device) for part in (self.labels, self.groups))
-        return replace(self, inputs=self.inputs.to(device), labels=labels, groups=groups)
+        tensors = {name: getattr(self, name) for name in ("inputs", "labels", "groups", "site")}
+        return replace(self, **{name: part.to(device) for name, part in tensors.items() if part is not None})
 
     def align(self, classes: tuple[str, ...]) -> Domain:
         """The same examples with labels that index `classes`, of which this domain's may be a part.
@@ -257,10 +265,10 @@ class Splits:
 
 
 def joined(domains: Iterable[Domain]) -> Domain:
-    """All examples as one Domain, in order. Labels, groups and files stay where all have them; the rest is the first's."""
+    """All examples as one Domain, in order. Labels, groups, sites and files stay where all have them; the rest is the first's."""
     parts = list(domains)
     changed: dict = {"inputs": torch.cat([part.inputs for part in parts])}
-    for name in ("labels", "groups", "files"):
+    for name in ("labels", "groups", "site", "files"):
         values = [getattr(part, name) for part in parts]
         whole = all(value is not None for value in values)
         changed[name] = (sum(values, ()) if name == "files" else torch.cat(values)) if whole else None

@@ -16,7 +16,7 @@ from .selftraining import (
     MeanTeacher,
     PseudoLabel,
 )
-from .supervised import CrossEntropy
+from .supervised import CrossEntropy, GroupDRO
 
 __all__ = [
     "ADDA",
@@ -44,6 +44,7 @@ __all__ = [
     "Distillation",
     "EntropyMinimization",
     "FixMatch",
+    "GroupDRO",
     "InformationMaximization",
     "LwF",
     "MaskedAutoencoder",

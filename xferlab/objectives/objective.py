@@ -15,12 +15,14 @@ from ..errors import ArgumentError
 
 @dataclass
 class Batch:
-    """One side of a step: inputs, labels `(B,)` or `(B, K)` or None, features `(B, D)`, logits `(B, K)`."""
+    """One side of a step: inputs, labels `(B,)` or `(B, K)` or None, features `(B, D)`, logits `(B, K)`, and which of the source's
+    sites each example is from `(B,)`, where there are several."""
 
     inputs: Tensor
     labels: Tensor | None
     features: Tensor
     logits: Tensor
+    site: Tensor | None = None
 
     @property
     def probabilities(self) -> Tensor:

@@ -43,12 +43,7 @@ class Feed:
         self.autocast, self.seed, self.world, self.generator = autocast, seed, world, torch.Generator()
         self.taps = {name for objective in objectives for name in objective.taps}
         self.eager = bool(self.taps) or not objectives  # somebody wants the forward pass, whether or not its features
-        self.streams = {
-            name: Stream(
-                len(domain), batch_size, seed + i, None if domain.is_image else (domain.inputs != 0).sum(1).cpu()
-            )
-            for i, (name, domain) in enumerate(domains.items())
-        }
+        self.streams = {name: stream(domain, batch_size, seed + i) for i, (name, domain) in enumerate(domains.items())}
         self.cached: dict[str, Tensor] | None = None
         if cached and not augment and not self.taps:
             self.cached = {name: embed(model, domain).to(world.device) for name, domain in domains.items()}
@@ -86,6 +81,8 @@ class Feed:
             encoded()
         recorded = {name: torch.cat(parts) for name, parts in self.activations.items()}
         batches = {name: Late(name, inputs, labels.get(name), encoded, self._head) for name in rows}
+        for name, batch in batches.items():
+            batch.site = None if (site := self.domains[name].site) is None else site[rows[name]]
         view = functools.partial(self._view, raw, labels)
         return Step(self.model, batches.get("source"), batches.get("target"), progress, view, recorded)
 
@@ -162,6 +159,31 @@ def encode(model: Classifier, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
 def mixed(seed: int, t: int) -> int:
     """One seed for step t of a run: neighbouring runs and steps share no random state."""
     return (seed * 0x9E3779B97F4A7C15 + t * 0xBF58476D1CE4E5B9) % 2**63
+
+
+def stream(domain: Domain, batch_size: int, seed: int) -> Stream | Balanced:
+    """What draws a domain's batches: as many examples of each site where there are several."""
+    lengths = None if domain.is_image else (domain.inputs != 0).sum(1).cpu()
+    if domain.site is None:
+        return Stream(len(domain), batch_size, seed, lengths)
+    return Balanced(domain.site.cpu(), batch_size, seed, lengths)
+
+
+class Balanced:
+    """Rows for step t of which each site has an equal share, to one: a `Stream` a site, so that a small one comes round sooner."""
+
+    def __init__(self, site: Tensor, batch_size: int, seed: int, lengths: Tensor | None):
+        present = site.unique().tolist()
+        shares = [(batch_size + i) // len(present) for i in range(len(present))]
+        self.rows = [(site == k).nonzero().squeeze(1) for k in present]
+        self.streams = [
+            Stream(len(rows), max(1, share), mixed(seed, k), None if lengths is None else lengths[rows])
+            for k, share, rows in zip(present, shares, self.rows, strict=True)
+        ]
+        self.size = sum(stream.size for stream in self.streams)
+
+    def __call__(self, t: int) -> Tensor:
+        return torch.cat([rows[stream(t)] for rows, stream in zip(self.rows, self.streams, strict=True)])
 
 
 class Stream:

@@ -110,7 +110,7 @@ def fit(
             (*numbers, strategy.name, described(augment), described(views)),
             [name for name, parameter in model.named_parameters() if not parameter.requires_grad],
             [objective.hyperparameters() for objective in objectives],
-            *[(domain.inputs, domain.labels) for domain in (*domains.values(), *([] if val is None else [val]))],
+            *[(d.inputs, d.labels, d.site) for d in (*domains.values(), val) if d is not None],
         )
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), put_back(model) as frozen:
