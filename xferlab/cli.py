@@ -28,6 +28,7 @@ Groups = Annotated[
 ]
 Window = Annotated[str, _reads("of CT: soft, lung, bone or brain; of any pictures: LOW,HIGH become black and white")]
 Intensity = Annotated[str, _reads("beyond 8 bits: collection, one scale for all, image, one each, or LOW,HIGH")]
+Frames = Annotated[str, _reads("of DICOM files with several: all, an example a frame")]
 Text = Annotated[str, _reads("the column of the texts in a table", "--text")]
 Label = Annotated[str, _reads("the column of their labels", "--label")]
 Labels = Annotated[str, _reads("a table of labels for a folder of images: table.csv:image,label")]
@@ -103,6 +104,7 @@ def compare(
     groups: Groups = "",
     window: Window = "",
     intensity: Intensity = "",
+    frames: Frames = "",
     text: Text = "",
     label: Label = "",
 ) -> None:
@@ -126,6 +128,7 @@ def compare(
             groups=groups,
             window=window,
             intensity=intensity,
+            frames=frames,
             text_column=text,
             label_column=label,
         ),
@@ -161,11 +164,12 @@ def look(
     groups: Groups = "",
     window: Window = "",
     intensity: Intensity = "",
+    frames: Frames = "",
 ) -> None:
     """How is a folder read, what is in it, and how do two differ? Before any training, on one screen and one page."""
     from .comparison import look as seen
 
-    options = _reading(layout=layout, groups=groups, window=window, intensity=intensity)
+    options = _reading(layout=layout, groups=groups, window=window, intensity=intensity, frames=frames)
     options |= _reading(source_labels=source_labels, target_labels=target_labels)
     found = seen(source, target or None, size=size, encoder=None if encoder == "none" else encoder, **options)
     typer.echo(repr(found))

@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -15,6 +16,7 @@ import xferlab as xl
 from xferlab import cli, operating
 from xferlab.comparison import commands, modelfile
 from xferlab.comparison import plan as planning
+from xferlab.comparison.reading import read_pictures, read_sides
 from xferlab.errors import ArgumentError, DataError, XferlabError
 
 NET = """
@@ -204,6 +206,24 @@ def test_how_folders_are_read_can_be_said(tmp_path, sides):
     assert (tmp_path / "as_trained").read_text() == (tmp_path / "said").read_text() != (tmp_path / "other").read_text()
     with pytest.raises(ArgumentError, match="--map is 'x', expected"):
         compared(tmp_path, source, target, "--map", "x")
+
+
+def test_the_sources_scale_goes_to_the_target_and_into_the_model_file(tmp_path):
+    """A target of half the range stays darker than the source, in compare and in predict."""
+    for k, (root, top) in enumerate((("here", 4095), ("there", 2000))):
+        for i in range(24):
+            values = np.random.default_rng(100 * k + i).integers(0, top, (28, 28)) // (1 + i % 2)
+            values[0, 0] = top
+            file = tmp_path / root / "ab"[i % 2] / f"{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(values.astype(np.uint16)).save(file)
+    sides = read_sides(str(tmp_path / "here"), str(tmp_path / "there"), None, size=28)
+    assert sides.scale == (0, 4095, 12) and sides.target.together().inputs.max() == round(2000 / 4095 * 255)
+    compared(tmp_path, tmp_path / "here", tmp_path / "there")
+    kept = modelfile.load(tmp_path / "r.safetensors")[1]["intensities"]
+    assert kept == {"intensity": [0, 4095, 12]}
+    pictures = read_pictures(tmp_path / "there", classes=("a", "b"), size=28, channels=1, **kept)
+    assert pictures.domain.inputs.max() == round(2000 / 4095 * 255)
 
 
 def test_a_network_of_your_own(tmp_path, sides):

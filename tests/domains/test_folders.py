@@ -252,6 +252,45 @@ def test_ct_without_a_window_gets_soft_tissue_and_mr_is_stretched(tmp_path):
     assert folders.read(tmp_path, size=None)[0].inputs[0, 0, 1, 1] == 255
 
 
+def test_dicom_patients_stay_in_one_part(tmp_path):
+    """PatientID tells, and where it is the same everywhere, as anonymizing makes it, the study."""
+    for key in ("PatientID", "StudyInstanceUID"):
+        for k, name in enumerate("ab"):
+            (tmp_path / key / name).mkdir(parents=True)
+            for i in range(20):
+                values = np.random.default_rng(100 * k + i).integers(0, 255, (8, 8)).astype(np.uint8)
+                said = {"PatientID": "anonymous"} | {key: f"1.2.{k}.{i // 2}"}
+                dicom(tmp_path / key / name / f"{i}.dcm", values, **said)
+        with pytest.warns(UserWarning, match="20 patients .*are each kept in one part"):
+            splits = load(tmp_path / key)
+        homes = [set(part.groups.tolist()) for part in splits.parts().values()]
+        assert sum(map(len, homes)) == 20 == len(set.union(*homes))
+        assert splits.together().groups.bincount().tolist() == [2] * 20
+
+
+def test_frames_are_examples_of_one_group(tmp_path):
+    frames = np.arange(3, dtype=np.uint16).repeat(6).reshape(3, 2, 3) * 100
+    for name in ("a.dcm", "b.dcm"):
+        file = dicom(tmp_path / name, frames[0], NumberOfFrames=3, PixelData=frames.tobytes())
+    with pytest.raises(DataError, match="3 frames, expected one; pass frames='all'"):
+        folders.read(tmp_path)
+    with pytest.warns(UserWarning, match="each kept in one part"):
+        domain, files = folders.read(tmp_path, frames="all", size=None, window=(0, 200))
+    assert domain.inputs[:, 0, 0, 0].tolist() == [0, 128, 255] * 2 and files[3:] == [file] * 3
+    assert domain.files == tuple(f"{name}.dcm#{k}" for name in "ab" for k in (1, 2, 3))
+    assert domain.groups.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize("suffix", ["tif", "gif", "webp"])
+def test_the_first_page_is_taken_and_said(tmp_path, suffix):
+    first, second = (Image.new("L", (16, 16), value) for value in (40, 200))
+    first.save(tmp_path / f"a.{suffix}", save_all=True, append_images=[second])
+    first.save(tmp_path / f"b.{suffix}")
+    with pytest.warns(UserWarning, match=rf"1 files have several pages.*: a\.{suffix}"):
+        domain, _ = folders.read(tmp_path, channels=1)
+    assert (domain.inputs.float() - 40).abs().max() <= 1
+
+
 @pytest.mark.parametrize("suffix", ["webp", "gif", "jp2", "jfif", "jpe"])
 def test_more_kinds_of_files(tmp_path, suffix):
     Image.new("L", (16, 16), 90).save(tmp_path / f"a.{suffix}")

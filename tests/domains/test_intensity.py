@@ -1,8 +1,11 @@
+import warnings
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from xferlab.domains import folders
+from xferlab.domains.intensity import Scale
 from xferlab.errors import ArgumentError
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -41,3 +44,33 @@ def test_a_given_range_is_taken_and_a_wrong_one_named(tmp_path):
     for wrong in (dict(intensity="each"), dict(intensity=(2, 1)), dict(window="liver")):
         with pytest.raises(ArgumentError, match=f"{next(iter(wrong))} is .*expected"):
             folders.read(tmp_path, **wrong)
+
+
+def test_a_sources_scale_serves_where_the_bits_are_the_same(tmp_path):
+    """A darker target must stay darker: by its own scale it would not."""
+    source, target = (
+        two_classes(tmp_path / "s", "png", np.uint16, 4095),
+        two_classes(tmp_path / "t", "png", np.uint16, 2047),
+    )
+    scale = folders.find(source, size=8).scale
+    assert scale == Scale(0, 4095, 12)
+    pixel = lambda **options: int(folders.read(target, size=8, **options)[0].inputs[0, 0, 4, 4])
+    assert pixel(intensity=scale) == pixel(intensity=list(scale)) == 32 and pixel() == 64
+    two_classes(tmp_path / "u", "png", np.uint16, 65535)
+    with pytest.warns(UserWarning, match="use 16 bits and the source's 12"):
+        assert folders.read(tmp_path / "u", size=8, intensity=scale)[0].inputs[0, 0, 4, 4] == 64
+
+
+def test_a_stretch_that_hides_what_tells_the_classes_apart_is_said(tmp_path):
+    for k, name in enumerate("ab"):
+        (tmp_path / name).mkdir()
+        for i in range(8):
+            values = np.random.default_rng(i).integers(1000, 2000, (8, 8)) + 5000 * k
+            Image.fromarray(values.astype(np.uint16)).save(tmp_path / name / f"{i}.png")
+    with pytest.warns(UserWarning, match=r"16 pictures are stretched one by one.*means: a 1\d+.*, b 6\d+"):
+        folders.read(tmp_path, size=8, intensity="image")
+    for file in (tmp_path / "b").iterdir():
+        file.write_bytes((tmp_path / "a" / file.name).read_bytes())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        folders.read(tmp_path, size=8, intensity="image")

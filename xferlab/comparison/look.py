@@ -187,7 +187,7 @@ def _side(where: str, labels: str | None, name: str | None, **options) -> Side:
             splits, more = found.domain(torch.arange(len(found.files))), [str(error)]
         notes += more
     else:
-        splits, notes = read(where, **options)
+        splits, notes, _ = read(where, **options)
         own = True
     parts = splits.parts() if isinstance(splits, Splits) else {"": splits}
     domain = splits.together() if isinstance(splits, Splits) else splits

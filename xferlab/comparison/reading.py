@@ -11,6 +11,7 @@ import torch
 
 from ..domains import Domain, Splits, folders, tables, texts
 from ..domains import load as load_domain
+from ..domains.intensity import Scale
 from ..domains.layout import same_name
 from ..errors import DataError
 from . import labeling
@@ -25,12 +26,14 @@ class Sides:
         target: Splits whose test labels make the oracle's columns, or one unlabelled Domain.
         labeled: The few target images with labels, or None.
         notes: What the reader must know: images left out, near-duplicates, parts that were cut.
+        scale: The intensities that became black and white in the source's pictures of more than 8 bits, or None.
     """
 
     source: Splits
     target: Splits | Domain
     labeled: Domain | None
     notes: list[str]
+    scale: Scale | None = None
 
     @property
     def adapt(self) -> Domain:
@@ -77,27 +80,29 @@ def read_sides(
         rename: The target's class names to the source's.
         options: For both sides, those of `read`.
     """
-    splits, notes = read(source, labels=source_labels, **options)
+    splits, notes, scale = read(source, labels=source_labels, **options)
     if not isinstance(splits, Splits) or splits.train.labels is None:
         hint = "".join(f"; {note}" for note in notes if "--source-labels" in note)
         raise DataError(
             f"{source} has no class folders, and a source needs labels: one folder a class, named after it, or a table{hint}"
         )
     options |= dict(classes=splits.classes, channels=splits.train.inputs.shape[1], rename=rename)
-    other, more = read(target, labels=target_labels, **options)
+    if scale is not None:
+        options.setdefault("intensity", scale)
+    other, more, _ = read(target, labels=target_labels, **options)
     few: Domain | None = None
     most: list[str] = []
     if labeled is not None and Path(target).is_dir() and (table := tables.find(Path(target), labeled)):
         few, most = labeling.read(table[0], other, splits.classes, table[1], rename)
     elif labeled is not None:
         few, most = _read_labeled(labeled, options)
-    return Sides(splits, other, few, notes + more + most)
+    return Sides(splits, other, few, notes + more + most, scale)
 
 
 def read(
     where: str, *, labels: str | None = None, augmentation: str | None = None, **options
-) -> tuple[Splits | Domain, list[str]]:
-    """Splits of a folder, a table of texts, a `.npz` or a named set, and the warnings in words.
+) -> tuple[Splits | Domain, list[str], Scale | None]:
+    """Splits of a folder, a table of texts, a `.npz` or a named set, the warnings in words, and the scale of a folder's intensities.
 
     Args:
         where: A path or a name.
@@ -109,22 +114,32 @@ def read(
     path, known = Path(where), options.get("classes")
     takes: set[str] = set()
     if path.is_dir():
-        takes = {"labels", "size", "channels", "classes", "rename", "groups", "window", "intensity", "broken"}
+        takes = {"labels", "size", "channels", "classes", "rename", "groups", "window", "intensity", "frames", "broken"}
         takes |= {"layout"} if labels is None else set()
     elif path.suffix.lower() in texts.FILES:
         takes = {"classes", "text_column", "label_column", "broken"}
     elif path.suffix.lower() == ".npz" and known:
         takes = {"classes"}
     options = {key: value for key, value in ({"labels": labels, "broken": "skip"} | options).items() if key in takes}
+    if path.is_dir():
+        found, notes = noting(folders.find, path, **options)
+        if known is not None and (found.labels < 0).any():
+            return (
+                replace(found.domain(torch.arange(len(found.files))), augmentation=augmentation or ""),
+                notes,
+                found.scale,
+            )
+        splits, more = noting(folders.divide, found)
+        return splits.augmented(augmentation or ""), notes + more, found.scale
     splits, notes = noting(load_domain, path if path.exists() else where, augmentation=augmentation, **options)
-    return (splits.together() if splits.train.labels is None and known is not None else splits), notes
+    return (splits.together() if splits.train.labels is None and known is not None else splits), notes, None
 
 
 def _read_labeled(where: str, options: dict) -> tuple[Domain, list[str]]:
     """All labelled images of a folder, or of a `.npz`, as one Domain."""
     options = {key: value for key, value in options.items() if key not in ("augmentation", "groups", "layout")}
     if not Path(where).is_dir():
-        splits, notes = read(where, **options)
+        splits, notes, _ = read(where, **options)
         if isinstance(splits, Domain):
             raise DataError(f"{where} has no labels; --labeled needs target images with them")
         return splits.together(), notes
@@ -155,17 +170,15 @@ def read_pictures(where: str, *, classes: tuple[str, ...], **options) -> Picture
     """Every image of a folder, whatever its folders are called, or of a `.npz`; `options` are those of `folders.read`."""
     path = Path(where)
     if path.is_dir():
-        (domain, files), _ = noting(folders.read, path, layout="", groups=False, broken="skip", **options)
+        (domain, files), _ = noting(folders.read, path, layout="", groups=False, frames="all", broken="skip", **options)
         number = {same_name(name): k for k, name in enumerate(classes)}
         steps = [map(same_name, file.relative_to(path).parts[:-1]) for file in files]
         truth = [{number[name] for name in names if name in number} for names in steps]
         if all(len(found) == 1 for found in truth):  # where every folder is named as a class
             domain = replace(domain, labels=torch.tensor([found.pop() for found in truth]), classes=classes)
         present = {file for file in path.rglob("*") if file.is_file() and not file.name.startswith(".")}
-        names, omitted = (
-            [file.relative_to(path).as_posix() for file in some] for some in (files, sorted(present - set(files)))
-        )
-        return Pictures(domain, names, omitted, domain.labels is not None)
+        omitted = [file.relative_to(path).as_posix() for file in sorted(present - set(files))]
+        return Pictures(domain, list(domain.files or ()), omitted, domain.labels is not None)
     if path.suffix.lower() == ".npz" and path.is_file():
         splits = load_domain(path, classes=classes)
         names = [f"{name}/{i}" for name, part in splits.parts().items() for i in range(len(part))]

@@ -20,7 +20,7 @@ from .duplicates import warn_near_duplicates
 from .intensity import Scale, check
 from .layout import arrange, name_classes
 from .patients import guess, named, numbered
-from .pictures import decode_all, is_dicom, tell
+from .pictures import Options, decode_all, is_dicom, tell
 
 SUFFIXES = {
     ".png",
@@ -102,13 +102,14 @@ def read(path: str | Path, **options) -> tuple[Domain, list[Path]]:
               By default 8-bit images stay as they are and DICOM uses its own window. For CT also "soft", "lung", "bone" or
               "brain", in Hounsfield units; soft tissue for a CT picture that has no window of its own
     intensity how other pictures of more than 8 bits become 8: "collection" (one scale for all, the default), "image" (from
-              the 0.5 to the 99.5 percentile of each, which loses absolute intensities) or (low, high). DICOM that is no CT
+              the 0.5 to the 99.5 percentile of each, which loses absolute intensities), (low, high), or the Scale of another
+              collection, which serves where both use as many bits. DICOM that is no CT
               and has no window is stretched one by one, since its units mean nothing from picture to picture
     groups    which patient or slide an image is of: a regular expression with one group, searched in the path below the
               folder (`r"(patient\\d+)"`), or `"patients.csv:patient"`, a table and its column; the table names files in its
               first column and is looked for in the folder, then as a path; or "parent", the file's folder. By default ten
-              folders or more below the classes are patients, and names with a stem before a counter are warned about;
-              False takes every picture for a patient of its own
+              folders or more below the classes are patients, else DICOM's PatientID (StudyInstanceUID, where it is always the
+              same) tells, and names with a stem before a counter are warned about; False takes every picture for a patient
     classes   a source's class names to number these by, whatever their case, spaces, `_` and `-`; by default the names of the
               class folders, sorted; a dict is taken for `rename`
     rename    class folders to call otherwise, `{"NORMAL": "no finding"}`
@@ -118,10 +119,11 @@ def read(path: str | Path, **options) -> tuple[Domain, list[Path]]:
               are left out
     layout    what the folders' levels are, "split/class/patient", with "-" for a level without meaning and "" for a flat
               folder; by default it is read from the names, and refused where it can be read in two ways
+    frames    "all" takes each frame of a DICOM file as an example, of one group; "one" refuses files of several
     broken    "raise" a DataError at the first broken image, or "skip" them, with a warning that lists them
 
-    PNG, JPEG, JPEG 2000, WebP, BMP, TIFF and GIF (first page), and DICOM where pydicom is installed (one frame; MONOCHROME1 is inverted). Palettes
-    become RGB, transparency becomes white, colour deeper than 8 bits is reduced to 8. A class folder is searched to any
+    PNG, JPEG, JPEG 2000, WebP, BMP, TIFF and GIF (first page), and DICOM where pydicom is installed (MONOCHROME1 is inverted). Palettes become
+     RGB, transparency becomes white, colour deeper than 8 bits is reduced to 8. A class folder is searched to any
     depth. One warning lists what is left out: files that are no images, empty folders, links out of the folder. Raises
     `DataError` on a folder without images, with one class, with a class that `classes` lacks, on a broken image or one of
     more than 80 megapixels, `ArgumentError` on an option's value, `MissingExtra` on DICOM without pydicom.
@@ -134,6 +136,7 @@ class Found(NamedTuple):
     """All images of a folder, with what the folder tells of each.
 
     root, files     where they are
+    names           of the files below the folder; of a frame of several, with # and its number
     parts, patients the split and the patient of each image, None and "" where nothing says; no patients where nobody knows
     images, labels  uint8 `(N, C, H, W)`, and class numbers `(N,)`, -1 where there is none
     groups          patients numbered, or None
@@ -144,6 +147,7 @@ class Found(NamedTuple):
 
     root: Path
     files: list[Path]
+    names: list[str]
     parts: list[str | None]
     images: Tensor
     labels: Tensor
@@ -161,7 +165,7 @@ class Found(NamedTuple):
             self.classes,
             None if self.groups is None else self.groups[rows],
             name=self.root.resolve().name,
-            files=tuple(self.files[i].relative_to(self.root).as_posix() for i in rows.tolist()),
+            files=tuple(self.names[i] for i in rows.tolist()),
         )
 
 
@@ -177,15 +181,19 @@ def find(
     rename: Mapping[str, str] | None = None,
     layout: str | None = None,
     labels: str | None = None,
+    frames: str = "one",
     broken: str = "raise",
 ) -> Found:
     """All images of a folder, read once; see `read` for the options and errors."""
     if size is not None and not 1 <= size <= 4096:
         raise ArgumentError(f"size is {size!r}, expected 1 to 4096 pixels, or None")
-    if channels not in (None, 1, 3) or broken not in ("raise", "skip"):
+    if channels not in (None, 1, 3) or broken not in ("raise", "skip") or frames not in ("one", "all"):
         raise ArgumentError(
-            f"channels={channels!r}, broken={broken!r}; expected channels None, 1 or 3 and broken 'raise' or 'skip'"
+            f"channels={channels!r}, broken={broken!r}, frames={frames!r}; expected channels None, 1 or 3, broken 'raise' or "
+            "'skip', and frames 'one' or 'all'"
         )
+    if not isinstance(intensity, str) and intensity is not None and len(intensity) == 3:  # as a model file keeps it
+        intensity = Scale(*intensity)
     check(window, intensity)
     if not root.is_dir():
         raise DataError(f"{root} is no folder; give a folder of images")
@@ -216,7 +224,8 @@ def find(
     if not any(spelled) and layout is None and (offer := tables.offer(root, files)):
         notes.append(f"{root} has no class folders{offer}")
     places = [place._replace(label=name) for place, name in zip(places, spelled, strict=True)]
-    places, images, scale = decode_all(places, size, channels, window, intensity, broken, left_out, notes)
+    options = Options(size, channels, window, intensity, frames)
+    places, images, scale = decode_all(places, options, broken, left_out, notes)
     if left_out:
         notes.insert(0, f"{root}{tell(left_out)}")
     files = [place.file for place in places]
@@ -228,6 +237,7 @@ def find(
     return Found(
         root,
         files,
+        [place.file.relative_to(root).as_posix() + (f"#{place.frame}" if place.frame else "") for place in places],
         [place.part for place in places],
         images,
         torch.tensor([-1 if place.label is None else classes.index(place.label) for place in places]),

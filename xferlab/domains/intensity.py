@@ -42,8 +42,10 @@ def check(window: tuple[float, float] | str | None, intensity: str | tuple | Non
             raise ArgumentError(f"{name} is {pair!r}, expected (low, high) with low below high")
 
 
-def choose(files: list[Path]) -> Scale | None:
+def choose(files: list[Path], wanted: tuple | str | None, notes: list[str]) -> Scale | None:
     """One scale for pictures of more than 8 bits, from a sample of them; None where none of the sample can be read.
+
+    `wanted`, where it is another collection's Scale, is taken where both use as many bits, give or take one, or fractions.
 
     Whole numbers from 0 that fill at least a quarter of the bits they use keep all of that range, fractions from 0 to 1 keep
     0 to 1; else the 0.5 and 99.5 percentiles of the pixels of all sampled pictures together become 0 and 255.
@@ -66,5 +68,13 @@ def choose(files: list[Path]) -> Scale | None:
     bits = max(int(pixels.max()), 1).bit_length() if whole else 0
     top = 2.0**bits - 1
     if pixels.min() >= 0 and pixels.max() <= top + (not whole) and high - low >= top / 4:
-        return Scale(0.0, max(top, 1.0), bits)
-    return Scale(float(low), float(high), bits)
+        low, high = 0.0, max(top, 1.0)
+    own = Scale(float(low), float(high), bits)
+    if not isinstance(wanted, Scale):
+        return own
+    if bool(wanted.bits) == bool(bits) and abs(wanted.bits - bits) <= 1:
+        return wanted
+    notes.append(
+        f"pictures use {bits or 'fractions of'} bits and the source's {wanted.bits or 'fractions of'}, so that its scale does not serve"
+    )
+    return own

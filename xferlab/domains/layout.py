@@ -20,12 +20,15 @@ LEVELS = ("split", "class", "patient", "-")
 
 
 class Place(NamedTuple):
-    """Where a file lies; part, label and patient are None where no folder says."""
+    """Where a file lies; part, label and patient are None where no folder says. `frame` is its number, from 1, where a file has
+    several; `id` is what the file itself says of its patient."""
 
     file: Path
     part: str | None
     label: str | None
     patient: str | None
+    frame: int | None = None
+    id: str | None = None
 
 
 def part_of(name: str) -> str | None:

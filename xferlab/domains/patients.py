@@ -33,6 +33,13 @@ def guess(root: Path, places: list[Place], notes: list[str], known: bool = False
         what = "patients in the table" if known else "folders below the classes are taken for patients"
         notes.append(f"{root}: {len(folders)} {what}, each kept in one part; groups=False undoes it")
         return [f"/{place.patient}" if place.patient else place.file.relative_to(root).as_posix() for place in places]
+    ids = {place.id for place in places} - {None}
+    if (len(ids) > 1 and len(ids) < len(places)) or any(place.frame for place in places):
+        notes.append(
+            f"{root}: {len(ids)} patients (or studies, or files of several frames) that the files name are each kept in one part; "
+            "groups=False undoes it"
+        )
+        return [place.id or f"/{place.file.relative_to(root).as_posix()}" for place in places]
     if len(folders) > 1:
         notes.append(
             f"{root}: {len(folders)} folders below the classes ({', '.join(sorted(folders)[:3])}) are too few to be taken for patients, so pictures "

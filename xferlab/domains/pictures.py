@@ -20,6 +20,7 @@ from .layout import Place
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000")
 MAX_PIXELS = 80_000_000  # of one image, looked up before it is decoded
+TOLD = 0.3  # share of the variance of stored values that classes explain, from which on it is said
 
 
 def tell(left_out: dict[str, list]) -> str:
@@ -33,64 +34,117 @@ def tell(left_out: dict[str, list]) -> str:
     return ": left out " + "; ".join(kinds)
 
 
+class Decoded(NamedTuple):
+    """What a file gave.
+
+    pixels  a picture, then uint8 `(H, W)` or `(H, W, 3)` of each frame
+    ids     PatientID and StudyInstanceUID of DICOM
+    pages   2 where the file has several, of which the first was taken
+    level   the mean of its stored values, where the picture was stretched by itself
+    """
+
+    pixels: list
+    ids: tuple[str, str] = ("", "")
+    pages: int = 1
+    level: float | None = None
+
+
+class Options(NamedTuple):
+    """Those of `folders.read` that say how a picture is decoded."""
+
+    size: int | None
+    channels: int | None
+    window: tuple[float, float] | str | None
+    intensity: tuple | str | None
+    frames: str
+
+
 def decode_all(
-    placed: list[Place], size, channels, window, intensity, broken: str, left_out: dict[str, list], notes: list[str]
+    placed: list[Place], options: Options, broken: str, left_out: dict[str, list], notes: list[str]
 ) -> tuple[list[Place], Tensor, Scale | None]:
     """Decodes all images in threads; returns those that could be, uint8 `(N, C, H, W)`, and the scale of the deep ones."""
-    kept, pixels, scale = [], [], None
+    scale = None
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        decode = lambda item: _decode(item.file, size, channels, window, intensity)
-        decoded = list(tqdm(pool.map(decode, placed), total=len(placed), desc="images", delay=2))
+        work = pool.map(lambda item: _decode(item.file, options), placed)
+        decoded = list(tqdm(work, total=len(placed), desc="images", delay=2))
         deep = [i for i, result in enumerate(decoded) if result is None]
         if deep:  # one scale for all of them
-            scale = choose([placed[i].file for i in deep])
-            intensity = "image" if scale is None else scale[:2]
+            scale = choose([placed[i].file for i in deep], options.intensity, notes)
+            options = options._replace(intensity="image" if scale is None else scale[:2])
+            again = pool.map(lambda i: _decode(placed[i].file, options), deep)
+            for i, result in zip(deep, again, strict=True):
+                decoded[i] = result
             if scale is not None:
                 notes.append(
                     f"{len(deep)} pictures of more than 8 bits: {scale.low:g} to {scale.high:g} become 0 to 255 in all of them; "
                     "intensity='image' or (low, high) does otherwise"
                 )
-            for i, result in zip(deep, pool.map(decode, [placed[i] for i in deep]), strict=True):
-                decoded[i] = result
-        for item, result in zip(placed, decoded, strict=True):
-            if isinstance(result, str):
-                if broken == "raise":
-                    pool.shutdown(cancel_futures=True)
-                    raise DataError(
-                        f"{item.file} cannot be read as an image: {result}; replace it, or pass broken='skip'"
-                    )
-                left_out["broken images"].append(f"{item.file.name}: {result}")
-            else:
-                kept.append(item)
-                pixels.append(result)
+    kept: list[tuple[Place, Decoded]] = []
+    for item, result in zip(placed, decoded, strict=True):
+        if isinstance(result, Decoded):
+            kept.append((item, result))
+        elif broken == "raise":
+            raise DataError(f"{item.file} cannot be read as an image: {result}; replace it, or pass broken='skip'")
+        else:
+            left_out["broken images"].append(f"{item.file.name}: {result}")
     if not kept:
         raise DataError(f"none of the {len(placed)} images can be read{tell(left_out)}")
+    if several := [item.file.name for item, result in kept if result.pages > 1]:
+        notes.append(
+            f"{len(several)} files have several pages, and the first of each is taken: {', '.join(several[:5])}"
+        )
+    _warn_of_stretch(kept, notes)
+    named = 0 if len({result.ids[0] for _, result in kept} - {""}) > 1 else 1  # one PatientID for all says nothing
+    places, pixels = [], []
+    for item, result in kept:
+        pixels += result.pixels
+        several = len(result.pixels) > 1
+        place = item._replace(id=result.ids[named] or (str(item.file) if several else None))
+        places += [place._replace(frame=k + 1 if several else None) for k in range(len(result.pixels))]
     if len(shapes := {array.shape[:2] for array in pixels}) > 1:
         raise DataError(
             f"images have {len(shapes)} sizes, such as {sorted(shapes)[:3]}; give size= to bring them to one"
         )
-    deep = max(array.ndim for array in pixels)
-    stack = np.empty((len(pixels), 3 if deep == 3 else 1, *shapes.pop()), np.uint8)
+    stack = np.empty((len(pixels), 3 if max(array.ndim for array in pixels) == 3 else 1, *shapes.pop()), np.uint8)
     for row, array in zip(stack, pixels, strict=True):
         row[:] = array.transpose(2, 0, 1) if array.ndim == 3 else array  # grey is repeated beside colour
-    return kept, torch.from_numpy(stack), scale
+    return places, torch.from_numpy(stack), scale
 
 
-def _decode(file: Path, size, channels, window, intensity) -> np.ndarray | str | None:
-    """uint8 `(H, W)` or `(H, W, 3)`, or the reason why not, or None for a deep picture that waits for the collection's scale."""
-    try:
-        image = (
-            _dicom(file, window, intensity)
-            if is_dicom(file)
-            else _picture(file, size, None if isinstance(window, str) else window, intensity)
+def _warn_of_stretch(kept: list[tuple[Place, Decoded]], notes: list[str]) -> None:
+    """Says where pictures were stretched one by one although their brightness tells the class."""
+    levels: dict[str, list[float]] = {}
+    for item, result in kept:
+        if result.level is not None and item.label is not None:
+            levels.setdefault(item.label, []).append(result.level)
+    everything = np.concatenate([np.array(values) for values in levels.values()]) if levels else np.zeros(0)
+    if len(levels) < 2 or len(everything) < 10 or not everything.var() > 0:
+        return
+    between = sum(len(values) * (np.mean(values) - everything.mean()) ** 2 for values in levels.values())
+    if between / (len(everything) * everything.var()) > TOLD:
+        told = ", ".join(f"{name} {np.mean(values):g}" for name, values in levels.items())
+        notes.append(
+            f"{len(everything)} pictures are stretched one by one, which hides that stored values differ between classes (means: {told}); "
+            "if their units mean something, give intensity=(low, high) or window=(low, high)"
         )
-        if image is None:
+
+
+def _decode(file: Path, options: Options) -> Decoded | str | None:
+    """What a file gave, or the reason why nothing, or None for a deep picture that waits for the collection's scale."""
+    try:
+        found = _dicom(file, options) if is_dicom(file) else _picture(file, options)
+        if not (images := found.pixels):
             return None
-        if channels is not None:
-            image = image.convert("L" if channels == 1 else "RGB")
-        if size is not None and image.size != (size, size):
-            image = ImageOps.pad(image, (size, size), Image.Resampling.BILINEAR, color=0)
-        return np.array(image)
+        if options.channels is not None:
+            images = [image.convert("L" if options.channels == 1 else "RGB") for image in images]
+        if (size := options.size) is not None:
+            images = [
+                image
+                if image.size == (size, size)
+                else ImageOps.pad(image, (size, size), Image.Resampling.BILINEAR, color=0)
+                for image in images
+            ]
+        return found._replace(pixels=[np.array(image) for image in images])
     except MissingExtra:
         raise
     except Exception as error:  # decoders raise anything at all on damaged files
@@ -134,27 +188,36 @@ def _check_pixels(width: int, height: int):
         raise DataError(f"it claims {width} x {height} pixels, expected 1 to {MAX_PIXELS:,}")
 
 
-def _picture(file: Path, size: int | None, window, intensity) -> Image.Image | None:
-    """A PNG, JPEG, TIFF or BMP as an 8-bit grey or RGB image."""
+def _picture(file: Path, options: Options) -> Decoded:
+    """A PNG, JPEG, TIFF or their kin as 8-bit grey or RGB; no pixels where it is deep and the collection's scale is not known."""
+    window = None if isinstance(options.window, str) else options.window
     with Image.open(file, formats=FORMATS) as opened:
         _check_pixels(*opened.size)
-        if size is not None and window is None:
-            opened.draft(opened.mode, (2 * size, 2 * size))  # JPEG only: decode large photographs at a fraction
+        pages = 2 if opened.format in ("TIFF", "GIF", "WEBP") and getattr(opened, "is_animated", False) else 1
+        if options.size is not None and window is None:
+            opened.draft(
+                opened.mode, (2 * options.size, 2 * options.size)
+            )  # JPEG only: decode large photographs at a fraction
         image = ImageOps.exif_transpose(opened)
     if image.mode.startswith("I") or image.mode == "F":
-        if window is None and intensity in (None, "collection"):
-            return None
-        return Image.fromarray(to_uint8(np.asarray(image, np.float32), window or _pair(intensity)))
+        if window is None and (options.intensity in (None, "collection") or isinstance(options.intensity, Scale)):
+            return Decoded([])
+        values = np.asarray(image, np.float32)
+        window = window or _pair(options.intensity)
+        return Decoded(
+            [Image.fromarray(to_uint8(values, window))], pages=pages, level=None if window else float(values.mean())
+        )
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         grey = image.mode in ("L", "LA", "La")
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("L" if grey else "RGB")
     image = image.convert("L" if image.mode in ("1", "L") else "RGB")
-    return image if window is None else Image.fromarray(to_uint8(np.asarray(image, np.float32), window))
+    image = image if window is None else Image.fromarray(to_uint8(np.asarray(image, np.float32), window))
+    return Decoded([image], pages=pages)
 
 
-def _dicom(file: Path, window, intensity) -> Image.Image:
-    """A single-frame DICOM as an 8-bit grey or RGB image: rescaled, windowed, MONOCHROME1 inverted (DICOM PS3.3 C.11.2)."""
+def _dicom(file: Path, options: Options) -> Decoded:
+    """A DICOM as 8-bit grey or RGB: rescaled, windowed, MONOCHROME1 inverted (DICOM PS3.3 C.11.2)."""
     try:
         import pydicom
         from pydicom.filereader import read_file_meta_info
@@ -166,21 +229,27 @@ def _dicom(file: Path, window, intensity) -> Image.Image:
             "it is deflated as a whole, which pydicom unpacks without limit; save it in another transfer syntax"
         )
     record = pydicom.dcmread(file)
-    if int(record.get("NumberOfFrames") or 1) > 1:
-        raise DataError(f"it holds {record.NumberOfFrames} frames, expected one; save each frame as a file")
-    _check_pixels(int(record.Columns), int(record.Rows))
+    frames = int(record.get("NumberOfFrames") or 1)
+    if frames > 1 and options.frames != "all":
+        raise DataError(
+            f"it holds {frames} frames, expected one; pass frames='all', an example a frame, or save each as a file"
+        )
+    _check_pixels(int(record.Columns) * max(frames, 1), int(record.Rows))
+    ids = str(record.get("PatientID") or ""), str(record.get("StudyInstanceUID") or "")
     kind = record.PhotometricInterpretation
     pixels = pixel_array(record)  # YBR comes out as RGB
     if kind == "PALETTE COLOR":
         pixels = apply_color_lut(pixels, record)
-    if pixels.ndim == 3:
+    pixels = pixels if frames > 1 else pixels[None]
+    if pixels.ndim == 4:
         depth = pixels.dtype.itemsize * 8 if kind == "PALETTE COLOR" else int(record.BitsStored)
-        return Image.fromarray((pixels >> max(depth - 8, 0)).astype(np.uint8))
+        return Decoded([Image.fromarray((frame >> max(depth - 8, 0)).astype(np.uint8)) for frame in pixels], ids)
     values = pixels.astype(np.float32) * float(record.get("RescaleSlope", 1)) + float(record.get("RescaleIntercept", 0))
+    window = options.window
     if isinstance(window, str):
         window = WINDOWS[window] if record.get("Modality") == "CT" else None
-    window = window or _pair(intensity)
-    if intensity == "image":
+    window = window or _pair(options.intensity)
+    if options.intensity == "image":
         pass
     elif window is None and "WindowCenter" in record and "WindowWidth" in record:
         first = lambda value: float(value[0] if isinstance(value, pydicom.multival.MultiValue) else value)
@@ -189,8 +258,10 @@ def _dicom(file: Path, window, intensity) -> Image.Image:
     elif window is None and record.get("Modality") == "CT":
         window = WINDOWS["soft"]
     grey = to_uint8(values, window)
-    return Image.fromarray(255 - grey if kind == "MONOCHROME1" else grey)
+    grey = 255 - grey if kind == "MONOCHROME1" else grey
+    return Decoded([Image.fromarray(frame) for frame in grey], ids, level=None if window else float(values.mean()))
 
 
-def _pair(intensity) -> tuple[float, float] | None:
-    return None if intensity is None or isinstance(intensity, str) else tuple(intensity[:2])
+def _pair(intensity: tuple | str | None) -> tuple[float, float] | None:
+    """Intensities that a caller gave; a Scale is another collection's, and no DICOM's."""
+    return None if intensity is None or isinstance(intensity, (str, Scale)) else tuple(intensity)
