@@ -275,7 +275,7 @@ def test_predict_refuses_files_that_are_no_models(tmp_path, sides):
     modelfile.save(
         tmp_path / "m.safetensors",
         model,
-        encoders=["lenet"],
+        encoder="lenet",
         size=None,
         recipe="source_only",
         pixels=28,
