@@ -4,6 +4,7 @@ from . import errors as errors
 from . import estimation as estimation
 from . import evaluation as evaluation
 from . import features as features
+from . import novelty as novelty
 from . import objectives as objectives
 from . import operating as operating
 from . import plots as plots

@@ -97,7 +97,9 @@ def test_a_flat_target_is_adapted_to_whole_and_has_no_oracle(tmp_path, sides):
     assert "30 images without labels" in said and "was not measured" in said and "there is no oracle" in said
     assert "no labels. Label some" in (tmp_path / "r.md").read_text()
     run("predict", "--model", tmp_path / "r.safetensors", "--input", tmp_path / "flat", "--out", tmp_path / "p.csv")
-    assert len(rows(tmp_path / "p.csv")) == 30
+    table = rows(tmp_path / "p.csv")
+    assert len(table) == 30 and "like_source" not in table[0], "nine held-out source pictures are too few to tell"
+    assert sorted(float(row["like_target"]) for row in table) == pytest.approx([k / 30 for k in range(1, 31)], abs=0.04)
 
 
 def test_labelled_target_images_join_and_from_40_on_choose(tmp_path, sides):

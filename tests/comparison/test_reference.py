@@ -23,7 +23,7 @@ def test_what_predict_says_is_calibrated_on_pictures_that_neither_training_nor_t
     """Fails where the temperature is fitted and not applied: the raw softmax lies twice as far off."""
     source, model = digits
     raw = xl.evaluate(model, source.test)
-    t, reference = calibrate(model, source)
+    t, reference = calibrate(model, source, source.test.unlabeled())
     path = modelfile.save(
         tmp_path / "m.safetensors", model, reference, encoder="lenet", size=None, recipe="source_only", temperature=t
     )
@@ -44,6 +44,6 @@ def test_labeled_target_pictures_come_before_the_source():
     model = xl.Classifier(xl.encoder("lenet", size=28), source.classes)
     xl.recipes["source_only"].fit(model, source, steps=40, batch_size=20, progress_bar=False)
     wrong = xl.Domain(source.inputs, (source.labels + 1) % 3, source.classes, name="wrong")
-    t, reference = calibrate(model, xl.Splits(source, source, source), wrong)
+    t, reference = calibrate(model, xl.Splits(source, source, source), source.unlabeled(), wrong)
     assert t > 15 and torch.equal(reference.labels, wrong.labels)
     assert torch.equal(reference.probabilities, xl.predict(model, wrong))

@@ -16,7 +16,7 @@ from .compare import compare as run_comparison
 from .leaderboard import Leaderboard
 from .plan import BATCH, RECIPES, Plan, make_plan
 from .reading import read_sides
-from .reference import calibrate
+from .reference import answer, calibrate
 from .runs import version
 
 
@@ -101,7 +101,10 @@ def compare(
 
     choice, save_model = board.best(), save_model or out.with_suffix(".safetensors")
     assert choice.model is not None
-    temperature, reference = calibrate(choice.model, sides.source, board.held)
+    temperature, reference = calibrate(choice.model, sides.source, sides.adapt, board.held)
+    board.given = answer(choice.model, reference, sides.adapt)
+    for line in findings.unlike(board.given, sides.source.name):
+        say(line)
     encoder = board.run(choice.recipe, choice.seed)["encoder"]
     board.card = card.sections(board, choice, sides, plan, encoder)
     modelfile.save(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .. import novelty
 from ..evaluation import DRAWS
 from .records import BASELINES, adversary_curve, mean
 
 if TYPE_CHECKING:
     from .leaderboard import Leaderboard
+    from .reference import Answers
 
 
 def verdict(board: Leaderboard) -> str:
@@ -107,3 +109,27 @@ def percent(rate: tuple[float, float, float]) -> str:
     """A share and its interval, `95 % [91, 98]`."""
     value, low, high = (100 * end for end in rate)
     return f"{value:.0f} % [{low:.0f}, {high:.0f}]"
+
+
+def unlike(answers: Answers, source: str) -> list[str]:
+    """Whether the pictures hold what source and target do not, in sentences."""
+    found, reference = [], answers.reference
+    for p, known, name in (
+        (answers.like_source, reference and reference.source, f"the held-out pictures of {source}"),
+        (answers.like_target, reference and reference.target, "the pictures that the model was adapted to"),
+    ):
+        if p is None or known is None:
+            continue
+        n, strange = len(p), int((p < 0.01).sum())
+        text = f"{strange} of {n} pictures look unlike {name} (p < 0.01)"
+        if not novelty.more_than_chance(p, len(known)):
+            text += ", no more than chance explains."
+        elif 2 * strange > n:
+            text += ": the shift itself, whatever they show; what is strange even here is what the other column is for."
+        else:
+            text += (
+                ", more than chance explains: there may be something here that was never seen there, such as another class, "
+                "another modality or a scanner's marks. Look at them."
+            )
+        found.append(text)
+    return found

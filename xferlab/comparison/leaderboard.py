@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from .. import estimation
 from ..domains import Domain
 from ..encoders import Classifier
 from ..errors import ArgumentError, DataError, MissingExtra
 from ..evaluation import gain, t_interval
 from . import findings, report
 from .labeling import Wanted
-from .records import BASELINES, adversary_curve, mean
+from .records import BASELINES, adversary_curve, answers, estimates, mean
+from .reference import Answers
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,7 @@ class Leaderboard:
         true_shares: Each class's share of the target's test labels, where there are any.
         held: Labeled target images that no training saw, where 40 or more were given.
         searched: By recipe, its first seed's runs at each strength that a search tried; empty without one.
+        given: The calibrated chosen model's answers to the target's pictures that were adapted to.
         card: Sections `(heading, lines)` of the winner's model card, which the page shows.
         wanted: The target examples to label next, where `compare(..., propose=n)` was asked for them.
     """
@@ -71,6 +71,7 @@ class Leaderboard:
     true_shares: list[float] | None = None
     held: Domain | None = field(default=None, repr=False)
     searched: dict[str, list[dict]] = field(default_factory=dict, repr=False)
+    given: Answers | None = field(default=None, repr=False)
     card: list[tuple[str, list[str]]] | None = field(default=None, repr=False)
     wanted: list[Wanted] = field(default_factory=list, repr=False)
 
@@ -210,20 +211,11 @@ class Leaderboard:
         """Estimated target accuracy of the chosen run, from `xferlab.estimation`: value and 95 % bootstrap interval by name; of
         the agreement of seeds, which is the chosen recipe's, the interval is that over pairs. Empty in records without it."""
         choice = self.best(load=False)
-        kept = self.run(choice.recipe, choice.seed).get("estimate")
-        if kept is None:
-            return {}
-        found = {name: tuple(kept[name]) for name in ("average_thresholded_confidence", "difference_of_confidences")}
-        answers = self.answers(choice.recipe)
-        if len(answers) > 1:
-            pairs = [estimation.agreement([a, b]) for i, a in enumerate(answers) for b in answers[:i]]
-            found["agreement_of_seeds"] = (float(np.mean(pairs)), min(pairs), max(pairs))
-        return found
+        return estimates(self.run(choice.recipe, choice.seed), self.finished(choice.recipe))
 
     def answers(self, name: str | None = None) -> list[np.ndarray]:
         """What each finished run, of one recipe or all, answers on the target's training examples: class numbers `(N,)`."""
-        records = [run["estimate"] for run in self.finished(name) if "estimate" in run]
-        return [np.frombuffer(base64.b64decode(r["answers"]), f"<u{r['bytes']}") for r in records]
+        return answers(self.finished(name))
 
     def mean_shift(self, name: str, key: str) -> float:
         """The mean over a recipe's runs of one number that their records keep of the shift."""

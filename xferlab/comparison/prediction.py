@@ -12,11 +12,11 @@ from .. import estimation, operating
 from ..domains import Domain
 from ..errors import ArgumentError
 from ..evaluation import Scores
-from ..evaluation import predict as probabilities
 from ..storage import write_atomically
 from . import modelfile
-from .findings import percent
+from .findings import percent, unlike
 from .reading import read_pictures
+from .reference import answer
 
 
 def predict(
@@ -36,7 +36,9 @@ def predict(
     Parameters
     ----------
     model_file, where, out
-        What `compare` wrote; a folder of images or a `.npz`; the table of file, class and a probability a class.
+        What `compare` wrote; a folder of images or a `.npz`; the table of file, class and a probability a class. Its columns
+        `like_source` and `like_target` are p-values of `xferlab.novelty`: small for a picture that looks unlike the held-out
+        pictures of the source, or those that the model was adapted to.
     factory
         `module.py:function`, where the network is your own.
     sensitivity, of
@@ -70,7 +72,8 @@ def predict(
         )
     options = dict(size=about["pixels"], channels=about["channels"]) | about["intensities"] | (reading or {})
     pictures = read_pictures(where, classes=classes, **options)
-    p = probabilities(model, pictures.domain.unlabeled()).numpy()
+    answers = answer(model, kept, pictures.domain)
+    p = answers.probabilities
     columns = {"file": pictures.names, "predicted": [classes[k] for k in p.argmax(1)]}
     columns |= {f"p_{name}": [f"{value:.6f}" for value in p[:, k]] for k, name in enumerate(classes)}
     yes = lambda mask: ["yes" if value else "no" for value in mask]
@@ -97,6 +100,9 @@ def predict(
             f"Both hold for pictures such as those of {about['held_out']}. Elsewhere the same threshold may miss more or flag more: "
             "give compare 40 or more labeled pictures from there (--labeled), and it is set on them."
         )
+    for name, like in (("like_source", answers.like_source), ("like_target", answers.like_target)):
+        columns |= {} if like is None else {name: [f"{value:.4f}" for value in like]}
+    notes += unlike(answers, about["source"])
     with write_atomically(out) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(columns)

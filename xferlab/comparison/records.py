@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Iterable
 
 import numpy as np
+
+from .. import estimation
 
 BASELINES = ("source_only", "source_only_joint_bn")  # what every other recipe is measured against
 
@@ -20,3 +23,20 @@ def adversary_curve(run: dict) -> list[float]:
     """An adversary's accuracy over a run's logged steps; empty when the recipe has none."""
     entries = run.get("history", [])
     return [value for entry in entries for key, value in entry.items() if key.endswith(".adversary_accuracy")]
+
+
+def answers(runs: Iterable[dict]) -> list[np.ndarray]:
+    """What each run answers on the target's training examples: class numbers `(N,)`."""
+    kept = [run["estimate"] for run in runs if "estimate" in run]
+    return [np.frombuffer(base64.b64decode(k["answers"]), f"<u{k['bytes']}") for k in kept]
+
+
+def estimates(run: dict, alike: Iterable[dict]) -> dict[str, tuple[float, float, float]]:
+    """See `Leaderboard.estimates`; `alike` are all runs of the run's recipe."""
+    if (kept := run.get("estimate")) is None:
+        return {}
+    found = {name: tuple(kept[name]) for name in ("average_thresholded_confidence", "difference_of_confidences")}
+    if len(given := answers(alike)) > 1:
+        pairs = [estimation.agreement([a, b]) for i, a in enumerate(given) for b in given[:i]]
+        found["agreement_of_seeds"] = (float(np.mean(pairs)), min(pairs), max(pairs))
+    return found

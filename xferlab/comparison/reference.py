@@ -4,38 +4,57 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .. import operating
+from .. import novelty, operating
 from ..domains import Domain, Splits
 from ..encoders import Classifier
 from ..evaluation import predict
 
-ROWS = 2000  # held-out answers that are kept, at most
+ROWS, LOOKS, FEWEST = (
+    2000,
+    500,
+    20,
+)  # answers and looks that are kept, at most; below so many looks nothing is called strange
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Answers on labeled pictures that training never saw.
+    """Answers on labeled pictures that training never saw, and what pictures of both sides look like to the model.
 
     Attributes
     ----------
-    probabilities : Tensor
-        `(N, K)`, after the temperature.
-    labels : Tensor
-        Their classes `(N,)`.
+    probabilities, labels : Tensor
+        `(N, K)`, after the temperature, and `(N,)`.
+    source, target : Tensor
+        Features `(., D)`, float16, of held-out source pictures and of the target's that it was adapted to; a sample of each.
     """
 
     probabilities: Tensor
     labels: Tensor
+    source: Tensor
+    target: Tensor
 
 
-def calibrate(model: Classifier, source: Splits, held: Domain | None = None) -> tuple[float, Reference]:
+@dataclass(frozen=True)
+class Answers:
+    """What a model says of pictures: probabilities `(M, K)`, and how like the source's and the target's they look, a p-value
+    `(M,)` each, None where too few pictures were there to tell."""
+
+    pictures: Domain
+    reference: Reference | None
+    probabilities: np.ndarray
+    like_source: np.ndarray | None
+    like_target: np.ndarray | None
+
+
+def calibrate(model: Classifier, source: Splits, target: Domain, held: Domain | None = None) -> tuple[float, Reference]:
     """Divides the head of `model` by its temperature, in place, so that its softmax is calibrated, and says how it answers.
 
     Temperature and answers rest on the labeled target pictures `held` where there are any; else the temperature on the
-    source's validation part, and the answers on its validation and test parts.
+    source's validation part, and the answers on its validation and test parts. Labels of `target` are never looked at.
     """
     fitted = source.val if held is None else held.align(model.classes)
     assert fitted.labels is not None
@@ -43,5 +62,18 @@ def calibrate(model: Classifier, source: Splits, held: Domain | None = None) -> 
     with torch.no_grad():
         model.head.weight /= t
         model.head.bias /= t
-    parts = [part.take(n=ROWS // 2) for part in (source.val, source.test)] if held is None else [fitted]
-    return t, Reference(torch.cat([predict(model, p) for p in parts]), torch.cat([p.labels.cpu() for p in parts]))
+    sample = lambda n: [part.take(n=n) for part in (source.val, source.test)]
+    parts = sample(ROWS // 2) if held is None else [fitted]
+    answers = torch.cat([predict(model, p) for p in parts]), torch.cat([p.labels.cpu() for p in parts])
+    looks = [novelty.looks(model, part) for part in (*sample(LOOKS // 2), target.take(n=LOOKS))]
+    return t, Reference(*answers, torch.cat(looks[:2]).half(), looks[2].half())
+
+
+def answer(model: Classifier, reference: Reference | None, pictures: Domain) -> Answers:
+    """What the calibrated model says of pictures, whose labels, if any, are not looked at."""
+    pictures = pictures.unlabeled()
+    like: list = [None, None]
+    if reference is not None:
+        looks, sides = novelty.looks(model, pictures), (reference.source, reference.target)
+        like = [novelty.p_values(known, looks) if len(known) >= FEWEST else None for known in sides]
+    return Answers(pictures, reference, predict(model, pictures).numpy(), *like)
