@@ -117,6 +117,7 @@ def test_proposed_images_are_labeled_and_given_back(tmp_path, sides):
     table, path = rows(tmp_path / "label-next.csv"), tmp_path / "label-next.csv"
     assert "Label next:" in said and len(table) == 5 and [row["label"] for row in table] == [""] * 5
     page = (tmp_path / "r.html").read_text()
+    assert "What labels bought on other pairs" in page and "digits/mnist -&gt; digits/optdigits" in page
     assert "What to label next" in page and all(row["file"] in page and row["why"] in page for row in table)
     for row in table[1:]:
         row["label"] = "abc"[int(row["file"].removesuffix(".png")) % 3]

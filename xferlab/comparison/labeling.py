@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,13 +19,15 @@ from ..domains.duplicates import repeats
 from ..domains.layout import same_name
 from ..encoders import Classifier
 from ..errors import ArgumentError, DataError
+from ..evaluation import format_interval
 from ..features import embed
 from ..probes import make_deep
 from ..proposals import propose
 from ..storage import write_atomically
 
 ROWS = 5000  # examples that are looked at, at most
-KIND = "typical"
+MEASURED = json.loads(Path(__file__).with_name("labels.json").read_text("utf-8"))  # by bench/labels.py
+KIND = MEASURED["default"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,17 @@ def _vote_entropy(answers: Sequence[np.ndarray]) -> np.ndarray:
     votes = np.stack(answers)
     shares = np.stack([(votes == k).mean(0) for k in np.unique(votes)])
     return -(shares * np.log(shares.clip(1e-12))).sum(0)
+
+
+def bought() -> tuple[list[str], list[list[str]]]:
+    """Header and rows of what labels chosen as here bought on the pairs of this project's own measurements."""
+    budgets = list(MEASURED["pairs"][0][KIND])
+    header = ["pair", "without", *(f"{budget} labels" for budget in budgets)]
+    rows = [
+        [pair["pair"], f"{pair['without']:.3f}", *(format_interval(*pair[KIND][n], sign="+") for n in budgets)]
+        for pair in MEASURED["pairs"]
+    ]
+    return header, rows
 
 
 def write(path: Path, wanted: Sequence[Wanted]) -> Path:

@@ -16,7 +16,7 @@ from .. import plots
 from ..errors import MissingExtra
 from ..evaluation import format_interval
 from ..storage import write_atomically
-from . import findings
+from . import findings, labeling
 from .findings import share
 from .records import BASELINES
 
@@ -45,6 +45,7 @@ def write_page(board: Leaderboard, path: Path, command: str | None = None) -> Pa
         wanted=[(thumbnail(want.inputs), want.file, want.why) for want in board.wanted],
         quality=_quality_cells(board) if board.has_oracle and enough else None,
         searched=_searched_cells(board) if board.searched else None,
+        bought=labeling.bought(),
         provenance=provenance(board, command),
     )
     with write_atomically(path) as temporary:
