@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
-.PHONY: run test check quick soak bench lab build publish site clean
+.PHONY: run test check quick soak bench lab build publish site release clean
 
 run: .venv/labs      ## lab 02, headless: a results table and the executed notebook as HTML
 	$(BIN)/xferlab labs run 02
@@ -45,6 +45,15 @@ site: .venv/site     ## the website in runs/site: labs, results, methods, API; n
 	$(BIN)/python docs/assemble.py runs/site-source
 	$(BIN)/python -m sphinx -q -c docs runs/site-source runs/site
 	@echo open runs/site/index.html
+
+release: .venv/dev   ## dist/: built from what is committed, checked, installed away from here, two labs run there
+	git diff --quiet HEAD
+	rm -rf dist runs/release
+	git clone --quiet . runs/release
+	$(BIN)/python -m pip install --quiet build twine
+	$(BIN)/python -m build --outdir dist runs/release
+	$(BIN)/python -m twine check --strict dist/*
+	XFERLAB_WHEEL=dist $(BIN)/python -m pytest tests/course/test_wheel.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv

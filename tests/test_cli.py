@@ -11,6 +11,7 @@ import build
 import pytest
 from typer.testing import CliRunner
 
+import xferlab
 from xferlab import cli, doctor
 from xferlab.course import content
 
@@ -187,6 +188,17 @@ def test_doctor_says_what_to_fix(healthy, monkeypatch):
     assert "0.5 GB of memory" in done.output
     assert "1.0 GB free for" in done.output
     assert "needs the package mlxtend" in done.output
+
+
+def test_doctor_says_when_labs_and_package_differ(healthy, monkeypatch, tmp_path):
+    """A folder filled by another version, which the learner opened a folder below."""
+    (tmp_path / ".xferlab.json").write_text('{"version": "0.0.1", "files": {}}')
+    (tmp_path / "results").mkdir()
+    monkeypatch.chdir(tmp_path / "results")
+    done = run("doctor", "--quick")
+    assert done.exit_code == 1 and "came with xferlab 0.0.1, and this is" in done.output
+    (tmp_path / ".xferlab.json").write_text(f'{{"version": "{xferlab.__version__}", "files": {{}}}}')
+    assert run("doctor", "--quick").exit_code == 0
 
 
 @pytest.mark.parametrize("command", [["--help"], ["labs", "list"], ["doctor", "--quick"]])

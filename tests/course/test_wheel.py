@@ -18,7 +18,9 @@ pytest.importorskip("nbclient")
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """Built from a copy of what git tracks, so that nothing is left in the checkout."""
+    """That of `make release`, else one built from a copy of what git tracks, so that nothing is left in the checkout."""
+    if built := os.environ.get("XFERLAB_WHEEL"):
+        return next(Path(built).resolve().glob("*.whl"))
     place = tmp_path_factory.mktemp("wheel")
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True)
     if listed.returncode:
@@ -44,7 +46,9 @@ def test_the_wheel_carries_the_course_and_no_answer_in_the_clear(wheel):
     assert rooms == {str(Path(name).parent) for name in names if name.endswith("__init__.py")}
     for answer in ("counts()[8]", "Index the tensor that", "A choice made with target labels is training on them"):
         assert answer not in text
-    assert wheel.stat().st_size < 450_000
+    with zipfile.ZipFile(wheel) as archive:
+        library = sum(file.compress_size for file in archive.infolist() if "xferlab/course/" not in file.filename)
+    assert library < 300_000 and wheel.stat().st_size < 600_000
 
 
 def test_installed_alone_it_starts_lists_runs_resets_and_reads(wheel, tmp_path):

@@ -147,3 +147,13 @@ def test_binder_is_python_3_12_with_the_cpu_build_and_the_package():
     assert post.read_bytes().startswith(b"#!")
     assert "--editable '.[labs,nlp]'" in post.read_text()
     assert not (folder / "environment.yml").exists(), "repo2docker would then ignore requirements.txt"
+
+
+def test_containers_install_what_binder_installs():
+    """One list of torch for the CPU, one set of extras; Codespaces builds the same image."""
+    image = (ROOT / "Dockerfile").read_text("utf-8")
+    assert 'ARG TORCH="--requirement binder/requirements.txt"' in image and "python:3.12" in image
+    extras = re.compile(r"--editable '\.(\[\S+\])'")
+    assert extras.findall(image) == extras.findall((ROOT / "binder" / "postBuild").read_text("utf-8"))
+    told = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text("utf-8"))
+    assert (ROOT / ".devcontainer" / told["build"]["dockerfile"]).resolve() == ROOT / "Dockerfile"

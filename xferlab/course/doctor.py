@@ -11,9 +11,11 @@ import sys
 import threading
 from pathlib import Path
 
+from .. import __version__
 from ..errors import XferlabError
 from ..machine import cores
 from ..storage import cache_folder
+from . import workspace
 from .content import course, folder
 
 CORE = (
@@ -183,6 +185,9 @@ def _places(fixes: list[str], network: bool) -> list[tuple[str, str]]:
     if free < 2:
         fixes.append(f"only {free:.1f} GB free for {cache}: make room, or point XFERLAB_DATA at another disk")
     rows.append(("Labs", str(folder())))
+    if (own := workspace.filled_by(Path.cwd())) and own != __version__:
+        bring = "`xferlab labs start .` brings what is new and keeps what you changed"
+        fixes.append(f"the labs in this folder came with xferlab {own}, and this is {__version__}: {bring}")
     rows.append(("Address", course()["repository"] or "none: badges and links follow from `repository` in course.toml"))
     settings = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("XFERLAB_")]
     rows.append(("Environment", " ".join(settings) or "no XFERLAB_ variables set"))

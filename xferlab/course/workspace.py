@@ -51,6 +51,14 @@ def fill(to: Path) -> dict[str, list[str]]:
     return done
 
 
+def filled_by(where: Path) -> str | None:
+    """The version whose labs a folder, or one above it, was filled with; None where `fill` never was."""
+    for place in (where, *where.parents):
+        if (place / RECORD).is_file():
+            return json.loads((place / RECORD).read_text("utf-8"))["version"]
+    return None
+
+
 def reset(number: str, where: Path) -> tuple[Path, Path | None]:
     """Puts a fresh notebook of lab `number` into `where`; the one that was there stays beside it under a name of its own.
 
