@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from ..errors import ArgumentError, DataError
 from . import tables
 from .domain import Domain, Splits, cut
 from .duplicates import warn_near_duplicates
+from .found import Found, remembered
 from .intensity import Scale, check
 from .layout import arrange, name_classes
 from .patients import guess, named, numbered
@@ -132,43 +132,7 @@ def read(path: str | Path, **options) -> tuple[Domain, list[Path]]:
     return found.domain(torch.arange(len(found.files))), found.files
 
 
-class Found(NamedTuple):
-    """All images of a folder, with what the folder tells of each.
-
-    root, files     where they are
-    names           of the files below the folder; of a frame of several, with # and its number
-    parts, patients the split and the patient of each image, None and "" where nothing says; no patients where nobody knows
-    images, labels  uint8 `(N, C, H, W)`, and class numbers `(N,)`, -1 where there is none
-    groups          patients numbered, or None
-    classes         names of all classes
-    scale           the intensities that became 0 and 255 in pictures of more than 8 bits, or None
-    guessed         whether patients were told by folders rather than by the caller
-    """
-
-    root: Path
-    files: list[Path]
-    names: list[str]
-    parts: list[str | None]
-    images: Tensor
-    labels: Tensor
-    groups: Tensor | None
-    patients: list[str]
-    classes: tuple[str, ...]
-    scale: Scale | None
-    guessed: bool
-
-    def domain(self, rows: Tensor) -> Domain:
-        labels = self.labels[rows]
-        return Domain(
-            self.images[rows],
-            labels if (labels >= 0).all() else None,
-            self.classes,
-            None if self.groups is None else self.groups[rows],
-            name=self.root.resolve().name,
-            files=tuple(self.names[i] for i in rows.tolist()),
-        )
-
-
+@remembered
 def find(
     root: Path,
     *,
@@ -232,8 +196,6 @@ def find(
     patients = named(root, files, groups, notes) if isinstance(groups, str) else []
     if groups is None:
         patients = guess(root, places, notes, known=labels is not None)
-    for note in notes:
-        warnings.warn(note, stacklevel=4)
     return Found(
         root,
         files,
@@ -246,6 +208,7 @@ def find(
         classes,
         scale,
         groups is None,
+        notes,
     )
 
 

@@ -1,0 +1,144 @@
+"""What a folder holds once it is read; one that has not changed since is not decoded again but mapped from the cache."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import PIL
+import torch
+from torch import Tensor
+
+from ..errors import DataError
+from ..storage import cache_folder, described, digest, fingerprint, write_atomically
+from . import tables
+from .domain import Domain
+from .intensity import Scale
+
+WORTH = 0.2  # seconds of decoding from which on a folder is kept
+SETTLED = 2.0  # seconds since the last change: changes closer than a file system's clock ticks look like one
+
+
+class Found(NamedTuple):
+    """All images of a folder, with what the folder tells of each.
+
+    root, files     where they are
+    names           of the files below the folder; of a frame of several, with # and its number
+    parts, patients the split and the patient of each image, None and "" where nothing says; no patients where nobody knows
+    images, labels  uint8 `(N, C, H, W)`, and class numbers `(N,)`, -1 where there is none
+    groups          patients numbered, or None
+    classes         names of all classes
+    scale           the intensities that became 0 and 255 in pictures of more than 8 bits, or None
+    guessed         whether patients were told by folders rather than by the caller
+    notes           what is to be said of it
+    """
+
+    root: Path
+    files: list[Path]
+    names: list[str]
+    parts: list[str | None]
+    images: Tensor
+    labels: Tensor
+    groups: Tensor | None
+    patients: list[str]
+    classes: tuple[str, ...]
+    scale: Scale | None
+    guessed: bool
+    notes: list[str]
+
+    def domain(self, rows: Tensor) -> Domain:
+        labels = self.labels[rows]
+        return Domain(
+            self.images[rows],
+            labels if (labels >= 0).all() else None,
+            self.classes,
+            None if self.groups is None else self.groups[rows],
+            name=self.root.resolve().name,
+            files=tuple(self.names[i] for i in rows.tolist()),
+        )
+
+
+def remembered(find: Callable[..., Found]) -> Callable[..., Found]:
+    """`find` with a memory, and its notes as warnings.
+
+    A folder is known by the options and by the name, size and times (in nanoseconds) of all that lies in it and of the tables
+    that belong to it. A file that is edited in place changes its times, so that the folder is read anew.
+    """
+
+    @functools.wraps(find)
+    def remembering(root: Path, **options) -> Found:
+        began, state = time.time(), _state(root, options)
+        place = cache_folder("folders", fingerprint(_code(), described(options), json.dumps(state)))
+        found = _recall(root, place)
+        if found is None:
+            found = find(root, **options)
+            newest = max((max(times) for _, _, *times in state), default=0) / 1e9
+            quiet = newest < began - SETTLED and state == _state(root, options)
+            if quiet and time.time() - began >= WORTH:
+                with contextlib.suppress(DataError):  # a cache that cannot be written costs time, nothing else
+                    _keep(found, place)
+        for note in found.notes:
+            warnings.warn(note, stacklevel=4)
+        return found
+
+    return remembering
+
+
+def _state(root: Path, options: dict) -> list[list]:
+    """Path, size, and times of change of everything in the folder, and of the tables beside it."""
+    paths = [os.path.abspath(root)]
+    for folder, inner, names in os.walk(paths[0]):
+        paths += [os.path.join(folder, name) for name in (*inner, *names)]
+    with contextlib.suppress(OSError, DataError):  # `find` tells of what is not there
+        above = os.path.dirname(paths[0])  # tables there are offered
+        paths += [os.path.join(above, name) for name in os.listdir(above) if name.lower().endswith(tables.ENDINGS)]
+        named = [tables.find(root, name) for key in ("groups", "labels") if isinstance(name := options.get(key), str)]
+        paths += [os.path.abspath(table[0]) for table in named if table]
+    state = []
+    for path in sorted(paths):
+        for follow in (True, False):  # a link, and what it leads to
+            with contextlib.suppress(OSError):
+                stat = os.stat(path, follow_symlinks=follow)
+                state.append([path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns])
+            if not os.path.islink(path):
+                break
+    return state
+
+
+@functools.cache
+def _code() -> str:
+    """The code that reads folders: another version of it may read them differently."""
+    return fingerprint(PIL.__version__, [digest(file) for file in sorted(Path(__file__).parent.glob("*.py"))])
+
+
+def _keep(found: Found, place: Path) -> None:
+    about = found._asdict() | {"root": None, "images": list(found.images.shape), "labels": found.labels.tolist()}
+    about["groups"] = None if found.groups is None else found.groups.tolist()
+    about["files"] = [file.relative_to(found.root).as_posix() for file in found.files]
+    with write_atomically(place.with_suffix(".npy")) as path:
+        np.save(path, found.images.numpy(), allow_pickle=False)
+    with write_atomically(place.with_suffix(".json")) as path:
+        path.write_text(json.dumps(about), "utf-8")
+
+
+def _recall(root: Path, place: Path) -> Found | None:
+    """What was kept; None where nothing was, or it is damaged."""
+    with contextlib.suppress(Exception):
+        about = json.loads(place.with_suffix(".json").read_text("utf-8"))
+        pixels = np.load(place.with_suffix(".npy"), mmap_mode="c", allow_pickle=False)  # "c": writes stay private
+        if list(pixels.shape) != about["images"] or pixels.dtype != np.uint8:
+            return None
+        about |= {"root": root, "images": torch.from_numpy(pixels), "files": [root / name for name in about["files"]]}
+        about |= {"labels": torch.tensor(about["labels"]), "classes": tuple(about["classes"])}
+        about["groups"] = None if about["groups"] is None else torch.tensor(about["groups"])
+        about["scale"] = None if about["scale"] is None else Scale(*about["scale"])
+        return Found(**about)
+    return None
