@@ -25,6 +25,8 @@ from xferlab.course import content, notebooks
 from xferlab.storage import write_atomically
 
 GITHUB = "https://github.com/"
+HERE = Path(__file__).resolve().parent
+DRAWING = re.compile(r"!\[\]\(drawings/(\w+)\.svg\)")
 ADDRESS = r"[\w.-]+/[\w.-]+"
 
 
@@ -81,7 +83,14 @@ def rehearsal(source: Source, manifest: dict) -> nbformat.NotebookNode:
 
 def _kept(cell) -> tuple[str, str, dict]:
     metadata = {key: cell.metadata[key] for key in ("tags", "exercise") if key in cell.metadata}
-    return cell.cell_type, cell.source, metadata
+    text, held = cell.source, {}
+    for name in DRAWING.findall(cell.source) if cell.cell_type == "markdown" else ():
+        # inside the notebook, which may travel alone; Jupyter shows no SVG from there
+        png = (HERE / "drawings" / f"{name}.png").read_bytes()
+        held[f"{name}.png"] = {"image/png": base64.b64encode(png).decode()}
+        words = re.search(r"<dc:title>(.*?)</dc:title>", (HERE / "drawings" / f"{name}.svg").read_text("utf-8"))[1]
+        text = text.replace(f"![](drawings/{name}.svg)", f"![{html.unescape(words)}](attachment:{name}.png)")
+    return cell.cell_type, text, metadata | ({"attachments": held} if held else {})
 
 
 def header(source: Source, manifest: dict) -> list[tuple[str, str, dict]]:
@@ -94,6 +103,8 @@ def header(source: Source, manifest: dict) -> list[tuple[str, str, dict]]:
     links = badges(entry, manifest)
     title = f"""# Lab {entry["number"]}: {entry["title"]}
 {f"{chr(10)}{links}{chr(10)}" if links else ""}
+**{entry["question"]}**
+
 **Time:** {entry["minutes"]} minutes. **Runs on:** {entry["accelerator"]}. **Data:** {entry["data"]}.
 {also}
 
@@ -166,9 +177,17 @@ def readme(text: str, manifest: dict, labs: Path) -> str:
 def printed(worked: Path) -> str:
     """The first table that a worked notebook's results cell printed, as a block of text."""
     cells = nbformat.read(worked, as_version=4).cells if worked.is_file() else []
-    texts = [o.get("text", "") for c in cells if "results" in c.metadata.get("tags", []) for o in c.outputs]
-    lines = (line.rstrip() for line in "".join(texts).split("\n\n")[0].splitlines())
+    outputs = [o for c in cells if "results" in c.metadata.get("tags", []) for o in c.outputs]
+    texts = [o.get("text") or o.get("data", {}).get("text/plain", "") for o in outputs]
+    lines = (line.rstrip() for line in "\n\n".join(texts).lstrip().split("\n\n")[0].splitlines())
     return "\n".join(["```text", *lines, "```"])
+
+
+def answered(worked: Path) -> str:
+    """The sentence that answers a lab's question, as its worked notebook was last run; empty where it has none."""
+    cells = nbformat.read(worked, as_version=4).cells if worked.is_file() else []
+    outputs = [o for c in cells if "answer" in c.metadata.get("tags", []) for o in c.outputs]
+    return next((o.data["text/markdown"] for o in outputs if "text/markdown" in o.get("data", {})), "")
 
 
 def write_notebook(built) -> str:

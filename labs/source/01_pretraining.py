@@ -61,6 +61,8 @@ print(lectures, unlabelled, test, sep="\n")
 # Each task has a head of its own, which is thrown away; what stays is the encoder.
 #
 # ### SimCLR from its parts
+# ![](drawings/simclr.svg)
+#
 # Take B pictures and two altered copies (*views*) of each. The encoder and its head make 2B vectors of them, scaled to length one, so
 # that a dot product is a cosine `s`. The other view of the same picture is a vector's *partner*, the 2B - 2 views of other pictures are
 # *strangers*. With a temperature `T`, the loss of vector i with partner j is

@@ -1,15 +1,16 @@
 # %% [markdown]
-# ## The question
-# You have an encoder that was trained on photographs of dogs, espresso cups and lorries. A haematology
-# laboratory gives you microscope pictures of blood cells and labels for five cells of each class, perhaps
-# twenty. **How much of the old encoder should move?**
+# ## When does ImageNet pay?
+# You have an encoder that was trained on a million photographs of dogs, espresso cups and trucks. A hospital gives you medical
+# pictures, and labels for five pictures of each class, perhaps for twenty. You could use the encoder as it is, read it at another
+# depth, or let all of it move. You could also train a small network from scratch and forget about the photographs.
 #
-# Everything below runs on the data that the next cell names. By default that is a rendered blood smear:
-# synthetic pictures, so a result here is a result about the method on this rendering, not about patients.
-# Set `XFERLAB_DATASET` to a real set and run the same cells again; the text reads its numbers from the run.
+# This lab measures all of these in the same way. You train them on the data that the next cell names, which by default is a rendered
+# blood smear. Afterwards you see the same comparison on real blood smears and real chest X-rays, measured earlier with this code.
+#
+# Rendered pictures are synthetic, so a result on them says something about the methods and nothing about patients. To use a
+# real set of your own, set `XFERLAB_DATASET` to its name, file or folder and run the same cells again.
 
 # %%
-import pandas as pd
 import torch
 
 import xferlab as xl
@@ -26,9 +27,9 @@ xl.lab.show(
 )
 
 # %% [markdown]
-# The encoder is EfficientNet-Lite0 with its ImageNet weights, from an ordinary package on this machine. Its
-# input size and normalisation are its own business: uint8 pictures go straight in. Here are its blocks, in
-# the order an image meets them, and how many numbers each holds.
+# The encoder is EfficientNet-Lite0 with its ImageNet weights, from an ordinary package on this machine. It brings its own input size
+# and normalization, so you can give it uint8 pictures as they are. Here are its blocks, in the order in which a picture meets them,
+# and how many numbers each block holds.
 
 # %%
 encoder = xl.encoder("efficientnet_lite0")
@@ -37,153 +38,160 @@ for block in encoder.blocks:
 print(f"features: {encoder.dim}")
 
 # %% [markdown]
-# ## Six ways to move
+# ## Seven ways to train
 #
-# | name | what moves | why one would |
+# | name | what moves | why you might want it |
 # |---|---|---|
-# | small net from scratch | four convolution blocks, from random weights | small enough to learn from few pictures; it gets three times the steps |
-# | same net from scratch | EfficientNet-Lite0 from random weights | the same network without ImageNet, so that only the start differs; with no more steps than the others, so look to the small net for the baseline to beat |
-# | linear probe | a new last layer only | five labels cannot spoil what they cannot touch |
-# | full | everything | the new pictures look nothing like photographs |
-# | LP-FT | the last layer first, then everything ([Kumar et al., 2022](https://arxiv.org/abs/2202.10054)) | a good head before the features move |
-# | layer-wise | everything, the slower the nearer the input ([Howard & Ruder, 2018](https://arxiv.org/abs/1801.06146)) | edges and colours are the same everywhere |
+# | small net from scratch | four convolution blocks, from random weights | It is small enough to learn from few pictures. It gets three times as many steps as the others. |
+# | same net from scratch | EfficientNet-Lite0, from random weights | Only the start differs from fine-tuning, so this shows what the start is worth. |
+# | linear probe | a new last layer | Five labels cannot spoil what they cannot touch. |
+# | depth probe | a new layer that reads the middle blocks | The last block was made for naming objects in photographs. The middle ones still see texture and shape ([Evci et al., 2022](https://arxiv.org/abs/2201.03529)). |
+# | full | everything | Medical pictures look nothing like photographs. |
+# | LP-FT | the last layer first, then everything ([Kumar et al., 2022](https://arxiv.org/abs/2202.10054)) | A good head stands before the features begin to move. |
+# | layer-wise | everything, the slower the nearer the input ([Howard & Ruder, 2018](https://arxiv.org/abs/1801.06146)) | Edges and colors look the same everywhere. |
+#
+# ![](drawings/fine_tuning.svg)
 #
 # ### Predict
-# Before you run it: which of the six has the best balanced accuracy on the test set with **5** labels a class?
+# Before you run anything, commit to an answer: which of the seven reaches the best balanced accuracy on the test part with
+# **5** labels a class?
 
 # %% tags=["exercise"] exercise="02.p1"
-ways = ["small net from scratch", "same net from scratch", "linear probe", "full", "LP-FT", "layer-wise"]
-guess = ...  # one of these six names
+ways = ["small net from scratch", "same net from scratch", "linear probe", "depth probe", "full", "LP-FT", "layer-wise"]
+guess = ...  # one of these seven names
 xl.checks.predict("02.p1", guess, options=ways)
 
 # %% tags=["solution"] exercise="02.p1"
-ways = ["small net from scratch", "same net from scratch", "linear probe", "full", "LP-FT", "layer-wise"]
+ways = ["small net from scratch", "same net from scratch", "linear probe", "depth probe", "full", "LP-FT", "layer-wise"]
 guess = "linear probe"
 xl.checks.predict("02.p1", guess, options=ways)
 
 # %% [markdown]
 # ## The experiment
-# A *draw* is one random choice of which cells were labelled. Draw 0 with 20 labels a class trains now; the other four
-# draws, and 5 and 100 labels a class, were measured earlier with this same code and are read from a file that says when and
-# where. A *recipe* in the code is a named way of training, one for each row above. Smaller draws are parts of larger ones, so a curve adds labels and never swaps them. Rates, steps and the
-# batch of 16, which a Binder tab's memory holds, were chosen on validation splits and are the same for every data set; the test set is looked at once per run, at its end.
+# A *recipe* is a named way of training, and each row of the table above is one recipe with one encoder. A *draw* is one random
+# choice of which pictures were labeled. The first draw with 20 labels a class trains now, while you watch. The other four draws, and
+# 5 and 100 labels a class, were measured earlier with this same code and are read from a file that says when and where.
 #
-# The encoder sees the pictures at 96 px: its five halvings leave a 3 x 3 map there, against 2 x 2 at their own 64 px.
+# Learning rate, steps and batch size were chosen on validation parts and are the same for every set. No picture is augmented here,
+# so that you see the effect of the start alone; lab 06 is about augmentation. The test part is looked at once for each run, at its end.
+#
+# The encoder sees the pictures at 96 pixels. It halves them five times, which leaves a map of 3 x 3; at their own 64 pixels it would
+# be 2 x 2.
 
 # %%
 steps = lab.scale(quick=3, lab=60, full=600)
-counts = (5, 20, 100) if lab.records else lab.scale(quick=(20,), lab=(20,), full=(5, 20, 100))
 size = lab.scale(quick=64, lab=96, full=224)
-settings = dict(batch_size=16, lr=1e-3, augment=None, progress_bar=lab.shows_progress)
-
 # name: (recipe, encoder, start from ImageNet?, steps)
 methods = {
     "small net from scratch": ("source_only", "small_cnn", False, 3 * steps),
     "same net from scratch": ("source_only", "efficientnet_lite0", False, steps),
     "linear probe": ("linear_probe", "efficientnet_lite0", True, steps),
+    "depth probe": ("depth_probe", "efficientnet_lite0", True, steps),
     "full": ("source_only", "efficientnet_lite0", True, steps),
     "LP-FT": ("lp_ft", "efficientnet_lite0", True, steps),
     "layer-wise": ("layerwise", "efficientnet_lite0", True, steps),
 }
 
+# %% [markdown]
+# One run is short: take the labeled pictures, build a model, call the recipe, and score the result on the test part.
 
-def train(method: str, labelled: xl.Domain):
+# %%
+settings = dict(batch_size=16, lr=1e-3, augment=None, progress_bar=lab.shows_progress)
+runs = {}  # of the first draw with 20 labels a class, for the questions further down
+
+
+def trial(method: str, labels: int, draw: int) -> dict:
     recipe, encoder, pretrained, steps = methods[method]
-    encoder = xl.encoder(encoder, pretrained=pretrained, size=size if encoder == "efficientnet_lite0" else 64)
-    model = xl.Classifier(encoder, labelled.classes)
-    return xl.recipes[recipe].fit(model, labelled, steps=steps, **settings)
+    encoder = xl.encoder(encoder, pretrained=pretrained, size=64 if encoder == "small_cnn" else size)
+    model = xl.Classifier(encoder, splits.classes)
+    run = xl.recipes[recipe].fit(model, splits.train.take(labels, seed=draw), steps=steps, **settings)
+    if (labels, draw) == (20, 0):
+        runs[method] = run
+    scores = xl.evaluate(model, splits.test)
+    return {"balanced accuracy": scores.balanced_accuracy, "ECE": scores.ece, "seconds": run.seconds}
 
 
 # %%
-# in the lab profile one baseline is read from the file as well, to stay inside two minutes
-live = [method for method in methods if lab.records or lab.profile != "lab" or method != "same net from scratch"]
-rows, models, runs = [], {}, {}
-for draw in lab.draws(5):
-    for count in counts:
-        labelled = splits.train.take(per_class=count, seed=draw)
-        for method in live:
-            run = train(method, labelled)
-            scores = xl.evaluate(run.model, splits.test)
-            rows.append(
-                {
-                    "method": method,
-                    "labels": count,
-                    "draw": draw,
-                    "balanced accuracy": scores.balanced_accuracy,
-                    "ECE": scores.ece,
-                    "seconds": run.seconds,
-                }
-            )
-            if draw == 0 and count == 20:
-                models[method], runs[method] = run.model, run
-rows = lab.pooled(f"labels_{splits.name}", rows, by=("method", "labels", "draw"))
-
-# %%
-xl.lab.show(
-    xl.plots.curves(
-        rows, x="labels", y="balanced accuracy", by="method", xlabel="labels per class", ylabel="balanced accuracy"
-    ),
-    alt="Balanced accuracy on the test set against labels per class, one line a method, with 95 % intervals over draws",
+every = lab.records or lab.profile == "full"
+results = lab.experiment(
+    f"labels_{splits.name}",
+    trial,
+    # one baseline is read from the file alone, to stay inside two minutes
+    method=[way for way in methods if every or lab.profile == "quick" or way != "same net from scratch"],
+    labels=(5, 20, 100) if every else (20,),
+    title=splits.name,
 )
 
+# %%
+results.curves(xlabel="labels a class")
+
 # %% [markdown]
-# Intervals of two methods may overlap although one beats the other in every draw, because a lucky draw lifts
-# both. So compare **within** a draw: the difference between two methods trained on the same labelled cells,
-# averaged over draws. *Separated* means that the 95 % t-interval of this paired difference leaves out zero.
+# Two intervals may overlap although one method beats the other in every draw, because a lucky draw lifts both. So compare them
+# **within** a draw: take the difference between two methods that saw the same labeled pictures, and average it over draws. We call
+# the two *separated* when the 95 % t-interval of this paired difference leaves out zero.
 
 # %% tags=["results"]
-table = pd.DataFrame(rows)
-mean = table.pivot_table(index="method", columns="labels", values="balanced accuracy", sort=False).sort_index(axis=1)
-print(
-    f"{splits.name}: balanced accuracy on {len(splits.test)} test pictures, mean over draws (draws: {table.draw.nunique()})"
-)
-print(mean.round(3).to_string())
-
-paired = []
-for scratch in [m for m in methods if "scratch" in m and m in set(table.method)]:
-    for count, part in table[table.method.eq(scratch) | ~table.method.str.contains("scratch")].groupby("labels"):
-        gains = xl.evaluation.paired(part.to_dict("records"), "balanced accuracy", scratch)
-        paired += [{"against": scratch, "labels": count, **gain} for gain in gains]
-print("\nPaired differences in balanced accuracy to training from scratch on the same labelled pictures")
-print(pd.DataFrame(paired).round(3).to_string(index=False))
-print("\nSeconds of training, mean over draws")
-print(
-    table.pivot_table(index="method", columns="labels", values="seconds", sort=False)[mean.columns].round(1).to_string()
-)
+results.table(over="small net from scratch")
 
 # %%
-fewest = min(mean.columns)
-xl.checks.reveal("02.p1", mean[fewest].idxmax())
-best, worst = mean[fewest].idxmax(), mean[fewest].idxmin()
-print(
-    f"With {fewest} labels a class the best of the six is {best} at {mean[fewest][best]:.2f}, "
-    f"the worst {worst} at {mean[fewest][worst]:.2f}."
-)
+results.gains(over="small net from scratch")
+
+# %%
+fewest = results.levels[0]
+xl.checks.reveal("02.p1", results.best(labels=fewest))
+ranks = results.mean(labels=fewest)
+print(f"With {fewest} labels a class:", ", ".join(f"{way} {score:.2f}" for way, score in ranks.items()))
 
 # %% [markdown]
-# The best mean is a winner only if its paired difference is separated: look it up in the table. Here are the same curves, and at the
-# number of labels you choose what each method gains over the baseline you choose:
+# The best mean is only a winner if its paired difference is separated, so look for the mark in the table. Below are the same
+# curves once more. Choose a number of labels and a baseline, and read what each method gains over it.
 
 # %%
-xl.widgets.labels(rows)
+xl.widgets.labels(list(results))
 
 # %% [markdown]
 # ### What does it cost?
-# Accuracy alone hides the bill. Each point is one training run: the clock includes everything from the first
-# step to the last, and for the probe the one pass that computes its features.
+# Accuracy alone hides the bill. Each point is one training run with 20 labels a class. The clock runs from the first step to the
+# last; for the two probes it includes the one pass that computes the features.
 
 # %%
-at = 20
-points = {
-    method: (part["seconds"], part["balanced accuracy"])
-    for method, part in table[table.labels == at].groupby("method", sort=False)
-}
-xl.lab.show(
-    xl.plots.scatter(points, xlabel="seconds of training (log scale)", ylabel="balanced accuracy", log=True),
-    alt=f"Balanced accuracy against seconds of training at {at} labels a class, one point a run, one colour a method",
-)
+results.only(labels=20).scatter("seconds", log=True)
 
 # %% [markdown]
+# ## The same question on real pictures
+# Rendered cells are one set, and the answer changes with the set. The same methods were trained with the same settings on real
+# blood smears (BCCD, three classes) and on real chest X-rays of children (PneumoniaMNIST, two classes). If you brought your own
+# data, it stands beside them. A mark to the right of the line means that a way to use ImageNet beats the small net.
+
+# %%
+sets = {"cells-site-a": "rendered cells", "bccd_64": "real blood smears", "pneumonia_28": "real chest X-rays"}
+rows = []
+for file, title in sets.items():
+    rows += [row | {"set": title, "here": False} for row in lab.committed(f"labels_{file}")]
+if splits.name not in ("cells/site-a", *sets):
+    rows += [row | {"set": splits.name} for row in results]
+several = xl.lab.Results(
+    [row for row in rows if row["method"] not in ("same net from scratch", "layer-wise")], across="set"
+)
+small = "small net from scratch"
+
+# %%
+several.only(labels=5).gains(over=small)
+
+# %%
+several.only(labels=5).table(over=small, caption="5 labels a class.")
+
+# %%
+several.only(labels=100).table(over=small, caption="100 labels a class.")
+
+# %% [markdown]
+# Compare the two tables. Where color tells the classes apart, a small net learns it from a few pictures, and ImageNet has little to
+# add. On gray X-rays there is no color to hold on to, and with few labels it matters most *where* you read the encoder. With more
+# labels the small net catches up.
+#
+# All of these runs train without augmentation. A small net gains a lot from it, so do not take this table for the last
+# word: `bench/tables/real.md` has the same sets with augmentation, and lab 06 shows how to choose it.
+#
 # ### Exercise 1: freeze the encoder
 # Assign the strategy that trains the head and nothing else. A strategy is a value you pass to `fit`: `xl.strategies.full()`
 # lets everything move. Type `xl.strategies.` and press Tab for the others.
@@ -218,44 +226,38 @@ xl.checks.check("02.1", strategy)
 
 # %% [markdown]
 # ## Which layers have to move?
-# Two looks at the same question. First, how far did each block travel from its ImageNet weights? We measure
-# the length of the change against the length of the start, ‖w − w₀‖ / ‖w₀‖.
+# There are two ways to look at this. First, how far did each block travel from its ImageNet weights? We measure the length of the
+# change against the length of the start, ‖w − w₀‖ / ‖w₀‖.
 
 # %%
 start = xl.encoder("efficientnet_lite0")
-labelled = splits.train.take(per_class=20, seed=0)
-
-
-@torch.no_grad()
-def travelled(model) -> dict[str, float]:
-    distance = {}
-    for before, after in zip(start.blocks, model.encoder.blocks):
-        pairs = list(zip(before.parameters(), after.parameters()))
-        moved = sum((b.cpu() - a).square().sum() for a, b in pairs).sqrt()
-        distance[before.name] = float(moved / sum(a.square().sum() for a, _ in pairs).sqrt())
-    return distance
-
-
+distance = {"full": {}, "layer-wise": {}}
+with torch.no_grad():
+    for method, by_block in distance.items():
+        for before, after in zip(start.blocks, runs[method].model.encoder.blocks):
+            pairs = list(zip(before.parameters(), after.parameters()))
+            moved = sum((b.cpu() - a).square().sum() for a, b in pairs)
+            by_block[before.name] = float((moved / sum(a.square().sum() for a, _ in pairs)).sqrt())
 xl.lab.show(
-    xl.plots.bars(
-        {method: travelled(models[method]) for method in ("full", "layer-wise")},
-        xlabel="block, input side first",
-        ylabel="relative change of weights",
-    ),
+    xl.plots.bars(distance, xlabel="block, input side first", ylabel="relative change of weights"),
     alt="Relative change of the weights of each encoder block after full and layer-wise fine-tuning",
 )
 
 # %% [markdown]
-# How far a block moved does not say whether it had to. So, second, we *allow* only the last blocks to move and
-# watch the accuracy. No block is the linear probe, all nine is full fine-tuning: both were trained above.
+# How far a block moved does not tell you whether it had to. So, second, we *allow* only the last blocks to move and watch the
+# accuracy. If no block moves you have the linear probe, and if all nine move you have full fine-tuning. Both were trained above.
 
 # %%
-ladder = {"none": xl.evaluate(models["linear probe"], splits.test).balanced_accuracy}
+labeled = splits.train.take(per_class=20, seed=0)
+score = lambda model: xl.evaluate(model, splits.test).balanced_accuracy
+ladder = {"none": score(runs["linear probe"].model)}
 for blocks in lab.scale(quick=(1,), lab=(3,), full=(1, 2, 3, 5, 7)):
-    model = xl.Classifier(xl.encoder("efficientnet_lite0", size=size), labelled.classes)
-    xl.fit(model, labelled, strategy=xl.strategies.top(blocks), steps=steps, **settings)
-    ladder[f"last {blocks}"] = xl.evaluate(model, splits.test).balanced_accuracy
-ladder["all 9"] = xl.evaluate(models["full"], splits.test).balanced_accuracy
+    model = xl.Classifier(xl.encoder("efficientnet_lite0", size=size), splits.classes)
+    xl.fit(model, labeled, strategy=xl.strategies.top(blocks), steps=steps, **settings)
+    ladder[f"last {blocks}"] = score(model)
+ladder["all 9"] = score(runs["full"].model)
+
+# %%
 xl.lab.show(
     xl.plots.bars({"20 labels a class": ladder}, xlabel="blocks that move", ylabel="balanced accuracy"),
     alt="Balanced accuracy when none, the last few or all nine encoder blocks may move",
@@ -301,26 +303,27 @@ xl.checks.check("02.2", rate)
 
 # %% [markdown]
 # ## What does the model read?
-# Grad-CAM ([Selvaraju et al., 2017](https://arxiv.org/abs/1610.02391)) weighs the channels of one layer by how much
-# they speak for the predicted class and draws the result over the picture, turned grey. It glows where the evidence is; no glow means that no
-# channel of this layer spoke for the class. Each column is a test picture, one of each class in the order of the first figure.
-# We look at a middle block, whose map is still fine enough to tell the nucleus from its surroundings.
+# Grad-CAM ([Selvaraju et al., 2017](https://arxiv.org/abs/1610.02391)) takes one layer, weighs its channels by how much they speak for
+# the predicted class, and draws the result over the picture, which is turned gray. It glows where the evidence is. If nothing glows,
+# no channel of this layer spoke for the class.
+#
+# Each column below is a test picture, one of each class in the order of the first figure. We look at a middle block, whose map is
+# still fine enough to tell the nucleus from its surroundings.
 
 # %%
-some = torch.cat([(splits.test.labels == k).nonzero()[:1, 0] for k in range(len(splits.classes))])
-pictures, layer = splits.test.inputs[some], "blocks.4"
-looked = {}
+pictures = torch.cat([splits.test.inputs[splits.test.labels == k][:1] for k in range(len(splits.classes))])
+maps = {}
 for method in ("linear probe", "full"):
-    looked[method] = xl.attribution.grad_cam(models[method], pictures, layer=layer)
+    maps[method] = xl.attribution.grad_cam(runs[method].model, pictures, layer="blocks.4")
 xl.lab.show(
-    xl.plots.images({"picture": pictures, **{method: pictures for method in looked}}, overlay=looked),
+    xl.plots.images({"picture": pictures, "linear probe": pictures, "full": pictures}, overlay=maps),
     alt="One test picture of each class, and over it where the linear probe and the fully fine-tuned model look",
 )
 
 # %% [markdown]
-# A heat map is a picture of the model, not of the truth: it says where the evidence was taken from, not
-# whether it was good evidence. Its use is to catch a model that reads the wrong thing, such as the
-# neighbouring red cells or the edge of the slide.
+# A heat map is a picture of the model and not of the truth. It tells you where the evidence was taken from; it cannot tell you
+# whether that was good evidence. Use it to catch a model that reads the wrong thing, such as the neighboring red cells or the
+# edge of the slide.
 #
 # ### Exercise 3: the loss of a rare class
 # Smears are unbalanced. `CrossEntropy(balanced=True)` weighs class *k* by `N / (K n_k)`: *N* labels in all, *K*
@@ -353,9 +356,9 @@ xl.checks.check("02.3", weights)
 
 # %% [markdown]
 # ## When it hurts: fine-tuning that destroys good features
-# Fine-tune everything at twenty labels a class, once with the rate used above (that model is trained already) and once with one
-# ten times higher. Then ask of the *features* how good they still are: put a fresh linear probe on them, trained with fifty labels
-# a class. That probe does not care about the old head; it can only be as good as what the encoder still knows.
+# Fine-tune everything with twenty labels a class, once with the rate used above (that model is trained already) and once with a
+# rate ten times higher. Then ask how good the *features* still are: put a fresh linear probe on them and train it with fifty labels a
+# class. The probe knows nothing of the old head, so it can only be as good as what the encoder still knows.
 
 # %%
 many = splits.train.take(per_class=50, seed=0)
@@ -365,17 +368,20 @@ def probed(encoder) -> float:
     """Balanced accuracy of a fresh linear probe on these features."""
     model = xl.Classifier(encoder, splits.classes)
     xl.recipes["linear_probe"].fit(model, many, steps=lab.scale(quick=2, lab=60, full=120), progress_bar=False)
-    return xl.evaluate(model, splits.test).balanced_accuracy
+    return score(model)
 
 
-hard = xl.Classifier(xl.encoder("efficientnet_lite0", size=size), labelled.classes)
-runs["hard"] = xl.recipes["source_only"].fit(hard, labelled, steps=steps, **(settings | {"lr": 1e-2}))
+# %%
+fresh = xl.Classifier(xl.encoder("efficientnet_lite0", size=size), splits.classes)
+runs["hard"] = xl.recipes["source_only"].fit(fresh, labeled, steps=steps, **(settings | {"lr": 1e-2}))
 kept = {
     "ImageNet, untouched": probed(xl.encoder("efficientnet_lite0", size=size)),
-    "fine-tuned at lr 0.001": probed(models["full"].encoder),
-    "fine-tuned at lr 0.01": probed(hard.encoder),
+    "fine-tuned at lr 0.001": probed(runs["full"].model.encoder),
+    "fine-tuned at lr 0.01": probed(runs["hard"].model.encoder),
     "never trained": probed(xl.encoder("efficientnet_lite0", pretrained=False, size=size)),
 }
+
+# %%
 xl.lab.show(
     xl.plots.bars({"": kept}, xlabel="encoder", ylabel="balanced accuracy of a fresh probe"),
     alt="Balanced accuracy of a fresh probe on four encoders: ImageNet, fine-tuned gently, fine-tuned hard, never trained",
@@ -383,13 +389,11 @@ xl.lab.show(
 for lr, key in (("0.001", "full"), ("0.01", "hard")):
     first, last = (runs[key].history[at]["CrossEntropy"] for at in (0, -1))
     change = kept[f"fine-tuned at lr {lr}"] - kept["ImageNet, untouched"]
-    print(
-        f"lr {lr}: training loss {first:.2f} to {last:.2f}; what a fresh probe can read changed by {change:+.3f}. One seed."
-    )
+    print(f"lr {lr}: training loss {first:.2f} to {last:.2f}; a fresh probe changed by {change:+.3f}. One seed.")
 
 # %% [markdown]
-# Compare the two printed lines with the bars. A loss that falls looks like learning in any log, and it only says how well the few
-# labelled pictures are fitted; what was gained or lost beside them shows where labels are held out, or in a probe.
+# Compare the two printed lines with the bars. A training loss that falls looks like learning in any log, but it only says how well the
+# few labeled pictures are fitted. What was lost beside them shows in held-out labels, or in a fresh probe.
 #
 # ### Exercise 4: measure without fooling yourself
 # Write `accuracy(model, images, labels)`: the share of pictures the model gets right. The model comes straight
@@ -433,7 +437,7 @@ def accuracy(model, images, labels):
 
 
 # %% [markdown] tags=["mistakes"] exercise="02.4"
-# - train_mode: The model was still in training mode: each picture was normalised by its neighbours in the batch.
+# - train_mode: The model was still in training mode: each picture was normalized by its neighbors in the batch.
 # - mean_of_logits: This is the mean confidence; accuracy compares the most likely class with the label.
 # - percent: That is in percent; the share is between 0 and 1.
 # - left_in_eval: The number is right, but the model came in training mode and left in evaluation mode: the next epoch would train with frozen batch norm.
@@ -517,17 +521,29 @@ print("One draw is an anecdote; five paired draws are a measurement.")
 
 # %% [markdown]
 # ## Recap
-# - A pretrained encoder is worth labels and seconds; how many of each, the table above says for this data.
-# - What moves is a choice: `head_only`, `norm_only`, `layerwise`, `gradual_unfreeze`, `lp_ft`, `full`.
-# - Compare within draws, choose on validation, report on test.
+
+# %% tags=["answer"]
+gain = lambda where: several.gain("depth probe", small, set=where, labels=5)
+lab.answer(
+    xrays=gain("real chest X-rays"),
+    smears=gain("real blood smears"),
+    cells=gain("rendered cells"),
+)
+
+# %% [markdown]
+# - A pretrained encoder saves labels and seconds. How many of each depends on the set, so measure it against a small net.
+# - You choose what moves: `head_only`, `norm_only`, `layerwise`, `gradual_unfreeze`, `lp_ft`, `full`.
+# - You choose where to read, too: a depth probe costs seconds. Lab 03 looks at the layers one by one.
+# - Compare within draws, choose on validation, and report on test.
 # - A falling training loss does not show what fine-tuning destroys. A fresh probe does.
 #
 # ### Papers
 # - Kornblith et al., 2019, *Do better ImageNet models transfer better?* [arXiv:1805.08974](https://arxiv.org/abs/1805.08974)
 # - Raghu et al., 2019, *Transfusion: understanding transfer learning for medical imaging* [arXiv:1902.07208](https://arxiv.org/abs/1902.07208)
+# - Evci et al., 2022, *Head2Toe: utilizing intermediate representations for better transfer learning* [arXiv:2201.03529](https://arxiv.org/abs/2201.03529)
 # - Kumar et al., 2022, *Fine-tuning can distort pretrained features and underperform out-of-distribution* [arXiv:2202.10054](https://arxiv.org/abs/2202.10054)
 # - Yang et al., 2023, *MedMNIST v2* [arXiv:2110.14795](https://arxiv.org/abs/2110.14795)
 #
 # ### The same on your own data
-# A folder with one folder of pictures for each class is a domain: `XFERLAB_DATASET=path/to/folder`, then run this
-# notebook again. Nothing here is for clinical use.
+# A folder with one folder of pictures for each class is a domain. Set `XFERLAB_DATASET=path/to/folder` and run this notebook again.
+# Where there is a network, `XFERLAB_DATASET=medmnist/pneumoniamnist` fetches the real chest X-rays. Nothing here is for clinical use.

@@ -93,6 +93,8 @@ print("numbers a picture:", ", ".join(f"{name} {part.shape[1]}" for name, part i
 
 # %% [markdown]
 # ## Three ways to read a layer
+# ![](drawings/depth_probe.svg)
+#
 # - **Logistic probe**: a linear classifier fitted by gradient steps, here scikit-learn's with its default L2 penalty.
 # - **kNN**: no fitting at all. The five nearest labelled pictures vote, closer ones with more weight: exp(s / 0.07), with s the
 #   cosine similarity and 0.07 the **temperature** ([Wu et al., 2018](https://arxiv.org/abs/1805.01978)).

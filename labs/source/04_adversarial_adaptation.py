@@ -1,9 +1,11 @@
 # %% [markdown]
 # ## The question
-# A network reads one group of writers well and another group badly (lab 00). From the second group we have pictures and no
-# labels. **Can we train the features so that nobody can tell which group a digit came from, and will the classifier then
-# work on both?** That is the idea of domain-adversarial training: an adversary tries to tell source from target, and the
-# encoder is trained to make it fail.
+# A network reads the digits of one group of writers well and those of another group badly, as you saw in lab 00. The second group
+# gave you pictures and no labels. **Can you train features so that nobody can tell which group a digit came from? And does the
+# classifier then work for both groups?**
+#
+# This is the idea of domain-adversarial training. An *adversary* tries to tell source from target, and the encoder is trained to make
+# it fail.
 
 # %%
 import torch
@@ -34,16 +36,17 @@ def classifier(seed=0):
 
 
 # %% [markdown]
-# First the idea, in the plane. Two classes in two places, `gap` apart; `lambda` says how hard features of the two places are pressed
-# together. This is a toy with a closed form and not DANN, but it shows the bargain: what makes places alike may cost the classes.
-# Raise `lambda` at a small gap, then at a large one. Who gains, and who pays?
+# First, the idea in the plane. Two classes live in two places, which are `gap` apart. `lambda` says how hard the features of the two
+# places are pressed together. This is a toy with a closed form and not DANN, but it shows the bargain: what makes the two places
+# alike may cost you the classes. Raise `lambda` at a small gap, and then at a large one. Who gains, and who pays?
 
 # %%
 xl.widgets.gap()
 
 # %% [markdown]
 # ### Predict
-# After adversarial training, will the adversary be right about **half** of the time, **more**, or **less**?
+# You train the encoder against the adversary. At the end of the run, will the adversary be right **about half** of the time,
+# **clearly more** often, or **clearly less** often?
 
 # %% tags=["exercise"] exercise="04.p1"
 guess = ...  # "about half", "clearly more" or "clearly less"
@@ -55,9 +58,11 @@ xl.checks.predict("04.p1", guess, options=["about half", "clearly more", "clearl
 
 # %% [markdown]
 # ## Gradient reversal, from the ground up
-# The adversary minimises its cross-entropy; the encoder wants to *maximise* the same number. One trick serves both in a
-# single backward pass ([Ganin et al., 2016](https://arxiv.org/abs/1505.07818)): put a layer between them that does nothing
-# on the way forward, and multiplies the gradient by −λ on the way back; λ is the **strength**.
+# The adversary wants its cross-entropy to be small. The encoder wants the same number to be *large*. One trick serves both of them in
+# a single backward pass ([Ganin et al., 2016](https://arxiv.org/abs/1505.07818)). Put a layer between the two that does nothing on the
+# way forward. On the way back it multiplies the gradient by −λ, where λ is the **strength**.
+#
+# ![](drawings/gradient_reversal.svg)
 #
 # ### Exercise 1: write it
 # Write what that layer passes back: `reversed_gradient(gradient, strength)`. One tensor comes out. The cell
@@ -102,7 +107,7 @@ def reversed_gradient(gradient, strength):
 xl.checks.check("04.1", reversed_gradient)
 
 
-# %%
+# %% tags=["lesson"]
 class Reverse(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, strength):
@@ -120,12 +125,12 @@ print("forward", Reverse.apply(x, 0.5).tolist(), "backward", x.grad.tolist())
 
 # %% [markdown]
 # ## The whole of DANN
-# With reversal the method is a few lines: a small network on the features, one logit, cross-entropy on where the example
-# came from. `xl.DANN` is just this with error messages; here it is in the open, as an objective that `fit` adds to the
-# classification loss.
+# With reversal, the whole method takes a few lines. A small network looks at the features and gives one logit, and its loss is the
+# cross-entropy on where the example came from. `xl.DANN` is the same with error messages. Here it is in the open, as an objective
+# that `fit` adds to the classification loss.
 
 
-# %%
+# %% tags=["lesson"]
 class OpenDANN(xl.Objective):
     def setup(self, model, source, target):
         self.adversary = nn.Sequential(nn.Linear(model.encoder.dim, 64), nn.ReLU(), nn.Linear(64, 1))
@@ -145,83 +150,67 @@ class OpenDANN(xl.Objective):
 
 
 # %% [markdown]
-# To watch the two clouds of features we add a second objective that trains nothing: it has weight 0 and, at four steps, keeps
-# the features for a picture. Its code can be skipped.
-
+# You can watch the two clouds of features while the network trains. `Watch` is a second objective that adds nothing to the loss. At
+# four moments of the run it keeps the features of some source and some target digits.
 
 # %%
-class Watch(xl.Objective):
-    needs = frozenset({"source"})
-
-    def __init__(self, moments):
-        super().__init__(weight=0.0)
-        self.moments, self.kept = set(moments), {}
-
-    def forward(self, step):
-        return step.source.logits.sum() * 0
-
-    def after_step(self, step):
-        at = round(step.progress * (steps - 1))
-        if at in self.moments:
-            self.kept[f"step {at}"] = tuple(xl.embed(step.model, d, cache=False) for d in (looked_at, seen[:200]))
-
-
-looked_at = source.train.take(n=200, seed=0)
-watch = Watch({0, steps // 6, steps // 2, steps - 1})
+some = source.train.take(n=200, seed=0)
+watch = xl.lab.Watch(some, seen[:200])
 dann = classifier()
 run = xl.fit(dann, source.train, seen, objectives=[xl.CrossEntropy(), OpenDANN(), watch], **settings)
+
+# %%
 xl.lab.show(
-    xl.plots.clouds(watch.kept, looked_at.labels),
+    xl.plots.clouds(watch.kept, some.labels),
     alt="Features of source digits, drawn as their number, and of target digits, drawn as squares, at four moments of training",
 )
 
 # %% [markdown]
-# Each panel has its own axes, the two directions along which the features of that moment vary most. Do the
-# squares lie where the numbers are? That is all the adversary ever asked. Whether they lie on the *right* numbers, the picture cannot
-# say: the squares carry no labels.
+# Each panel has its own axes, which are the two directions along which the features of that moment vary most. Do the squares lie
+# where the numbers are? That is all the adversary ever asked for. The picture cannot say whether they lie on the *right* numbers,
+# because the squares carry no labels.
+#
+# ![](drawings/batch_norm.svg)
 #
 # ## Did it help, and what helped?
-# Adaptation methods send source and target through the network in one batch, a **joint forward pass**. That gives them something
-# for nothing: batch norm sees both domains. So two baselines stand
-# beside the methods: **source only**, and **source only with joint batch norm**, which has the same loss and merely sees the
-# target's pictures go by. Anything a method claims must be claimed against the second.
+# Adaptation methods send source and target through the network in one batch, which is called a **joint forward pass**. That alone
+# changes something: batch norm now sees both domains. So two baselines stand beside the methods. **Source only** never sees the
+# target. **Source only with joint batch norm** has the same loss, and merely sees the target's pictures go by. Whatever you claim for
+# a method, claim it against the second.
+
 
 # %%
-names = ["source_only", "source_only_joint_bn", "dann", "cdan", "mdd"]
-rows = []
-for draw in lab.draws(5):
-    for name in names:
-        model = classifier(seed=draw)
-        xl.recipes[name].fit(model, source.train, seen, seed=draw, **settings)
-        rows.append(
-            {
-                "method": name,
-                "draw": draw,
-                "source": xl.evaluate(model, source.test).balanced_accuracy,
-                "target": xl.evaluate(model, target.test).balanced_accuracy,
-            }
-        )
-rows = lab.pooled(f"methods_{source.name}_{target.name}", rows)
+def trial(method: str, draw: int) -> dict:
+    model = classifier(seed=draw)
+    xl.recipes[method].fit(model, source.train, seen, seed=draw, **settings)
+    return {
+        "target": xl.evaluate(model, target.test).balanced_accuracy,
+        "source": xl.evaluate(model, source.test).balanced_accuracy,
+    }
+
+
+# %%
+results = lab.experiment(
+    f"methods_{source.name}_{target.name}",
+    trial,
+    method=["source_only", "source_only_joint_bn", "dann", "cdan", "mdd"],
+    title=f"{source.name} to {target.name}, last weights, nothing selected",
+)
 
 # %% tags=["results"]
-import pandas as pd
+results.table("target", "source", over="source_only_joint_bn")
 
-table = pd.DataFrame(rows)
-print(
-    f"{source.name} to {target.name}, balanced accuracy, mean of {table.draw.nunique()} seed(s); last weights, nothing selected"
-)
-print(table.groupby("method", sort=False)[["source", "target"]].mean().round(3).to_string())
-print("\nGain on the target over source_only_joint_bn, within a seed, with its 95 % interval")
-print(pd.DataFrame(xl.evaluation.paired(rows, "target", "source_only_joint_bn")).round(3).to_string(index=False))
+# %%
+results.gains("target", over="source_only_joint_bn")
 
 # %% [markdown]
-# Read the last table before you praise a method: where an interval holds zero, the run does not show that the adversary brought
-# anything beyond batch norm; where all of it lies below zero, the adversary did harm, which is called **negative transfer**.
+# Read the figure before you praise a method. Where an interval holds zero, these runs do not show that the adversary brought
+# anything beyond batch norm. Where all of it lies below zero, the adversary did harm, which is called **negative transfer**.
 #
-# **CDAN** ([Long et al., 2018](https://arxiv.org/abs/1705.10667)) shows the adversary the features *together with* the
-# predicted classes, as their outer product, so that it can object when a target 3 sits on the source's 8s. **MDD**
-# ([Zhang et al., 2019](https://arxiv.org/abs/1904.05801)) has a second classifier for an adversary: it agrees with the first on
-# the source and disagrees on the target as much as it can, and the encoder leaves it no room to.
+# **CDAN** ([Long et al., 2018](https://arxiv.org/abs/1705.10667)) shows the adversary the features *together with* the predicted
+# classes, as their outer product. So the adversary can object when a target 3 sits on the source's 8s. **MDD**
+# ([Zhang et al., 2019](https://arxiv.org/abs/1904.05801)) uses a second classifier as its adversary. That one agrees with the first on
+# the source and disagrees on the target as much as it can, and the encoder learns to leave it no room.
 #
 # ### Exercise 2: the right baseline
 # A paper reports source only 0.70 and its method, trained with both domains in one forward pass, 0.85, and says the method
@@ -252,9 +241,9 @@ xl.checks.check("04.2", baseline)
 
 # %% [markdown]
 # ## Is the adversary alive?
-# An adversary that does nothing costs nothing and raises no error. The total loss still falls, because the classification
-# loss does. So look at the adversary's own accuracy. Here is a healthy one, and one with a small bug that shipped in a real
-# library: its last layer is a softmax over a single unit, which is 1 whatever comes in.
+# An adversary that does nothing costs nothing and raises no error. The total loss still falls, because the classification loss
+# falls. So look at the adversary's own accuracy. Below you see a healthy one, and one with a small bug that was shipped in a real
+# library: its last layer is a softmax over a single unit, which gives 1 whatever comes in.
 
 
 # %%
@@ -264,6 +253,7 @@ class OneUnitSoftmax(OpenDANN):
         self.adversary.append(nn.Softmax(dim=1))
 
 
+# %%
 broken = classifier()
 broken_run = xl.fit(broken, source.train, seen, objectives=[xl.CrossEntropy(), OneUnitSoftmax()], **settings)
 curves = {}
@@ -273,23 +263,23 @@ xl.lab.show(
     xl.plots.lines(curves, xlabel="step", ylabel="adversary's accuracy", level=0.5),
     alt="Accuracy of two adversaries over training: the healthy one moves, the one with a softmax over one unit stays at one half",
 )
+
+# %%
 late = curves["healthy"][1][-len(curves["healthy"][1]) // 4 :]
 level = sum(late) / len(late)
 xl.checks.reveal("04.p1", "about half" if abs(level - 0.5) < 0.1 else "clearly more" if level > 0.5 else "clearly less")
-total = [
-    sum(value for key, value in h.items() if key in ("CrossEntropy", "OneUnitSoftmax")) for h in broken_run.history
-]
-print(f"The broken run's total loss fell all the same, from {total[0]:.2f} to {total[-1]:.2f}.")
 print(f"In the last quarter of the run the healthy adversary is right {level:.0%} of the time.")
+first, last = (broken_run.history[at]["CrossEntropy"] + broken_run.history[at]["OneUnitSoftmax"] for at in (0, -1))
+print(f"The broken run's total loss fell all the same, from {first:.2f} to {last:.2f}.")
 
 # %% [markdown]
-# In a textbook run a healthy adversary rises first, while the features still differ, and comes down as the encoder learns to fool
-# it. A short run may swing instead, also below one half: the encoder moves, and the adversary runs after it. So the level at the
-# end says little; what a healthy adversary never does is to stay where it began.
+# In a textbook run, a healthy adversary rises first, while the features still differ. Then it comes down as the encoder learns to
+# fool it. A short run may swing instead, and may fall below one half: the encoder moves, and the adversary runs after it. So the level
+# at the end tells you little. What a healthy adversary never does is stay where it began.
 #
 # ### Exercise 3: read the curves
-# Three adversaries of the textbook kind, by their accuracy at four moments. Which is **dead**, which has **won** for good (the features stay
-# separable), and which is **healthy**? Assign a letter to each word.
+# Here are three adversaries of the textbook kind, with their accuracy at four moments. Which one is **dead**? Which one has **won** for
+# good, so that the features stay separable? Which one is **healthy**? Assign a letter to each word.
 #
 # - A: 0.62, 0.97, 0.99, 0.99
 # - B: 0.50, 0.50, 0.50, 0.50
@@ -378,20 +368,23 @@ xl.checks.check("04.4", origin_loss)
 
 # %% [markdown]
 # ## When it hurts: the classes are not equally common
-# Suppose the new place writes mostly low numbers: of the digits 5 to 9 only one in ten arrives. The pictures are the same as
-# before; only their mix has changed. An adversary can tell the domains apart by *how many* sevens there are, and the only way for
-# the encoder to hide that is to move other digits onto the sevens.
+# Suppose that people in the new place write mostly low numbers: of the digits 5 to 9 only one in ten arrives. The pictures are the same
+# as before, and only their mix has changed. The adversary can now tell the domains apart by *how many* sevens there are. The only
+# way for the encoder to hide that is to move other digits onto the sevens.
 
 # %%
 g = torch.Generator().manual_seed(0)
 keep = (target.train.labels < len(source.classes) // 2) | (torch.rand(len(target.train), generator=g) < 0.1)
 skewed = target.train[keep].unlabeled()
-shifted = {}
+equal, shifted = {}, {}
 for name in ("source_only_joint_bn", "dann"):
     model = classifier()
     xl.recipes[name].fit(model, source.train, skewed, seed=0, **settings)
     shifted[name] = xl.evaluate(model, target.test).balanced_accuracy
-equal = {name: next(r["target"] for r in rows if r["method"] == name and r["draw"] == 0) for name in shifted}
+    equal[name] = results.only(draw=0).mean("target")[name]
+    print(f"{name}: {equal[name]:.3f} with the usual mix, {shifted[name]:.3f} with the skewed one. One seed.")
+
+# %%
 xl.lab.show(
     xl.plots.bars(
         {"classes equally common": equal, "half of them rare": shifted},
@@ -400,14 +393,11 @@ xl.lab.show(
     ),
     alt="Balanced accuracy on the target of two recipes, trained with the usual and with a skewed mix of target classes",
 )
-for name in shifted:
-    print(f"{name:22s} {equal[name]:.3f} with the usual mix, {shifted[name]:.3f} with the skewed one. One seed.")
 gains = [scores["dann"] - scores["source_only_joint_bn"] for scores in (equal, shifted)]
 print(f"What DANN adds to its baseline: {gains[0]:+.3f} with the usual mix, {gains[1]:+.3f} with the skewed one.")
 
 # %% [markdown]
-# We scored with all target labels, on a balanced test set. A practitioner with no labels could have drawn none
-# of these bars.
+# We scored with all target labels, on a balanced test set. If you have no labels, you cannot draw a single one of these bars.
 #
 # ## Quiz
 
@@ -443,10 +433,16 @@ print("Half right is what a beaten adversary looks like. It is also what a dead 
 
 # %% [markdown]
 # ## Recap
+
+# %% tags=["answer"]
+gain = lambda over: results.gain("dann", over, "target")
+lab.answer(source_only=gain("source_only"), joint=gain("source_only_joint_bn"), level=level)
+
+# %% [markdown]
 # - Gradient reversal lets one backward pass train two players.
-# - Measure against `source_only_joint_bn`: batch norm adapts for nothing.
-# - Watch the adversary's accuracy over the whole run: it should move. Flat at one half is dead, and high to the end has won.
-# - Overlap is not agreement, and under another mix of classes alignment can do harm.
+# - Measure against `source_only_joint_bn`, because batch norm adapts for nothing.
+# - Watch the adversary's accuracy over the whole run, which should move. Flat at one half means dead, and high to the end means won.
+# - Overlap is not agreement. Under another mix of classes, alignment can do harm.
 #
 # ### Papers
 # - Ganin et al., 2016, *Domain-adversarial training of neural networks* [arXiv:1505.07818](https://arxiv.org/abs/1505.07818)

@@ -1,13 +1,14 @@
 # %% [markdown]
 # ## The question
-# Lab 04 set an adversary on the features. A distance is simpler: measure how far the target's features lie from the source's,
-# and make that smaller while learning from the source's labels. **Which distance, and is a small distance enough?** Then the case
-# from the literature: an encoder from ImageNet, fine-tuned at one laboratory, has to work at another.
+# Two laboratories stain their cells differently. Lab 04 set an adversary on the features to make two places alike. A distance is
+# simpler: you measure how far the target's features lie from the source's, and train that number down while you learn from the
+# source's labels. **Which distance should it be, and is a small distance enough?**
+#
+# At the end comes the case from the literature: an encoder from ImageNet, fine-tuned at one laboratory, has to work at another.
 
 # %%
 import math
 
-import pandas as pd
 import torch
 
 import xferlab as xl
@@ -23,8 +24,8 @@ xl.lab.show(
 
 # %% [markdown]
 # ### Predict
-# Which of three steps will bring the most at the second laboratory? The first two are added to plain fine-tuning at the first, the
-# distance on top of colour augmentation.
+# Which of three steps will bring the most at the second laboratory? The first two are added to plain fine-tuning at the first
+# laboratory. The third, a distance, is added on top of color augmentation.
 
 # %% tags=["exercise"] exercise="05.p1"
 guess = ...  # "colour augmentation", "batch norm of both places" or "a distance on features"
@@ -40,6 +41,8 @@ xl.checks.predict(
 
 # %% [markdown]
 # ## Three distances on points you can see
+# ![](drawings/mmd_coral.svg)
+#
 # - **CORAL** ([Sun & Saenko, 2016](https://arxiv.org/abs/1607.01719)) compares covariances: ‖C_s − C_t‖² / 4d², with the Frobenius norm.
 # - **MMD** ([Gretton et al., 2012](https://jmlr.org/papers/v13/gretton12a.html)) asks whether a point is as alike to the
 #   other set's points as to its own set's. How alike two points are is said by a **kernel**, 1 when they coincide and near 0 when far apart.
@@ -50,28 +53,24 @@ xl.checks.predict(
 
 # %%
 g = torch.Generator().manual_seed(0)
-blob = torch.randn(400, 2, generator=g)
+white = lambda z: (z - z.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(z.T.cov())).T  # mean 0, covariance exactly 1
+blob = white(torch.randn(400, 2, generator=g))
 angle = 2 * math.pi * torch.rand(400, generator=g)
-ring = torch.stack([angle.cos(), angle.sin()], 1)
-ring = (ring - ring.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(ring.T.cov())).T  # whitened: covariance exactly 1
-blob = (blob - blob.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(blob.T.cov())).T
-pairs = {
-    "the same": (blob[:200], blob[200:]),
-    "moved": (blob, blob + torch.tensor([1.5, 0.0])),
-    "stretched": (blob, blob * torch.tensor([2.0, 0.5])),
-    "ring": (blob, ring),
-}
-directions = torch.nn.functional.normalize(torch.randn(2, 64, generator=g), dim=0)
+ring = white(torch.stack([angle.cos(), angle.sin()], 1))
+pairs = {"the same": (blob[:200], blob[200:]), "moved": (blob, blob + torch.tensor([1.5, 0.0]))}
+pairs |= {"stretched": (blob, blob * torch.tensor([2.0, 0.5])), "ring": (blob, ring)}
 xl.lab.show(
     xl.plots.clouds(pairs),
     alt="Four pairs of point sets: the same blob twice, a moved blob, a stretched blob, and a blob with a ring of the same mean and covariance",
 )
-distances = {
-    "CORAL": {name: float(coral(a, b)) for name, (a, b) in pairs.items()},
-    "MMD": {name: float(mmd(a, b)) for name, (a, b) in pairs.items()},
-    "sliced Wasserstein": {name: float(sliced_wasserstein(a, b, directions)) for name, (a, b) in pairs.items()},
-}
-pd.DataFrame(distances).round(4)
+
+# %%
+directions = torch.nn.functional.normalize(torch.randn(2, 64, generator=g), dim=0)
+distances = {}
+for name, (a, b) in pairs.items():
+    found = float(coral(a, b)), float(mmd(a, b)), float(sliced_wasserstein(a, b, directions))
+    distances[name] = dict(zip(("CORAL", "MMD", "sliced Wasserstein"), found))
+xl.lab.table(distances, "Distance of each pair, by three measures. The scales differ, so compare within a column.")
 
 # %% [markdown]
 # ### Exercise 1: who sees what?
@@ -181,58 +180,41 @@ cost = 3
 xl.checks.check("05.3", cost)
 
 # %% [markdown]
+# ![](drawings/optimal_transport.svg)
+#
 # ## On digits: four ways to come closer, and a baseline
-# First a small case, so that several methods can be tried in seconds: MNIST to the optdigits of other writers, as in lab 04. DeepJDOT
-# ([Damodaran et al., 2018](https://arxiv.org/abs/1803.10081)) pairs target with source examples by transport over features *and*
-# predictions, and pulls each pair together. A small distance is what each of these
-# methods is trained for; whether the classes came along, only the column *target* says.
+# We begin with a small case, so that you can try several methods in seconds: MNIST to the optdigits of other writers, as in lab 04.
+# DeepJDOT ([Damodaran et al., 2018](https://arxiv.org/abs/1803.10081)) pairs target with source examples by transport over features
+# *and* predictions, and pulls each pair together. Every one of these methods is trained to make a distance small. Whether the classes
+# came along, only the column *target* can say.
 
 # %%
 steps = lab.scale(quick=5, lab=200, full=1500)
+settings = dict(steps=steps, lr=3e-3, augment=None, progress_bar=lab.shows_progress)
 mnist, optdigits = xl.load("digits/mnist"), xl.load("digits/optdigits")
-names = ["source_only_joint_bn", "coral", "mmd", "sliced_wasserstein", "deep_jdot"]
-# in the lab profile the two slowest methods are read from the file, to stay inside two minutes
-waiting = ("sliced_wasserstein", "deep_jdot") if lab.profile == "lab" and not lab.records else ()
-live = [name for name in names if name not in waiting]
-rows = []
-for draw in lab.draws(5):
-    for name in live:
-        model = xl.Classifier(xl.encoder("lenet", seed=draw), mnist.classes, seed=draw)
-        xl.recipes[name].fit(
-            model,
-            mnist.train,
-            optdigits.train.unlabeled(),
-            steps=steps,
-            lr=3e-3,
-            augment=None,
-            seed=draw,
-            progress_bar=lab.shows_progress,
-        )
-        zs, zt = (xl.embed(model, d.test.take(n=300), cache=False) for d in (mnist, optdigits))
-        rows.append(
-            {
-                "method": name,
-                "draw": draw,
-                "target": xl.evaluate(model, optdigits.test).balanced_accuracy,
-                "distance left (MMD)": float(mmd(zs, zt)),
-            }
-        )
-rows = lab.pooled("digits", rows, by=("method", "draw"))
-digits = pd.DataFrame(rows)
-digits.groupby("method", sort=False)[["target", "distance left (MMD)"]].agg(["mean", "min", "max"]).round(3)
+
+
+def trial(method: str, draw: int) -> dict:
+    model = xl.Classifier(xl.encoder("lenet", seed=draw), mnist.classes, seed=draw)
+    xl.recipes[method].fit(model, mnist.train, optdigits.train.unlabeled(), seed=draw, **settings)
+    zs, zt = (xl.embed(model, domain.test.take(n=300), cache=False) for domain in (mnist, optdigits))
+    return {"target": xl.evaluate(model, optdigits.test).balanced_accuracy, "distance left (MMD)": float(mmd(zs, zt))}
+
 
 # %%
-points = {name: (part["distance left (MMD)"], part["target"]) for name, part in digits.groupby("method", sort=False)}
-xl.lab.show(
-    xl.plots.scatter(
-        points, xlabel="MMD between source and target features after training", ylabel="balanced accuracy on the target"
-    ),
-    alt="Accuracy on optdigits against the distance that is left between the domains' features, one point a run, one colour a method",
-)
-least = digits.groupby("method")["distance left (MMD)"].mean().idxmin()
-best = digits.groupby("method")["target"].mean().idxmax()
+methods = ["source_only_joint_bn", "coral", "mmd", "sliced_wasserstein", "deep_jdot"]
+# in the lab profile the two slowest are read from the file, to stay inside two minutes
+live = methods[:3] if lab.profile == "lab" and not lab.records else methods
+digits = lab.experiment("digits", trial, method=live, title="MNIST to optdigits")
+digits.table("target", "distance left (MMD)", over="source_only_joint_bn", smaller=["distance left (MMD)"])
+
+# %%
+digits.scatter("distance left (MMD)", "target")
+
+# %%
+least, best = list(digits.mean("distance left (MMD)"))[-1], digits.best("target")
 print(
-    f"Smallest distance left: {least}. Best on the target: {best}. {'The same.' if least == best else 'Not the same.'}"
+    f"Smallest distance left: {least}. Best on the target: {best}.", "The same." if least == best else "Not the same."
 )
 
 # %% [markdown]
@@ -251,103 +233,86 @@ print(
 # | colour + MCC | no distance: predictions on the target that confuse fewer pairs of classes ([Jin et al., 2020](https://arxiv.org/abs/1912.03699)) |
 
 # %%
-case_steps = lab.scale(quick=2, lab=60, full=400)
-labelled = source.train.take(per_class=lab.scale(quick=4, lab=100, full=10_000), seed=0)
-colour = xl.augment.smear()
+labeled = source.train.take(per_class=lab.scale(quick=4, lab=100, full=10_000), seed=0)
+case = settings | dict(steps=lab.scale(quick=2, lab=60, full=400), batch_size=16, lr=1e-3)
+color = xl.augment.smear()
 ladder = {
     "source only": ("source_only", None),
     "+ both in batch norm": ("source_only_joint_bn", None),
-    "colour augmentation": ("source_only", colour),
-    "colour + AdaBN": ("adabn", colour),
-    "colour + both in batch norm": ("source_only_joint_bn", colour),
-    "colour + MMD": ("mmd", colour),
-    "colour + MCC": ("mcc", colour),
+    "colour augmentation": ("source_only", color),
+    "colour + AdaBN": ("adabn", color),
+    "colour + both in batch norm": ("source_only_joint_bn", color),
+    "colour + MMD": ("mmd", color),
+    "colour + MCC": ("mcc", color),
 }
-steps_up = []
-for draw in lab.draws(5):
-    for rung, (recipe, augment) in ladder.items():
-        if rung in ("colour + AdaBN", "colour + MCC") and lab.profile == "lab" and not lab.records:
-            continue  # from the file, to stay inside two minutes
-        model = xl.Classifier(xl.encoder("efficientnet_lite0"), source.classes, seed=draw)
-        xl.recipes[recipe].fit(
-            model,
-            labelled,
-            target.train.unlabeled(),
-            steps=case_steps,
-            batch_size=16,
-            augment=augment,
-            seed=draw,
-            progress_bar=lab.shows_progress,
-        )
-        steps_up.append(
-            {
-                "rung": rung,
-                "draw": draw,
-                "first laboratory": xl.evaluate(model, source.test).balanced_accuracy,
-                "second laboratory": xl.evaluate(model, target.test).balanced_accuracy,
-            }
-        )
-steps_up = lab.pooled(f"ladder_{source.name}_{target.name}", steps_up, by=("rung", "draw"))
 
-# %% tags=["results"]
-table = pd.DataFrame(steps_up)
-print(
-    f"{source.name} to {target.name}: balanced accuracy, mean of {table.draw.nunique()} seed(s); last weights, nothing selected"
-)
-summary = table.groupby("rung", sort=False)[["first laboratory", "second laboratory"]].mean()
-print(summary.round(3).to_string())
-print("\nGain over source only at the second laboratory, within a seed, with its 95 % interval")
-gained = xl.evaluation.paired(steps_up, "second laboratory", "source only", by="rung")
-print(pd.DataFrame(gained).round(3).to_string(index=False))
 
 # %%
-xl.lab.show(
-    xl.plots.bars(
-        {place: summary[place].to_dict() for place in ("first laboratory", "second laboratory")},
-        xlabel="rung",
-        ylabel="balanced accuracy",
-    ),
-    alt="Balanced accuracy at the first and the second laboratory for each rung of the ladder",
+def climb(rung: str, draw: int) -> dict:
+    recipe, augment = ladder[rung]
+    model = xl.Classifier(xl.encoder("efficientnet_lite0"), source.classes, seed=draw)
+    arguments = case | {"augment": augment, "seed": draw}
+    xl.recipes[recipe].fit(model, labeled, target.train.unlabeled(), **arguments)
+    return {
+        "second laboratory": xl.evaluate(model, target.test).balanced_accuracy,
+        "first laboratory": xl.evaluate(model, source.test).balanced_accuracy,
+    }
+
+
+# %%
+slow = ("colour + AdaBN", "colour + MCC") if lab.profile == "lab" and not lab.records else ()
+rungs = lab.experiment(
+    f"ladder_{source.name}_{target.name}",
+    climb,
+    rung=[rung for rung in ladder if rung not in slow],  # the others come from the file
+    title=f"{source.name} to {target.name}, last weights, nothing selected",
 )
+
+# %% tags=["results"]
+rungs.table("second laboratory", "first laboratory", over="source only")
+
+# %%
+rungs.gains("second laboratory", over="source only")
+
+# %%
+gain = lambda rung, over: rungs.gain(rung, over, "second laboratory")
 gains = {
-    "colour augmentation": summary["second laboratory"]["colour augmentation"]
-    - summary["second laboratory"]["source only"],
-    "batch norm of both places": summary["second laboratory"]["+ both in batch norm"]
-    - summary["second laboratory"]["source only"],
-    "a distance on features": summary["second laboratory"]["colour + MMD"]
-    - summary["second laboratory"]["colour augmentation"],
+    "colour augmentation": gain("colour augmentation", "source only"),
+    "batch norm of both places": gain("+ both in batch norm", "source only"),
+    "a distance on features": gain("colour + MMD", "colour augmentation"),
 }
-xl.checks.reveal("05.p1", max(gains, key=gains.get))
-print(", ".join(f"{name} {gain:+.3f}" for name, gain in gains.items()))
+xl.checks.reveal("05.p1", max(gains, key=lambda name: gains[name]["gain"]))
+for name, found in gains.items():
+    print(f"{name}: {found['gain']:+.3f}, {found['verdict']}")
 
 # %% [markdown]
 # ### Exercise 4: what did MMD bring?
-# The gain printed last counts MMD against colour alone. But MMD trains with both laboratories in one forward pass, so that gain may
-# be batch norm's (lab 04). From `summary`, compute what MMD added at the second laboratory over the rung that differs from it in the
-# distance alone.
+# The gain printed last compares MMD with color alone. But MMD trains with both laboratories in one forward pass, so part of that gain
+# may be batch norm's work (lab 04). `second` holds the mean accuracy of every rung at the second laboratory. Compute what MMD added over
+# the rung that differs from it in the distance alone.
 
 # %% tags=["exercise"] exercise="05.4"
-second = summary["second laboratory"]
+second = rungs.mean("second laboratory")
 brought = ...
 
 # %% tags=["solution"] exercise="05.4"
-second = summary["second laboratory"]
+second = rungs.mean("second laboratory")
 brought = second["colour + MMD"] - second["colour + both in batch norm"]
 
 # %% tags=["wrong"] exercise="05.4" mistake="against_source_only"
-second = summary["second laboratory"]
+second = rungs.mean("second laboratory")
 brought = second["colour + MMD"] - second["source only"]
 
 # %% tags=["wrong"] exercise="05.4" mistake="against_colour"
-second = summary["second laboratory"]
+second = rungs.mean("second laboratory")
 brought = second["colour + MMD"] - second["colour augmentation"]
 
 # %% tags=["wrong"] exercise="05.4" mistake="wrong_sign"
-second = summary["second laboratory"]
+second = rungs.mean("second laboratory")
 brought = second["colour + both in batch norm"] - second["colour + MMD"]
 
 # %% tags=["wrong"] exercise="05.4" mistake="against_adabn"
-second = summary["second laboratory"]
+second = rungs.mean("second laboratory")
 brought = second["colour + MMD"] - second["colour + AdaBN"]
 
 # %% [markdown] tags=["mistakes"] exercise="05.4"
@@ -362,30 +327,27 @@ brought = second["colour + MMD"] - second["colour + AdaBN"]
 # 3. `brought = second["colour + MMD"] - second["colour + both in batch norm"]`
 
 # %% tags=["check"] exercise="05.4"
-xl.checks.check("05.4", brought, second.to_dict())
+xl.checks.check("05.4", brought, second)
 
 # %% [markdown]
-# That is what the distance itself is worth. If it is near zero or below, the pictures of both laboratories in one batch did all the work;
-# and if the rung with AdaBN stands higher still, a step without any training on the target did better than either.
+# That is what the distance itself is worth. If it is near zero or below, the pictures of both laboratories in one batch did all the
+# work. And if the rung with AdaBN stands higher still, a step without any training on the target did better than either.
 #
 # ## When it hurts: close, and in the wrong place
-# A distance on whole clouds does not know about classes. Here the target lacks half of the classes; the loss has no way to know, and
-# pulls what there is over the whole source. One seed, the baseline beside it; to fall below that is **negative transfer**.
+# A distance between whole clouds does not know about classes. Here the target lacks half of the classes. The loss has no way to know
+# that, so it spreads what there is over the whole source. The baseline stands beside it, and to fall below the baseline is
+# **negative transfer**.
 
 # %%
 half = len(mnist.classes) // 2
-few = optdigits.train[optdigits.train.labels < half].unlabeled()
-hurt = {}
+few, kept = (part[part.labels < half] for part in (optdigits.train, optdigits.test))
 for name in ("source_only_joint_bn", "mmd"):
     model = xl.Classifier(xl.encoder("lenet"), mnist.classes)
-    xl.recipes[name].fit(model, mnist.train, few, steps=steps, lr=3e-3, augment=None, progress_bar=lab.shows_progress)
-    kept = optdigits.test[optdigits.test.labels < half]
+    xl.recipes[name].fit(model, mnist.train, few.unlabeled(), **settings)
     scores = xl.evaluate(model, kept)
-    hurt[name] = scores.balanced_accuracy
     away = float((scores.predictions >= half).mean())
-    print(
-        f"{name:22s} balanced accuracy {hurt[name]:.3f}; {away:.0%} of these digits are read as one that the target does not have"
-    )
+    print(f"{name}: balanced accuracy {scores.balanced_accuracy:.3f}. One seed.")
+    print(f"  {away:.0%} of these digits are read as one that the target does not have")
 
 # %% [markdown]
 # ## Quiz
@@ -422,9 +384,21 @@ print("Close is not the same as right.")
 
 # %% [markdown]
 # ## Recap
-# - CORAL sees covariances, MMD whole distributions through kernels, transport pairs points.
-# - A distance that was trained down says that clouds overlap, not that classes do.
-# - Climb a ladder of simple steps and measure each; batch norm and colour come before the clever ones.
+
+# %% tags=["answer"]
+at = lambda rung, over: rungs.gain(rung, over, "second laboratory")
+lab.answer(
+    color=at("colour augmentation", "source only"),
+    joint=at("+ both in batch norm", "source only"),
+    mmd=at("colour + MMD", "colour + both in batch norm"),
+    least=least,
+    best=best,
+)
+
+# %% [markdown]
+# - CORAL sees covariances, MMD sees whole distributions through kernels, and transport pairs points.
+# - A distance that was trained down tells you that clouds overlap. It does not tell you that classes do.
+# - Climb a ladder of simple steps and measure each one. Batch norm and color come before the clever methods.
 #
 # ### Papers
 # - Gretton et al., 2012, *A kernel two-sample test*, JMLR 13

@@ -1,15 +1,14 @@
 # %% [markdown]
 # ## The question
-# Your model reads the blood smears of your own laboratory well. Next month it goes to a laboratory whose stain, microscope
-# and camera it has never seen, and from which you have no labels. **What can you vary at home, so that the new laboratory
-# is just one more variation?** And the other side of the same coin: how much may you vary before the answer is gone?
+# Your model reads the blood smears of your own laboratory well. Next month it goes to another laboratory. It has never seen that
+# laboratory's stain, microscope or camera, and you have no labels from there. **What can you vary at home, so that the new laboratory is
+# just one more variation?** There is a second question behind it: how much may you vary before the answer itself is gone?
 #
-# The laboratories below are rendered, so a result here is about the methods on this rendering, not about patients.
-# `XFERLAB_DATASET=home.npz:abroad.npz` runs the same cells on your own.
+# The laboratories below are rendered, so a result here is about the methods on this rendering and not about patients.
+# `XFERLAB_DATASET=home.npz:abroad.npz` runs the same cells on your own data.
 
 # %%
 import numpy as np
-import pandas as pd
 import torch
 from skimage import color, data
 
@@ -29,36 +28,31 @@ xl.lab.show(
 )
 
 # %% [markdown]
-# The classes are the same everywhere. Dye, background, magnification, focus and camera are not. (Black bars: the cell lay at the
-# edge of the scan.) An augmentation that
-# imitates *those* changes, and leaves alone what makes a class, teaches the model what to ignore.
+# The classes are the same everywhere. The dye, the background, the magnification, the focus and the camera are not. (Where you see a
+# black bar, the cell lay at the edge of the scan.) An augmentation that imitates *those* changes, and leaves alone what makes a class,
+# teaches the model what to ignore.
 #
 # ## A pipeline is a list, and a picture of it is one call
-# An operation takes a batch of images and a random generator, and draws **for every sample anew**. A pipeline is a list of
-# such operations. Each row below is one pipeline, six times over the same cell.
+# An operation takes a batch of images and a random generator, and draws **anew for every picture**. A pipeline is a list of such
+# operations. Each row below shows one pipeline, applied six times to the same cell.
 
 
 # %%
 def sheet(picture, pipelines, columns=6):
     """A row for each pipeline: what it makes of the same picture `(C, H, W)`, again and again."""
-    copies = picture.expand(columns, *picture.shape)
-    return xl.plots.images(
-        {
-            name: xl.augment.apply(pipeline, copies, torch.Generator().manual_seed(0))
-            for name, pipeline in pipelines.items()
-        }
-    )
+    copies, rows = picture.expand(columns, *picture.shape), {}
+    for name, pipeline in pipelines.items():
+        rows[name] = xl.augment.apply(pipeline, copies, torch.Generator().manual_seed(0))
+    return xl.plots.images(rows)
 
 
 def towards(operation, pictures):
     """An operation that needs others' pictures, with `pictures` as those others: any callable may stand in a pipeline."""
-
-    def restyle(images, generator):
-        return xl.augment.apply([operation], Sides(images, target_inputs=pictures), generator).source_inputs
-
-    return restyle
+    sides = lambda images: Sides(images, target_inputs=pictures)
+    return lambda images, generator: xl.augment.apply([operation], sides(images), generator).source_inputs
 
 
+# %%
 pipelines = {
     "nothing": [],
     "flips and turns": [Flip(horizontal=True, vertical=True), Rotate90()],
@@ -69,30 +63,23 @@ pipelines = {
     "MixStyle": [towards(MixStyle(p=1.0), home.train.inputs)],
     f"FDA to {abroad[0].name}": [towards(FDA(), abroad[0].train.inputs)],
 }
-xl.lab.show(
-    sheet(home.test.inputs[0], pipelines),
-    alt=f"One cell of {home.name} six times under each of {len(pipelines)} pipelines, a row each",
-)
+alt = f"One cell of {home.name} six times under each of {len(pipelines)} pipelines, a row each"
+xl.lab.show(sheet(home.test.inputs[0], pipelines), alt=alt)
 
 # %% [markdown]
-# RandAugment draws two of a list of operations, grey boxes among them. MixStyle moves a picture's mean and spread of
-# colour towards those of another one from home. FDA ([Yang & Soatto, 2020](https://arxiv.org/abs/2004.05498)) swaps the coarsest Fourier amplitudes for those of a picture from
-# abroad. It needs unlabelled pictures of the new laboratory, which the other rows do not, so it does not play by the same rules.
-# Look for a halo: such a picture comes from no laboratory.
+# RandAugment draws two operations from a list, gray boxes among them. MixStyle moves a picture's mean and spread of color towards
+# those of another picture from home. FDA ([Yang & Soatto, 2020](https://arxiv.org/abs/2004.05498)) swaps the coarsest Fourier amplitudes for
+# those of a picture from abroad. It needs unlabeled pictures of the new laboratory, which the other rows do not, so it does not play by
+# the same rules. Look for a halo in it: such a picture comes from no laboratory.
 #
-# The same call draws real tissue: an antibody stain on colon (brown) with haematoxylin (blue), and the back of an eye.
+# The same call also works on real tissue. Here are an antibody stain on colon (brown) with hematoxylin (blue), and the back of an eye.
 
 # %%
 colon = torch.from_numpy(data.immunohistochemistry()).permute(2, 0, 1)[:, 150:310, 150:310]
 eye = torch.from_numpy(data.retina()).permute(2, 0, 1)[:, ::8, ::8]
+shown = {"nothing": [], "colour": pipelines["colour"], "stain": [Stain(0.5, "hed")]}
+shown |= {"flips and turns": pipelines["flips and turns"], "blur": [Blur((0, 3))]}
 for what, tissue in {"colon tissue": colon, "retina": eye}.items():
-    shown = {
-        "nothing": [],
-        "colour": pipelines["colour"],
-        "stain": [Stain(0.5, "hed")],
-        "flips and turns": pipelines["flips and turns"],
-        "blur": [Blur((0, 3))],
-    }
     xl.lab.show(sheet(tissue, shown, columns=5), alt=f"{what}, real, five times under each of five pipelines")
 
 # %% [markdown]
@@ -111,16 +98,14 @@ anew = xl.augment.apply([Stain(0.5, "hed")], colon[None], torch.Generator().manu
 before, after = (color.rgb2hed(image.permute(1, 2, 0).numpy()).reshape(-1, 3) * 6 for image in (colon, anew))
 ours = xl.augment.concentrations(colon[None].float())[0].flatten(1).T.numpy()
 some = np.random.default_rng(0).integers(len(before), size=400)
-dyes = {"haematoxylin (blue)": 0, "DAB (brown)": 2}
+points = {"haematoxylin (blue)": (before[some, 0], after[some, 0]), "DAB (brown)": (before[some, 2], after[some, 2])}
 xl.lab.show(
-    xl.plots.scatter(
-        {dye: (before[some, k], after[some, k]) for dye, k in dyes.items()},
-        xlabel="amount of dye before, as rgb2hed sees it",
-        ylabel="after one draw of Stain",
-    ),
+    xl.plots.scatter(points, xlabel="amount of dye before, as rgb2hed sees it", ylabel="after one draw of Stain"),
     alt="Amount of two dyes after the stain augmentation against the amount before, one point a pixel: a line each",
 )
-for dye, k in dyes.items():
+
+# %%
+for k, dye in ((0, "haematoxylin (blue)"), (2, "DAB (brown)")):
     seen = (before[:, k] > 0.05) & (after[:, k] > 0.05)  # scikit-image reports no negative amounts
     slope, intercept = np.polyfit(before[seen, k], after[seen, k], 1)
     straight = np.corrcoef(before[seen, k], after[seen, k])[0, 1]
@@ -239,9 +224,9 @@ xl.checks.predict("06.p1", guess, options=list(pipelines))
 
 # %% [markdown]
 # ## The experiment
-# Full fine-tuning of an ImageNet encoder at home, the same steps for every pipeline, tested at home and abroad. Draw 0 of the
-# labelled cells trains now; four more draws were measured earlier with this code. No strength was chosen by a look at the
-# laboratories abroad: all are the library's defaults or round numbers.
+# You fine-tune an ImageNet encoder at home, with the same number of steps for every pipeline, and test it at home and abroad. The first
+# draw of labeled cells trains now; four more draws were measured earlier with this code. Nobody chose a strength by looking at the
+# laboratories abroad: all strengths are the library's defaults or round numbers.
 
 # %%
 steps = lab.scale(quick=2, lab=40, full=300)
@@ -249,81 +234,68 @@ size = lab.scale(quick=64, lab=64, full=224)
 settings = dict(steps=steps, batch_size=32, lr=1e-3, progress_bar=lab.shows_progress)
 
 
-def train(labelled, augment):
-    model = xl.Classifier(xl.encoder("efficientnet_lite0", size=size), labelled.classes)
-    xl.fit(model, labelled, augment=augment, **settings)
+def train(labeled, augment):
+    model = xl.Classifier(xl.encoder("efficientnet_lite0", size=size), labeled.classes)
+    xl.fit(model, labeled, augment=augment, **settings)
     return model
 
 
-sites = {site.name: site.test for site in (home, *abroad)}
-if lab.profile == "quick":
-    sites = {name: test.take(per_class=4) for name, test in sites.items()}
-# in the lab profile three pipelines are read from the file as well, to stay inside two minutes
-waiting = {
-    "lab": ("flips and turns", "RandAugment", "MixStyle"),
-    "quick": list(pipelines)[1:4] + list(pipelines)[5:],
-}.get(lab.profile, ())
-live = [method for method in pipelines if lab.records or method not in waiting]
-rows, models = [], {}
-for draw in lab.draws(5):
-    labelled = home.train.take(per_class=20, seed=draw)
-    for method in live:
-        model = train(labelled, pipelines[method])
-        for site, test in sites.items():
-            score = xl.evaluate(model, test).balanced_accuracy
-            rows.append({"method": method, "draw": draw, "site": site, "balanced accuracy": score})
-        if draw == 0 and method in ("nothing", "flips, stain, colour"):  # they are asked again below
-            models[method] = model
-rows = lab.pooled(f"sites_{'_'.join(sites)}", rows, by=("method", "draw", "site"))
+# %%
+per_class = lab.scale(quick=4, lab=10**6, full=10**6)
+tests = [site.test.take(per_class, seed=0) if lab.profile == "quick" else site.test for site in (home, *abroad)]
+models = {}  # of the first draw
+
+
+def trial(method: str, draw: int) -> list[dict]:
+    models[method] = model = train(home.train.take(per_class=20, seed=draw), pipelines[method])
+    score = lambda test: xl.evaluate(model, test).balanced_accuracy
+    return [{"site": site.name, "balanced accuracy": score(test)} for site, test in zip((home, *abroad), tests)]
+
 
 # %%
-table = pd.DataFrame(rows)
-mean = table.pivot_table(index="method", columns="site", values="balanced accuracy", sort=False)
-xl.lab.show(
-    xl.plots.bars({site: mean[site].to_dict() for site in sites}, xlabel="augmentation", ylabel="balanced accuracy"),
-    alt="Balanced accuracy of each augmentation pipeline, a bar for home and for each laboratory abroad",
+# in the lab profile three pipelines are read from the file alone, to stay inside two minutes
+waiting = lab.scale(
+    quick=("flips and turns", "colour", "stain"), lab=("flips and turns", "RandAugment", "MixStyle"), full=()
+)
+results = lab.experiment(
+    f"sites_{'_'.join(site.name for site in (home, *abroad))}",
+    trial,
+    method=[name for name in pipelines if lab.records or name not in waiting],
+    across="site",
+    title=f"trained on {home.name}",
 )
 
 # %% [markdown]
-# Bars do not say what is luck. Within a draw all pipelines learn from the same cells, so the difference to "nothing" within the draw is
-# the honest comparison; *separated* means that five draws or more leave zero outside the 95 % interval of that difference.
+# Within a draw all pipelines learn from the same cells. So the honest comparison is the difference to "nothing" within the draw.
+# *Separated* means that five draws or more leave zero outside the 95 % interval of that difference.
 
 # %% tags=["results"]
-print(f"Balanced accuracy, trained on {home.name}, mean over draws (draws: {table.draw.nunique()})")
-print(mean.round(3).to_string())
-gains = []
-for site, part in table.groupby("site", sort=False):
-    for gain in xl.evaluation.paired(part.to_dict("records"), "balanced accuracy", "nothing"):
-        gains.append({"site": site, **gain})
-gains = pd.DataFrame(gains)
-print("\nPaired difference to no augmentation, within draws")
-print(gains.round(3).to_string(index=False))
+results.table(over="nothing")
 
 # %%
-away = mean[[site.name for site in abroad]].mean(axis=1)
-xl.checks.reveal("06.p1", away.idxmax())
-sure = gains[gains.verdict == "separated"]
-for better, word in ((sure[sure.gain > 0], "helps"), (sure[sure.gain < 0], "hurts")):
-    for _, row in better.iterrows():
-        print(f"{row.method} {word} on {row.site}: {row.gain:+.3f} [{row.low:+.3f}, {row.high:+.3f}]")
-undecided = len(gains) - len(sure)
-print(f"{undecided} of {len(gains)} differences are not separated from zero: of them this run can say nothing.")
-print(f"At home minus abroad, without augmentation: {mean[home.name]['nothing'] - away['nothing']:+.3f}.")
+results.gains(over="nothing")
+
+# %%
+away = results.only(site=[site.name for site in abroad])
+xl.checks.reveal("06.p1", away.best())
+best = results.only(site=abroad[-1].name).best()
+helped = results.gain(best, "nothing", site=abroad[-1].name)
+print(f"Best on {abroad[-1].name}: {best}, {helped['gain']:+.3f} over nothing ({helped['verdict']})")
 
 # %% [markdown]
-# Stain one cell with less or more of each dye, and see what the network that trained without augmentation makes of it.
+# Now stain one cell with less or more of each dye. See what the network that trained without augmentation makes of it.
 
 # %%
 xl.widgets.stain(models["nothing"], home.test.inputs[0])
 
 # %% [markdown]
 # ## Which augmentations destroy the label?
-# A model that fails on blurred cells may fail for two reasons. Blurred cells are **unfamiliar**: it has not seen any. Or the blur
-# has **erased** what the class depends on, and then no model can succeed. The second is measured by training *and* testing with the
-# augmentation: what is still in the picture can then be learned.
+# A model that fails on blurred cells may fail for two reasons. Perhaps blurred cells are **unfamiliar**, because it has never seen any.
+# Or the blur has **erased** what the class depends on, and then no model can succeed. You can measure the second by training *and*
+# testing with the augmentation: whatever is still in the picture can then be learned.
 #
-# An eosinophil is told from a neutrophil by its orange granules, and by fewer lobes. So two suspects: blur that melts
-# granules, and colour so wild that orange means nothing.
+# An eosinophil is told from a neutrophil by its orange granules and by its fewer lobes. So there are two suspects: a blur that melts the
+# granules, and colors so wild that orange means nothing.
 
 # %%
 suspects = {
@@ -332,78 +304,64 @@ suspects = {
     "wild colour": [ColorJitter(brightness=0.3, contrast=0.3, saturation=1.0, gains=0.8)],
 }
 alike = [k for k, name in enumerate(home.classes) if name in ("eosinophil", "neutrophil")] or [0, 1]
-xl.lab.show(
-    xl.plots.images(
-        {
-            f"{home.classes[k]}, {suspect}": xl.augment.apply(
-                pipeline, home.test.inputs[home.test.labels == k][:8], torch.Generator().manual_seed(0)
-            )
-            for suspect, pipeline in suspects.items()
-            for k in alike
-        }
-    ),
-    alt=f"Eight cells each of {' and '.join(home.classes[k] for k in alike)}: as they are, blurred, and in wild colours",
-)
+
+# %%
+rows = {}
+for suspect, pipeline in suspects.items():
+    for k in alike:
+        cells = home.test.inputs[home.test.labels == k][:8]
+        rows[f"{home.classes[k]}, {suspect}"] = xl.augment.apply(pipeline, cells, torch.Generator().manual_seed(0))
+alt = f"Eight cells each of {' and '.join(home.classes[k] for k in alike)}: as they are, blurred, and in wild colors"
+xl.lab.show(xl.plots.images(rows), alt=alt)
+
+# %% [markdown]
+# The next cell trains a model for each suspect and tests it on pictures that were changed in the same way. The model that trained on
+# pictures as they are is tested on the changed ones too; in the table these rows begin with *only tested on*.
 
 
+# %%
 def changed(domain, pipeline):
     """The same domain with the pipeline applied once to every picture."""
     images = xl.augment.apply(pipeline, domain.inputs, torch.Generator().manual_seed(0))
     return xl.Domain(images, domain.labels, domain.classes, name=domain.name, synthetic=domain.synthetic)
 
 
-rows, confusions = [], {}
-for draw in lab.draws(5):
-    labelled = home.train.take(per_class=20, seed=draw)
-    for suspect, pipeline in suspects.items():
-        use = models.get("nothing") if draw == 0 and not pipeline else None
-        model = use or train(labelled, pipeline)
-        tests = {"trained and tested so": changed(sites[home.name], pipeline)}
-        if not pipeline:
-            tests |= {f"only tested on {s}": changed(sites[home.name], p) for s, p in suspects.items() if p}
-        for how, test in tests.items():
-            scores = xl.evaluate(model, test)
-            share = scores.confusion / scores.confusion.sum(1, keepdims=True)
-            name = suspect if how.startswith("trained") else how
-            confusions.setdefault(name, share)
-            rows += [
-                {"method": name, "draw": draw, "class": c, "recall": float(share[k, k])}
-                for k, c in enumerate(scores.classes)
-            ]
-rows = lab.pooled(f"erased_{home.name}", rows, by=("method", "draw", "class"))
+def recalls(model, method: str, pipeline, draw: int) -> list[dict]:
+    scores = xl.evaluate(model, changed(tests[0], pipeline))
+    shares = scores.confusion.diagonal() / scores.confusion.sum(1)
+    return [{"method": method, "draw": draw, "class": c, "recall": float(q)} for c, q in zip(scores.classes, shares)]
+
 
 # %%
-recall = pd.DataFrame(rows).pivot_table(index="class", columns="method", values="recall", sort=False)
-xl.lab.show(
-    xl.plots.bars({s: recall[s].to_dict() for s in suspects}, xlabel="class", ylabel="recall, trained and tested so"),
-    alt="Recall of each class when training and test pictures are as they are, blurred, or in wild colours",
+rows = []
+for draw in lab.draws(5):
+    labeled = home.train.take(per_class=20, seed=draw)
+    for suspect, pipeline in suspects.items():
+        model = models["nothing"] if draw == 0 and not pipeline else train(labeled, pipeline)
+        rows += recalls(model, suspect, pipeline, draw)
+        for other in ("blurred", "wild colour") if not pipeline else ():
+            rows += recalls(model, f"only tested on {other}", suspects[other], draw)
+erased = lab.results(f"erased_{home.name}", rows, across="class", title=home.name)
+
+# %%
+erased.only(method=list(suspects)).gains(over="as it is")
+
+# %%
+mean = erased.mean()
+summary = {}
+for suspect in ("blurred", "wild colour"):
+    unfamiliar = mean[suspect] - mean[f"only tested on {suspect}"]
+    summary[suspect] = {"erased": mean["as it is"] - mean[suspect], "unfamiliar": unfamiliar}
+xl.lab.table(
+    summary, "Recall lost, mean over all classes: what training on such pictures cannot bring back, and what it can."
 )
-print(recall.round(2).to_string())
-erased = pd.DataFrame(rows)
-for suspect in [s for s in suspects if suspects[s]]:
-    lost = {}
-    for name, part in erased.groupby("class", sort=False):
-        found = xl.evaluation.paired(part.to_dict("records"), "recall", "as it is")
-        lost[name] = next(gain for gain in found if gain["method"] == suspect)
-    worst = min(lost, key=lambda name: lost[name]["gain"])
-    gain = lost[worst]
-    print(f"\n{suspect}: recall of {worst} changes most, by {gain['gain']:+.2f} ({gain['verdict']})")
-    unfamiliar = recall[f"only tested on {suspect}"].mean() - recall[suspect].mean()
-    print(f"  all classes: {recall[suspect].mean() - recall['as it is'].mean():+.2f} erased, ", end="")
-    print(f"a further {unfamiliar:+.2f} where training never showed it")
-    rise = confusions[suspect] - confusions["as it is"]
-    np.fill_diagonal(rise, 0)
-    true, said = np.unravel_index(rise.argmax(), rise.shape)
-    print(
-        f"  largest new confusion, draw 0: {home.classes[true]} taken for {home.classes[said]}, {rise[true, said]:+.2f}"
-    )
 
 # %% [markdown]
-# The columns *only tested on* are the model that trained on pictures as they are. Was the suspicion about the eosinophil right, for
-# both suspects? A blurred one keeps its pink tint where no granule is left; a class that is known by texture alone keeps nothing.
+# Was the suspicion about the eosinophil right, for both suspects? A blurred one keeps its pink tint where no granule is left. A class
+# that is known by texture alone keeps nothing.
 #
-# "Erased" is what this network, at this size and number of labels, can no longer learn: an upper bound on what is gone from the
-# picture. The rest was unfamiliar, and that part is what augmentation can win back.
+# "Erased" is what this network, at this size and with so few labels, can no longer learn. It is an upper bound on what is gone from the
+# picture. The rest was unfamiliar, and augmentation can win that part back.
 #
 # ### Exercise 3: erased or unfamiliar?
 # A new suspect, three balanced accuracies. How much of the accuracy did the augmentation **erase**, as a positive number?
@@ -453,8 +411,8 @@ mixes = {"pictures": batch.source_inputs}
 for name, operation in {"MixUp": MixUp(alpha=1.0), "CutMix": CutMix()}.items():
     mixed = xl.augment.apply([operation], batch, torch.Generator().manual_seed(1))
     mixes[name] = mixed.source_inputs
-    parts = {c: round(float(q), 2) for c, q in zip(home.classes, mixed.source_labels[0]) if q > 0}
-    print(f"{name}, label of the first picture: {parts}")
+    parts = [f"{c} {float(q):.2f}" for c, q in zip(home.classes, mixed.source_labels[0]) if q > 0]
+    print(f"{name}, label of the first picture: {', '.join(parts)}")
 xl.lab.show(xl.plots.images(mixes), alt="One cell of each class, and what MixUp and CutMix make of them")
 
 # %% [markdown]
@@ -548,63 +506,60 @@ xl.checks.check("06.5", own)
 # benchmark's. They are for testing. The pictures stand in the order of the bars below them. Does a model that trained with stain and colour also stand these better?
 
 # %%
-tested = sites[home.name].take(per_class=lab.scale(quick=2, lab=20, full=1000), seed=0)
-compared = {name: models[name] for name in ("nothing", "flips, stain, colour")}
-hit = {
-    name: [lambda images, generator, corrupt=corrupt: corrupt(images, 3, generator)]
-    for name, corrupt in xl.augment.corruptions.items()
-}
+tested = tests[0].take(per_class=lab.scale(quick=2, lab=20, full=1000), seed=0)
+hit = lambda corrupt: [lambda images, generator: corrupt(images, 3, generator)]
+shown = [xl.augment.apply(hit(c), tested.inputs[:1], torch.Generator()) for c in xl.augment.corruptions.values()]
 xl.lab.show(
-    xl.plots.images(
-        {"severity 3": torch.cat([xl.augment.apply(p, tested.inputs[:1], torch.Generator()) for p in hit.values()])}
-    ),
-    alt="One cell under each of the fourteen corruptions at severity 3: " + ", ".join(hit),
+    xl.plots.images({"severity 3": torch.cat(shown)}),
+    alt="One cell under each of the fourteen corruptions at severity 3: " + ", ".join(xl.augment.corruptions),
 )
-robust = {
-    name: {"as it is": xl.evaluate(model, tested).balanced_accuracy}
-    | {what: xl.evaluate(model, changed(tested, pipeline)).balanced_accuracy for what, pipeline in hit.items()}
-    for name, model in compared.items()
-}
+
+# %%
+robust = {}
+for name in ("nothing", "flips, stain, colour"):
+    robust[name] = {"as it is": xl.evaluate(models[name], tested).balanced_accuracy}
+    for what, corrupt in xl.augment.corruptions.items():
+        robust[name][what] = xl.evaluate(models[name], changed(tested, hit(corrupt))).balanced_accuracy
 xl.lab.show(
     xl.plots.bars(robust, xlabel="corruption, severity 3", ylabel="balanced accuracy"),
     alt="Balanced accuracy under fourteen corruptions, for a model trained without augmentation and one trained with it",
 )
-robust = pd.DataFrame(robust)
-names, lost = list(robust), robust.loc["as it is"] - robust.drop("as it is").mean()
-print(f"Mean loss over {len(hit)} corruptions: " + ", ".join(f"{n} {lost[n]:.3f}" for n in names) + ". One draw.")
-helped = (robust[names[1]] - robust[names[0]]).drop("as it is")
-print(f"Training with {names[1]!r} helps most against {helped.idxmax()} ({helped.max():+.2f}),")
-print(f"and least against {helped.idxmin()} ({helped.min():+.2f}).")
+
+# %%
+plain, trained = robust.values()
+helped = sorted(xl.augment.corruptions, key=lambda what: trained[what] - plain[what])
+for what, word in ((helped[-1], "most"), (helped[0], "least")):
+    print(f"Training with augmentation helps {word} against {what}: {trained[what] - plain[what]:+.2f}. One draw.")
 
 # %% [markdown]
 # ## When it hurts: the right augmentation for the wrong data
-# A blood cell has no up or down, so flips and turns are free variety. A written digit has. The same flips on real
-# handwriting, a small network, 100 labels a digit:
+# A blood cell has no up and no down, so flips and turns give you variety for free. A written digit has both. Here are the same flips
+# on real handwriting, with a small network and 100 labels a digit.
 
 # %%
 digits = xl.load("digits/mnist")
 few, test = digits.train.take(per_class=100, seed=0), digits.test.take(per_class=lab.scale(quick=5, lab=100, full=800))
-recalls = {}
-for name, pipeline in {"nothing": [], "flips": [Flip(horizontal=True, vertical=True)]}.items():
+by_digit = {"nothing": {}, "flips": {}}
+for name, pipeline in (("nothing", []), ("flips", [Flip(horizontal=True, vertical=True)])):
     model = xl.Classifier(xl.encoder("lenet"), digits.classes)
     xl.fit(model, few, steps=lab.scale(quick=3, lab=150, full=1000), lr=2e-3, augment=pipeline, progress_bar=False)
     scores = xl.evaluate(model, test)
-    share = scores.confusion.diagonal() / scores.confusion.sum(1)
-    recalls[name] = dict(zip(digits.classes, share.tolist()))
+    by_digit[name] = dict(zip(digits.classes, (scores.confusion.diagonal() / scores.confusion.sum(1)).tolist()))
 xl.lab.show(
-    xl.plots.bars(recalls, xlabel="digit", ylabel="recall"),
+    xl.plots.bars(by_digit, xlabel="digit", ylabel="recall"),
     alt="Recall of each written digit, trained without augmentation and with flips",
 )
-change = pd.Series(recalls["flips"]) - pd.Series(recalls["nothing"])
-print(
-    f"Flips change the mean recall by {change.mean():+.3f}, the most for digit {change.idxmin()} ({change.min():+.3f})."
-)
-print(f"Digits that lose: {', '.join(change[change < 0].index)}. One draw, one seed.")
+
+# %%
+changes = [by_digit["flips"][digit] - by_digit["nothing"][digit] for digit in digits.classes]
+print(f"Flips change the mean recall by {np.mean(changes):+.3f}. One draw, one seed.")
+worst = digits.classes[int(np.argmin(changes))]
+print(f"They change it most for digit {worst} ({min(changes):+.3f}).")
 
 # %% [markdown]
-# A 6 flipped both ways is a 9, and a 2 upside down is nearly a 5: here the augmentation writes the wrong label. (A digit that looks
-# the same when flipped may lose a little too: the same steps now have to cover four versions of each.) Before you add an operation, look at twenty of its
-# pictures and name the class yourself. If you cannot, neither can the model.
+# A 6 that is flipped both ways is a 9, and a 2 upside down is nearly a 5. Here the augmentation writes the wrong label. (A digit that
+# looks the same when flipped may lose a little too, because the same steps now have to cover four versions of each.) Before you add
+# an operation, look at twenty of its pictures and name the class yourself. If you cannot, neither can the model.
 #
 # ## Quiz
 
@@ -640,9 +595,22 @@ print("Vary what a laboratory may change; leave alone what makes the class.")
 
 # %% [markdown]
 # ## Recap
-# - An augmentation is a claim about the world: *this may change and the class stays*. Draw it and look, one call.
-# - Dyes add up in optical density, so a new stain is a slope and an offset there, not in RGB.
-# - Erased is what training with the augmentation does not bring back; the rest was unfamiliar.
+
+# %% tags=["answer"]
+farthest = abroad[-1].name
+ways = results.only(site=farthest)
+lab.answer(
+    site=farthest,
+    best=ways.best(),
+    plain=ways.mean()["nothing"],
+    gain=ways.gain(ways.best(), "nothing"),
+    flips=float(np.mean(changes)),
+)
+
+# %% [markdown]
+# - An augmentation is a claim about the world: *this may change, and the class stays*. Draw it and look; that takes one call.
+# - Dyes add up in optical density. So a new stain is a slope and an offset there, and not in RGB.
+# - Erased is what training with the augmentation does not bring back. The rest was unfamiliar.
 # - MixUp and CutMix change the label too, by the share of what is in the picture.
 # - Some differences above are not separated from zero. Then the pipeline that is easiest to explain is a fine choice.
 #

@@ -28,6 +28,8 @@ xl.lab.show(
 
 # %% [markdown]
 # ## Five ways to hold on
+# ![](drawings/spring.svg)
+#
 #
 # | name | what stays near its start | how |
 # |---|---|---|

@@ -213,6 +213,8 @@ xl.checks.check("08.1", score)
 
 # %% [markdown]
 # ## After training: which model?
+# ![](drawings/validator.svg)
+#
 # Now the models are trained, in different ways, and the target still has no labels. A validator looks at a model, the labelled
 # source and the unlabelled target, and gives a number; the highest wins.
 #
@@ -402,6 +404,8 @@ xl.checks.check("08.3", choose)
 
 # %% [markdown]
 # ## When it hurts: the validator that picks the worst model
+# ![](drawings/pseudo_labels.svg)
+#
 # Entropy is the favourite that comes to everybody's mind: a model that is at home on the target should be sure of its
 # answers there. Below, each recipe stands twice: where entropy puts it and where information maximisation does, both
 # scaled to 0..1 by log K, the entropy of K equally likely classes.

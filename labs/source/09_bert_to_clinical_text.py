@@ -352,6 +352,8 @@ xl.checks.check("09.4", numbers)
 
 # %% [markdown]
 # ## Adapting to the clinicians' wording
+# ![](drawings/masked_language.svg)
+#
 # So far nothing has looked at an inclusion term before the test. Yet unlabelled phrases cost nothing. Three ways to use
 # them, each on top of the same 20 labelled descriptions a class:
 #

@@ -131,3 +131,16 @@ def test_a_table_of_words_and_numbers():
     assert shown.rows == {"one": ["3", "0.500", ""], "two": ["4", "0.250", "<b>"]}
     assert shown.best == {("two", 1)}
     assert "&lt;b&gt;" in shown._repr_html_()
+
+
+def test_the_answer_is_the_manifests_template_filled_with_what_was_found(monkeypatch, tmp_path):
+    (tmp_path / "labs" / "source").mkdir(parents=True)
+    (tmp_path / "labs" / "source" / "77_tiny.py").touch()
+    entry = 'number = "77"\nslug = "tiny"\nquestion = "Does it pay?"\nanswer = "{best} gains {gain:+.2f}."'
+    (tmp_path / "labs" / "course.toml").write_text(f'repository = ""\n[[lab]]\n{entry}\n')
+    monkeypatch.chdir(tmp_path)
+    said = lab.Lab("77", "quick").answer(best="It", gain=0.123)
+    assert said == said._repr_markdown_() == "**Does it pay?** It gains +0.12."
+    assert repr(said) == "Does it pay? It gains +0.12."
+    with pytest.raises(ArgumentError, match="gain"):
+        lab.Lab("77", "quick").answer(best="It")

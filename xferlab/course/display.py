@@ -16,6 +16,16 @@ def say(*texts: str) -> None:
         print(textwrap.fill(text, 100))
 
 
+class Words(str):
+    """Sentences in Markdown: a notebook shows them as prose, a terminal as text in short lines."""
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
+    def __repr__(self) -> str:
+        return textwrap.fill(self.replace("**", ""), 100)
+
+
 class Picture:
     """A matplotlib figure with a text alternative, on white so that it reads in dark mode; as a cell's last line it shows itself.
 

@@ -12,18 +12,23 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import ArgumentError, DataError
 from ..machine import cores
 from ..machine import describe as machine
 from ..storage import write_atomically
-from .content import folder
-from .display import say, show
+from .content import entry, folder
+from .display import Words, say, show
 from .notebooks import execute, to_html
 from .rejoin import resume
-from .results import Results, table
+from .results import Results, runs, table
+from .watch import Watch
 
-__all__ = ["Lab", "Results", "execute", "resume", "say", "show", "start", "table", "to_html"]
+__all__ = ["Lab", "Results", "Watch", "execute", "resume", "runs", "say", "show", "start", "table", "to_html"]
+if TYPE_CHECKING:
+    from ..comparison.leaderboard import Leaderboard
+
 PROFILES = ("quick", "lab", "full")
 
 
@@ -116,6 +121,29 @@ class Lab:
         together = self.pooled(name, rows, by=key)
         together = [{**row, "here": i < len(rows)} for i, row in enumerate(together)]
         return Results(together, by, across, unit, title)
+
+    def leaderboard(self, name: str, board: Leaderboard) -> Leaderboard:
+        """The leaderboard with the runs that were measured earlier under `name` beside its own (see `runs` and `pooled`)."""
+        from ..comparison.leaderboard import Leaderboard
+
+        columns = ("recipe", "seed", "source", "target", "validators", "seconds")
+        own = [{key: run[key] for key in columns} for run in board.finished()]
+        together = self.pooled(name, own, by=("recipe", "seed"))
+        together = [{**run, "here": i < len(own)} for i, run in enumerate(together)]
+        names = list(dict.fromkeys(run["recipe"] for run in together))
+        return Leaderboard(together, names, board.validators, board.selector, metric=board.metric)
+
+    def answer(self, **found) -> Words:
+        """The answer to this lab's question: the template `answer` of `course.toml`, filled with what was found.
+
+        Numbers read best with their format in the template: `{gain:+.2f}`. Raises `ArgumentError` when a field is missing.
+        """
+        about = entry(self.number)
+        try:
+            filled = about["answer"].format(**found)
+        except (KeyError, IndexError, ValueError, TypeError) as error:
+            raise ArgumentError(f"the answer of lab {self.number} cannot be filled with {found}: {error!r}") from error
+        return Words(f"**{about['question']}** {filled}")
 
     def pooled(self, name: str, rows: list[dict], by: tuple[str, ...] = ("draw",)) -> list[dict]:
         """Rows that trained here and, in profile `lab`, the others as committed under `name` (see `committed`).

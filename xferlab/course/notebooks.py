@@ -26,7 +26,7 @@ def assemble(number: str, cells: list[tuple[str, str, dict]]) -> NotebookNode:
 
     Args:
         number: the lab's
-        cells: kind (`"code"` or `"markdown"`), text and metadata of each
+        cells: kind (`"code"` or `"markdown"`), text and metadata of each; `attachments` among the metadata are the cell's pictures
     """
     from nbformat import v4
 
@@ -36,7 +36,9 @@ def assemble(number: str, cells: list[tuple[str, str, dict]]) -> NotebookNode:
         make = {"code": v4.new_code_cell, "markdown": v4.new_markdown_cell}[kind]
         name = hashlib.sha256(f"{number}\n{kind}\n{text}".encode()).hexdigest()[:10]
         seen[name] = seen.get(name, 0) + 1
-        built.cells.append(make(text, metadata=metadata, id=f"{name}-{seen[name]}"))
+        pictures = {"attachments": metadata["attachments"]} if "attachments" in metadata else {}
+        kept = {key: value for key, value in metadata.items() if key != "attachments"}
+        built.cells.append(make(text, metadata=kept, id=f"{name}-{seen[name]}", **pictures))
     built.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
@@ -50,6 +52,7 @@ def worked(number: str, student: dict, answers: dict) -> NotebookNode:
     cells: list[tuple[str, str, dict]] = []
     for cell in student["cells"]:
         text, metadata = "".join(cell["source"]), dict(cell["metadata"])
+        metadata |= {"attachments": cell["attachments"]} if "attachments" in cell else {}
         tags = metadata.get("tags", [])
         if "stuck" in tags:
             continue

@@ -7,14 +7,19 @@ results.table(over="small net")      # the last line of a cell shows it; display
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import ArgumentError
 from ..evaluation import DRAWS, format_interval, gain, t_interval
 from .display import Picture
+
+if TYPE_CHECKING:
+    from ..comparison.leaderboard import Leaderboard
 
 
 @dataclass(frozen=True)
@@ -226,6 +231,18 @@ class Results:
         return "" if here == len(self) else f"{here} of {len(self)} runs trained here, the others earlier."
 
 
+def runs(board: Leaderboard, title: str = "") -> Results:
+    """The runs of a leaderboard as results: score at the source and the target, validators and seconds of each recipe and seed."""
+    rows = [
+        {"recipe": run["recipe"], "seed": run["seed"], "here": run.get("here", True)}
+        | {side: run[side][board.metric] for side in ("target", "source") if run.get(side)}
+        | run["validators"]
+        | {"seconds": run["seconds"]}
+        for run in board.finished()
+    ]
+    return Results(rows, by="recipe", unit="seed", title=title)
+
+
 def row_keys(rows: Sequence[Mapping]) -> list[str]:
     return list(dict.fromkeys(str(key) for row in rows for key in row))
 
@@ -292,7 +309,7 @@ class Table:
         text = "\n".join(
             "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines
         )
-        return f"{self.caption.replace('Bold', '*')}\n{text}".strip()
+        return f"{textwrap.fill(self.caption.replace('Bold', '*'), 100)}\n{text}".strip()
 
 
 def table(rows: Mapping[str, Mapping], caption: str = "", *, best: str | None = None, corner: str = "") -> Table:
