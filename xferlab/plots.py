@@ -332,3 +332,28 @@ def forest(panels: Mapping[str, Mapping[str, Sequence[tuple[float, bool]]]], *, 
     figure.supxlabel(f"{xlabel} (blue or orange: separated from zero)", fontsize=11)
     figure.tight_layout()
     return figure
+
+
+def by_depth(measures: Mapping[str, Mapping[str, float]], layers: Sequence[str], ylabel: str = "0 to 1"):
+    """A line for each measure over the layers of an encoder, input side first; `measures` holds a number by layer."""
+    xs = range(len(layers))
+    figure = lines({name: (xs, [of[layer] for layer in layers]) for name, of in measures.items()},
+                   xlabel="block, input side first", ylabel=ylabel)  # fmt: skip
+    figure.axes[0].set_xticks(xs, layers, rotation=30, ha="right")
+    return figure
+
+
+def maps(views: Mapping[str, np.ndarray], groups: Mapping[str, tuple[Tensor, Sequence[str]]]):
+    """Points in the plane, a row for each view `(N, 2)` and a column for each way to color them: numbers `(N,)` and their names."""
+    plt = pyplot()
+    figure, axes = plt.subplots(len(views), len(groups), figsize=(5.5 * len(groups), 4.2 * len(views)), squeeze=False)
+    for line, (title, xy) in zip(axes, views.items(), strict=True):
+        for axis, (what, (group, names)) in zip(line, groups.items(), strict=True):
+            for k, name in enumerate(names):
+                point = dict(color=PALETTE[k % 8], marker=MARKERS[k % 8], label=name)
+                axis.scatter(*xy[np.asarray(group) == k].T, s=18, alpha=0.7, linewidths=0, **point)
+            axis.set_title(f"{title}, by {what}")
+            _bare(axis)
+    for axis in axes[-1]:
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=3, fontsize=10, markerscale=1.5)
+    return figure

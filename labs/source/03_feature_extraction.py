@@ -1,23 +1,16 @@
 # %% [markdown]
 # ## The question
-# One laboratory has labelled a few of its cells. A second laboratory, with another stain and another microscope, sends
-# pictures and no labels. You do not want to train an encoder, only to **read** from a frozen one. Which of its layers do you
-# read, when you can check the answer only in the first laboratory?
+# One laboratory has labeled a few of its cells. A second laboratory, with another stain and another microscope, sends pictures and no
+# labels. You do not want to train an encoder. You only want to **read** from a frozen one. Which of its layers do you read, when you
+# can check the answer only in the first laboratory?
 #
-# The next cell names the data. By default both laboratories are rendered: synthetic pictures, so a result here is a result
-# about a method on this rendering, not about patients. The text reads its numbers from the run.
+# The next cell names the data. By default both laboratories are rendered, so a result here is about a method on this rendering and not
+# about patients. Further down you see the same curve on real chest X-rays and real blood smears.
 
 # %%
 import tempfile
-import time
 
-import matplotlib.pyplot as plt
-import pandas as pd
 import torch
-from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression
-from sklearn.manifold import TSNE
-from sklearn.metrics import balanced_accuracy_score
 
 import xferlab as xl
 
@@ -34,83 +27,79 @@ xl.lab.show(
 
 # %% [markdown]
 # ## Embed once
-# A frozen encoder gives the same features for the same picture, so it need see it once. `embed` keeps what it computed in a
-# file that is named by the **content** of weights and pictures. Below we count how many pictures really pass through the
-# network: on a first call, on a second, after one pixel has changed, and after one weight has.
+# A frozen encoder gives the same features for the same picture, so it needs to see each picture only once. `embed` keeps what it
+# computed in a file, which is named by the **content** of the weights and the pictures. Below we count how many pictures really pass
+# through the network: on a first call, on a second call, after one pixel has changed, and after one weight has changed.
 
 # %%
-encoder = xl.encoder("efficientnet_lite0")
-few = source.test.take(n=64)
+small = source.train.is_image and min(source.train.inputs.shape[-2:]) < 64
+encoder = xl.encoder("efficientnet_lite0", size=96 if small else None)
 passed = []
 counting = encoder.body.register_forward_hook(lambda _module, _inputs, features: passed.extend(features))
 
 
-def pictures_through(domain, folder) -> int:
+def through(domain, folder) -> int:
     passed.clear()
     xl.embed(encoder, domain, cache=folder)
     return len(passed)
 
 
+# %%
+few = source.test.take(n=64)
+weight = next(encoder.parameters()).data.flatten()
 with tempfile.TemporaryDirectory() as folder:
-    print("first call:               ", pictures_through(few, folder), "pictures")
-    print("second call:              ", pictures_through(few, folder))
+    print("first call:        ", through(few, folder), "pictures")
+    print("second call:       ", through(few, folder))
     few.inputs[0, 0, 0, 0] ^= 1  # the lowest bit of one pixel
-    print("one pixel changed:        ", pictures_through(few, folder))
-    few.inputs[0, 0, 0, 0] ^= 1
-    weight = next(encoder.parameters()).data.flatten()
-    kept = weight[0].item()
-    weight[0] = kept + 1e-3
-    print("one weight changed:       ", pictures_through(few, folder))
+    print("one pixel changed: ", through(few, folder))
+    kept = weight[0].clone()
+    weight[0] += 1e-3
+    print("one weight changed:", through(few, folder))
     weight[0] = kept
-    print("both as they were:        ", pictures_through(few, folder))
 counting.remove()
 
 # %% [markdown]
-# Now all we need, once: every block of the encoder from **one** pass over each set (`layer=[...]` gives a dict), each
-# block's output averaged over the picture. An untrained network of the same shape comes along as the baseline.
-#
-# Of the target we take unlabelled pictures to look at, and the test set, whose labels serve for scoring only.
+# Now embed everything once, at every block, with the ImageNet weights and with random ones.
 
 # %%
 layers = [block.name for block in encoder.blocks]
 last = layers[-1]
-size = lab.scale(quick=200, lab=1200, full=5000)
+size, tested = lab.scale(quick=200, lab=1200, full=5000), lab.scale(quick=120, lab=480, full=5000)
 sets = {
-    "labelled": source.train.take(n=size),
-    "home": source.test.take(n=lab.scale(quick=120, lab=480, full=5000)),
-    "unlabelled": target.train.take(n=size // 2).unlabeled(),
-    "away": target.test.take(n=lab.scale(quick=120, lab=480, full=5000)).align(classes),
+    "labeled": source.train.take(n=size),
+    "home": source.test.take(n=tested),
+    "unlabeled": target.train.take(n=size // 2).unlabeled(),
+    "away": target.test.take(n=tested).align(classes),
 }
-untrained = xl.encoder("efficientnet_lite0", pretrained=False)
-began = time.perf_counter()
-features = {name: xl.embed(encoder, domain, layer=layers) for name, domain in sets.items()}
-raw = {name: xl.embed(untrained, sets[name], layer=layers) for name in ("labelled", "home", "away")}
-seen = sum(len(part[last]) for part in (*features.values(), *raw.values()))
-print(
-    f"{seen} pictures, {len(layers)} layers: {time.perf_counter() - began:.1f} s (next to nothing, once in the cache)"
-)
+untrained = xl.encoder("efficientnet_lite0", pretrained=False, size=encoder.size)
+
+# %%
+features, raw = {}, {}
+for name, domain in sets.items():
+    features[name] = xl.embed(encoder, domain, layer=layers)
+    raw[name] = xl.embed(untrained, domain, layer=layers)
 print("numbers a picture:", ", ".join(f"{name} {part.shape[1]}" for name, part in features["home"].items()))
 
 # %% [markdown]
 # ## Three ways to read a layer
 # ![](drawings/depth_probe.svg)
 #
-# - **Logistic probe**: a linear classifier fitted by gradient steps, here scikit-learn's with its default L2 penalty.
-# - **kNN**: no fitting at all. The five nearest labelled pictures vote, closer ones with more weight: exp(s / 0.07), with s the
+# - A **logistic probe** is a linear classifier that is fitted by gradient steps. Here it is scikit-learn's, with its default L2 penalty.
+# - **kNN** fits nothing at all. The five nearest labeled pictures vote, and closer ones have more weight: exp(s / 0.07), where s is the
 #   cosine similarity and 0.07 the **temperature** ([Wu et al., 2018](https://arxiv.org/abs/1805.01978)).
-# - **Ridge path**: linear regression on one-hot labels with an L2 penalty. One eigendecomposition answers for *every* strength of
-#   the penalty, and gives each one's leave-one-out accuracy without fitting anything again.
+# - A **ridge path** is linear regression on one-hot labels with an L2 penalty. One eigendecomposition answers for *every* strength of
+#   the penalty, and gives each strength's leave-one-out accuracy without fitting anything again.
 #
-# Since the features are here already, a draw of labels is a choice of rows. So every draw runs now, and none is read from
-# a file. Dimensions differ in scale, so the two linear readers see them minus the mean and divided by the standard
-# deviation of the *labelled* pictures.
+# The features are here already, so a draw of labels is nothing but a choice of rows. Every draw runs now, and none is read from a
+# file. Dimensions differ in scale. So the two linear readers see each one minus its mean and divided by its standard deviation, both taken
+# from the *labeled* pictures.
 
 
 # %%
 def drawn(per_class: int, draw: int) -> torch.Tensor:
-    """Row numbers of `per_class` labelled pictures of each class."""
-    order = torch.randperm(len(sets["labelled"]), generator=torch.Generator().manual_seed(draw))
-    of = sets["labelled"].labels[order]
+    """Row numbers of `per_class` labeled pictures of each class."""
+    order = torch.randperm(len(sets["labeled"]), generator=torch.Generator().manual_seed(draw))
+    of = sets["labeled"].labels[order]
     return torch.cat([order[of == k][:per_class] for k in range(len(classes))])
 
 
@@ -119,73 +108,66 @@ def scaled(features, like):
     return (features - like.mean(0)) / like.std(0).clamp(min=1e-6)
 
 
-def score(predicted, part: str) -> float:
-    return balanced_accuracy_score(sets[part].labels, predicted)
+# %%
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
 
 
-draws = range(lab.scale(quick=2, lab=5, full=5))
-counts = lab.scale(quick=(5, 20), lab=(5, 20, 100), full=(5, 20, 100))
-rows, paths = [], {}
-for draw in draws:
-    for count in counts:
-        chosen = drawn(count, draw)
-        y = sets["labelled"].labels[chosen]
-        bank, queries = features["labelled"][last][chosen], features["home"][last]
-        path = xl.features.ridge_path(scaled(bank, bank), y, classes=len(classes))
-        random = raw["labelled"][last][chosen]
-        random_path = xl.features.ridge_path(scaled(random, random), y, classes=len(classes))
-        logistic = LogisticRegression(max_iter=500).fit(scaled(bank, bank), y)
-        votes = xl.features.knn(bank, y, queries, k=5, classes=len(classes))
-        predicted = {
-            "logistic probe": logistic.predict(scaled(queries, bank)),
-            "ridge path": path.scores(scaled(queries, bank)).argmax(1),
-            "kNN": votes.argmax(1),
-            "untrained encoder, ridge path": random_path.scores(scaled(raw["home"][last], random)).argmax(1),
-        }
-        for method, guess in predicted.items():
-            rows.append({"method": method, "labels": count, "draw": draw, "balanced accuracy": score(guess, "home")})
-        if draw == 0:
-            paths[count] = path
+def ridge(bank, queries, y):
+    path = xl.features.ridge_path(scaled(bank, bank), y, classes=len(classes))
+    return path.scores(scaled(queries, bank)).argmax(1)
 
-xl.lab.show(
-    xl.plots.curves(
-        rows, x="labels", y="balanced accuracy", by="method", xlabel="labels per class", ylabel="balanced accuracy"
-    ),
-    alt="Balanced accuracy at home from the last layer against labels per class, one line a way of reading it",
-)
-for count in counts:
-    for gain in xl.evaluation.paired([r for r in rows if r["labels"] == count], "balanced accuracy", "logistic probe"):
-        print(
-            f"{count} labels a class: {gain['method']} against the logistic probe {gain['gain']:+.3f} "
-            f"[{gain['low']:+.3f}, {gain['high']:+.3f}], {gain['verdict']}"
-        )
+
+readers = {
+    "logistic probe": lambda b, q, y: LogisticRegression(max_iter=500).fit(scaled(b, b), y).predict(scaled(q, b)),
+    "ridge path": ridge,
+    "kNN": lambda b, q, y: xl.features.knn(b, y, q, k=5, classes=len(classes)).argmax(1),
+}
+
+
+# %%
+def read(method: str, labels: int, draw: int) -> dict:
+    """Balanced accuracy at home of one way to read the last layer."""
+    embedded = raw if method.startswith("untrained") else features
+    rows = drawn(labels, draw)
+    reader = readers[method.removeprefix("untrained encoder, ")]
+    guess = reader(embedded["labeled"][last][rows], embedded["home"][last], sets["labeled"].labels[rows])
+    return {"balanced accuracy": balanced_accuracy_score(sets["home"].labels, guess)}
+
+
+counts, draws = lab.scale(quick=(5, 20), lab=(5, 20, 100), full=(5, 20, 100)), range(lab.scale(quick=2, lab=5, full=5))
+rows = []
+for method in (*readers, "untrained encoder, ridge path"):
+    rows += [{"method": method, "labels": n, "draw": draw, **read(method, n, draw)} for n in counts for draw in draws]
+reading = xl.lab.Results(rows, across="labels", title=f"{source.name}, last layer")
+
+# %%
+reading.curves(xlabel="labels a class")
+
+# %%
+reading.table(over="logistic probe")
 
 # %% [markdown]
 # ### The whole path
-# Too little penalty and the weights follow accidents of the few labelled pictures; too much and they follow nothing. The
-# lines show leave-one-out accuracy: every labelled picture is judged by a classifier that has not seen it. With too much penalty a
-# line can fall below a blind guess: the picture left out makes its own class the rarest, and the rarest is never guessed.
+# With too little penalty the weights follow accidents of the few labeled pictures. With too much they follow nothing. The lines below
+# show leave-one-out accuracy: every labeled picture is judged by a classifier that has not seen it. With too much penalty a line can
+# fall below a blind guess. The picture that is left out makes its own class the rarest, and the rarest class is never guessed.
 
 # %%
-began = time.perf_counter()
-chosen = drawn(max(counts), 0)
-bank = features["labelled"][last][chosen]
-path = xl.features.ridge_path(scaled(bank, bank), sets["labelled"].labels[chosen], classes=len(classes))
-print(
-    f"{len(path.alphas)} penalties, {len(chosen)} pictures, {bank.shape[1]} dimensions: {time.perf_counter() - began:.2f} s"
-)
+paths = {}
+for count in counts:
+    rows = drawn(count, 0)
+    bank = scaled(features["labeled"][last][rows], features["labeled"][last][rows])
+    path = xl.features.ridge_path(bank, sets["labeled"].labels[rows], classes=len(classes))
+    paths[f"{count} labels a class"] = (path.alphas.log10().tolist(), path.accuracy.tolist())
 xl.lab.show(
-    xl.plots.lines(
-        {f"{count} labels a class": (p.alphas.log10().tolist(), p.accuracy.tolist()) for count, p in paths.items()},
-        xlabel="log10 of the L2 penalty",
-        ylabel="leave-one-out accuracy",
-    ),
+    xl.plots.lines(paths, xlabel="log10 of the L2 penalty", ylabel="leave-one-out accuracy"),
     alt="Leave-one-out accuracy against the logarithm of the L2 penalty, one line for each number of labels a class",
 )
 
 # %% [markdown]
-# ### Exercise 1: how neighbours vote
-# A picture's three nearest neighbours have cosine similarities 0.9, 0.8 and 0.8. The first is a lymphocyte, the other two
+# ### Exercise 1: how neighbors vote
+# A picture's three nearest neighbors have cosine similarities 0.9, 0.8 and 0.8. The first is a lymphocyte, the other two
 # are monocytes. With weights exp(similarity / temperature) and **temperature 0.1**, what is the probability of *monocyte*?
 
 # %% tags=["exercise"] exercise="03.1"
@@ -278,17 +260,17 @@ xl.checks.check("03.2", left_out)
 
 # %% [markdown]
 # ## Which layer?
-# Early blocks see edges and colours, late ones what ImageNet's classes needed. Two wishes pull at the choice:
+# Early blocks see edges and colors. Late ones see what ImageNet's classes needed. Two wishes pull at your choice:
 #
-# - **informative**: a probe on the layer tells the classes apart. This can be measured at home, where labels are.
-# - **invariant**: the layer does not change from laboratory to laboratory. This needs no labels at all, and there are two
-#   common measures. The **A-distance** asks how well a linear classifier tells the laboratories apart: 2 (1 − 2e), with e its error on
-#   pictures it was not fitted on; 0 not at all, 2 without error ([Ben-David et al., 2007](https://papers.nips.cc/paper/2983-analysis-of-representations-for-domain-adaptation)).
-#   **CKA** compares two tables of features of the *same* cells, here each cell as both laboratories would photograph it: 0 when they are
-#   unrelated, 1 when alike up to rotation and scale ([Kornblith et al., 2019](https://arxiv.org/abs/1905.00414)).
+# - **informative**: a probe on the layer tells the classes apart. You can measure that at home, where the labels are.
+# - **invariant**: the layer does not change from laboratory to laboratory. You can measure that without any labels, and there are two
+#   common measures. The **A-distance** asks how well a linear classifier tells the laboratories apart. It is 2 (1 − 2e), where e is its
+#   error on pictures it was not fitted on: 0 means not at all, 2 means without error ([Ben-David et al., 2007](https://papers.nips.cc/paper/2983-analysis-of-representations-for-domain-adaptation)).
+#   **CKA** compares two tables of features of the *same* cells, here each cell as both laboratories would photograph it. It is 0 when they
+#   are unrelated, and 1 when they are alike up to rotation and scale ([Kornblith et al., 2019](https://arxiv.org/abs/1905.00414)).
 #
-# The same cell in two laboratories is a luxury of rendered data: `shift=0` gives each cell of the target with the
-# source's stain and optics. On other data the cell below gives the source's pictures the target's mean and spread of colour instead.
+# To have the same cell from two laboratories is a luxury of rendered data: `shift=0` renders each cell of the target with the source's
+# stain and optics. On other data, the cell below gives the source's pictures the target's mean and spread of color instead.
 #
 # ### Predict
 # A ridge path is fitted to 20 labels a class of the source, once on each block. From which block is it best on the **target's** test set?
@@ -303,17 +285,20 @@ blocks = ["conv_stem", *[f"blocks.{i}" for i in range(7)], "conv_head"]
 guess = "conv_head"
 xl.checks.predict("03.p1", guess, options=blocks)
 
+
+# %%
+def recolored(domain, like):
+    """The domain's pictures with the mean and the spread of the colors of `like`."""
+    x, over = domain.inputs.float(), dict(dim=(0, 2, 3), keepdim=True)
+    x = (x - x.mean(**over)) / x.std(**over) * like.inputs.float().std(**over) + like.inputs.float().mean(**over)
+    return xl.Domain(x.clamp(0, 255).to(torch.uint8), None, classes, name="recolored")
+
+
 # %%
 if target_name.startswith("cells/"):
-    pair = xl.load(target_name, shift=0).test, xl.load(target_name).test
+    pair = [xl.load(target_name, shift=0).test, xl.load(target_name).test]
 else:
-    recoloured = sets["home"].inputs.float()
-    over = dict(dim=(0, 2, 3), keepdim=True)
-    there = sets["unlabelled"].inputs.float()
-    recoloured = (recoloured - recoloured.mean(**over)) / recoloured.std(**over) * there.std(**over) + there.mean(
-        **over
-    )
-    pair = sets["home"], xl.Domain(recoloured.clamp(0, 255).to(torch.uint8), None, classes, name="recoloured")
+    pair = [sets["home"], recolored(sets["home"], sets["unlabeled"])]
 pair = [domain[: len(sets["home"])] for domain in pair]
 xl.lab.show(
     xl.plots.images({"source's optics": pair[0].inputs[:8], "target's optics": pair[1].inputs[:8]}),
@@ -322,118 +307,127 @@ xl.lab.show(
 
 # %%
 twins = [xl.embed(encoder, domain, layer=layers) for domain in pair]
-away_from = {
-    name: xl.transferability.proxy_a_distance(
-        source=features["labelled"][name], target=features["unlabelled"][name], seed=0
-    )
-    for name in layers
-}
-alike = {name: xl.transferability.cka(a=twins[0][name], b=twins[1][name]) for name in layers}
+a_distance, alike = {}, {}
+for name in layers:
+    sides = dict(source=features["labeled"][name], target=features["unlabeled"][name])
+    a_distance[name] = xl.transferability.proxy_a_distance(**sides, seed=0)
+    alike[name] = xl.transferability.cka(a=twins[0][name], b=twins[1][name])
 
 
-def transfer(embedded, name: str, draw: int) -> dict:
+# %%
+def transfer(layer: str, draw: int, embedded=features) -> dict:
     """A ridge path on 20 labels a class of one layer: leave-one-out, home and away."""
-    chosen = drawn(20, draw)
-    bank = embedded["labelled"][name][chosen]
-    path = xl.features.ridge_path(scaled(bank, bank), sets["labelled"].labels[chosen], classes=len(classes))
-    home, away = (score(path.scores(scaled(embedded[p][name], bank)).argmax(1), p) for p in ("home", "away"))
-    return {"layer": name, "draw": draw, "left out": path.accuracy[path.best].item(), "home": home, "away": away}
+    rows = drawn(20, draw)
+    bank, y = embedded["labeled"][layer][rows], sets["labeled"].labels[rows]
+    path = xl.features.ridge_path(scaled(bank, bank), y, classes=len(classes))
+    found = {"left out": path.accuracy[path.best].item()}
+    for part in ("away", "home"):
+        guess = path.scores(scaled(embedded[part][layer], bank)).argmax(1)
+        found[part] = balanced_accuracy_score(sets[part].labels, guess)
+    return {"layer": layer, "draw": draw} | found
 
 
-results = pd.DataFrame([transfer(features, name, draw) for draw in draws for name in layers])
-baseline = pd.DataFrame([transfer(raw, name, draw) for draw in draws for name in layers])
+# %%
+rows = [transfer(name, draw) for name in layers for draw in draws]
+depth = lab.results(
+    f"depth_{source.name}", rows, by="layer", title=f"{source.name} to {target.name}, 20 labels a class"
+)
+random = xl.lab.Results([transfer(name, draw, raw) for name in layers for draw in draws], by="layer")
 
 # %% [markdown]
 # ### Informative against invariant
-# Four lines over depth. Accuracies carry 95 % intervals over draws. So that up means *more invariant* for both measures,
-# the A-distance is drawn as 1 − A/2, which is twice the error of the classifier of laboratories.
+# Here are five lines over depth. So that up means *more invariant* for both measures, the A-distance is drawn as 1 − A/2, which is
+# twice the error of the classifier of laboratories. *Untrained* is the same network with random weights.
 
 # %%
-picture = []
-for row in results.to_dict("records"):
-    at = layers.index(row["layer"])
-    picture.append({"block": at, "measure": "accuracy at home", "value": row["home"]})
-    picture.append({"block": at, "measure": "accuracy away", "value": row["away"]})
-for at, name in enumerate(layers):
-    picture.append({"block": at, "measure": "same cell, two labs: CKA", "value": alike[name]})
-    picture.append({"block": at, "measure": "labs confused: 1 − A/2", "value": 1 - away_from[name] / 2})
-figure = xl.plots.curves(
-    picture, x="block", y="value", by="measure", xlabel="block, input side first", ylabel="0 to 1", log=False
-)
-figure.axes[0].set_xticks(range(len(layers)), layers, rotation=30, ha="right")
-figure.axes[0].set_ylim(-0.02, 1.02)
+measures = {
+    "accuracy at home": depth.mean("home"),
+    "accuracy away": depth.mean("away"),
+    "untrained, at home": random.mean("home"),
+    "same cell, two labs: CKA": alike,
+    "labs confused: 1 − A/2": dict(zip(layers, (1 - a_distance[name] / 2 for name in layers))),
+}
+
+# %%
 xl.lab.show(
-    figure,
+    xl.plots.by_depth(measures, layers),
     alt="Accuracy at home and away, CKA between laboratories, and how far laboratories are confused, for each block",
 )
-
-# %%
-by_layer = results.groupby("layer", sort=False)[["home", "away"]].mean()
-by_layer["untrained, home"] = baseline.groupby("layer", sort=False)["home"].mean()
-by_layer["A-distance"], by_layer["CKA"] = pd.Series(away_from), pd.Series(alike)
-best = by_layer["away"].idxmax()
+best = depth.best("away")
 xl.checks.reveal("03.p1", best)
-print(
-    f"Away: {best} is best at {by_layer.away[best]:.3f}; the last layer, {last}, has {by_layer.away[last]:.3f}.\n"
-    f"At home: {by_layer.home.idxmax()} is best. Closest by A-distance: {by_layer['A-distance'].idxmin()}. "
-    f"Most alike by CKA: {by_layer.CKA.idxmax()}."
-)
+print(f"Away: {best} is best at {depth.mean('away')[best]:.3f}; {last}, the last, has {depth.mean('away')[last]:.3f}.")
+print(f"At home {depth.best('home')} is best. Closest by A-distance: {min(a_distance, key=a_distance.get)}.")
+print(f"Most alike by CKA: {max(alike, key=alike.get)}.")
 
 # %% [markdown]
-# One layer at a time: where the two laboratories lie in it, and how it stands among the others. Both views can flatter a layer. The map
-# shows two directions of many, so clouds may overlap on it that a linear classifier tells apart. And where a layer has about as many
-# numbers a picture as there are pictures to fit on, that classifier is itself poor, and the A-distance comes out too small.
+# Move the slider to look at one layer at a time: where the two laboratories lie in it, and how it stands among the others. Both views can
+# flatter a layer. The map shows two directions of many, so clouds may overlap on it that a linear classifier tells apart. And where a
+# layer has about as many numbers a picture as there are pictures to fit on, that classifier is itself poor, and the A-distance
+# comes out too small.
 
 # %%
-xl.widgets.layers(
-    {name: (features["labelled"][name], features["unlabelled"][name]) for name in layers},
-    {
-        "accuracy at home": by_layer["home"],
-        "accuracy away": by_layer["away"],
-        "CKA": by_layer["CKA"],
-        "1 - A/2": 1 - by_layer["A-distance"] / 2,
-    },
-)
+clouds = dict(zip(layers, ((features["labeled"][name], features["unlabeled"][name]) for name in layers)))
+xl.widgets.layers(clouds, measures)
 
 # %% [markdown]
+# ## The same curve on real pictures
+# Rendered cells are one case. The same reading, 20 labels a class from each block in turn, was measured on real chest X-rays
+# (PneumoniaMNIST) and on real blood smears (BCCD), both enlarged to 96 pixels where they are smaller. Where does each curve peak?
+
+# %%
+curves = {source.name: depth.mean("home")}
+for file, title in {"pneumonia_28": "real chest X-rays", "bccd_64": "real blood smears"}.items():
+    curves[title] = xl.lab.Results(lab.committed(f"depth_{file}"), by="layer").mean("home")
+xl.lab.show(
+    xl.plots.by_depth(curves, layers, ylabel="balanced accuracy"),
+    alt="Balanced accuracy of a ridge path on each block: rendered cells, real chest X-rays and real blood smears",
+)
+peaks = {}
+for title, by_layer in curves.items():
+    peaks[title] = max(by_layer, key=by_layer.get)
+    print(f"{title}: best from {peaks[title]}, {by_layer[peaks[title]]:.3f}; {last} {by_layer[last]:.3f}")
+
+# %% [markdown]
+# The last block was trained to name photographs of a thousand things. What you need from an X-ray is texture and density, which the
+# middle of the network still holds. A depth probe (lab 02) reads several middle blocks at once, so you need not even choose.
+#
 # ## Can you choose without target labels?
-# That the best layer away is known is hindsight: it took the target's test labels. Here are rules that need none. Each chooses a layer, draw by
-# draw, and is compared with plainly taking the last one. *Left out at home* takes the highest leave-one-out accuracy. *Bound* follows the theory of
-# [Ben-David et al.](https://papers.nips.cc/paper/2983-analysis-of-representations-for-domain-adaptation): error at home (left out) plus
-# half the A-distance; the theory has a third term, which only target labels could give. The oracle looks at the test labels and stands there to show what the rules leave on the table.
+# You know the best layer away only in hindsight, because it took the target's test labels. Here are rules that need none. Each chooses
+# a layer draw by draw, and is compared with simply taking the last one. *Left out at home* takes the layer with the highest
+# leave-one-out accuracy. *Bound* follows the theory of
+# [Ben-David et al.](https://papers.nips.cc/paper/2983-analysis-of-representations-for-domain-adaptation): the error at home plus half the
+# A-distance. (The theory has a third term, which only target labels could give.) The oracle looks at the test labels. It stands there
+# to show what the rules leave on the table.
 
 # %%
 rules = {
     "last layer": lambda t: last,
-    "left out at home": lambda t: t["left out"].idxmax(),
-    "A-distance": lambda t: min(away_from, key=away_from.get),
+    "left out at home": lambda t: t.best("left out"),
+    "A-distance": lambda t: min(a_distance, key=a_distance.get),
     "CKA": lambda t: max(alike, key=alike.get),
-    "bound": lambda t: (1 - t["left out"] + pd.Series(away_from) / 2).idxmin(),
-    "oracle (test labels)": lambda t: t["away"].idxmax(),
+    "bound": lambda t: min(layers, key=lambda name: 1 - t.mean("left out")[name] + a_distance[name] / 2),
+    "oracle (test labels)": lambda t: t.best("away"),
 }
+
+# %%
 choices = []
-for draw, part in results.groupby("draw"):
-    part = part.set_index("layer")
-    for rule, choose in rules.items():
-        layer = choose(part)
-        choices.append({"method": rule, "draw": draw, "layer": layer, "away": part.away[layer]})
+for draw in draws:
+    one = depth.only(draw=draw)
+    picked = [(rule, choose(one)) for rule, choose in rules.items()]
+    choices += [{"rule": rule, "draw": draw, "away": one.mean("away")[layer], "layer": layer} for rule, layer in picked]
 
 # %% tags=["results"]
-print(f"{source.name} to {target.name}, 20 labels a class, balanced accuracy, mean over {len(draws)} draws")
-print(by_layer.round(3).to_string())
-chosen_by = pd.DataFrame(choices).groupby("method", sort=False)
-summary = pd.DataFrame(
-    {"chose": chosen_by.layer.agg(lambda s: ", ".join(dict.fromkeys(s))), "away": chosen_by.away.mean()}
-)
-gains = pd.DataFrame(xl.evaluation.paired(choices, "away", "last layer")).set_index("method").drop(columns="n")
-print(
-    "\nA layer chosen without target labels (the last row used them), and its gain over the last layer, paired by draw"
-)
-print(summary.join(gains).round(3).fillna("").to_string())
+chosen = xl.lab.Results(choices, by="rule", title=f"{source.name} to {target.name}, away")
+chosen.table(over="last layer", caption="A layer chosen without target labels, and by the oracle, which looks.")
+
+# %%
+for rule in rules:
+    picked = [row["layer"] for row in choices if row["rule"] == rule]
+    print(f"{rule}: {', '.join(dict.fromkeys(picked))}")
 
 # %% [markdown]
-# Look at *untrained, home* as well: in which blocks did ImageNet help, and where would random weights have done? And see by how much
-# each rule beats the last layer before you trust one.
+# Look at the line *untrained, at home* as well. In which blocks did ImageNet help, and where would random weights have done? And see by
+# how much each rule beats the last layer before you trust one.
 #
 # ### Exercise 3: a distance from an error
 # A linear classifier is right about the laboratory of **85 %** of pictures it was not fitted on. With e its error, the proxy
@@ -561,111 +555,114 @@ xl.checks.check("03.5", chosen_layer)
 
 # %% [markdown]
 # ## When it hurts: clusters of what?
-# Features are often judged by a picture: two principal axes (PCA), or t-SNE, which keeps neighbours together and says
-# nothing true about distances between groups. Here is the last layer, both laboratories together, once coloured by class
-# and once by laboratory. Cover the right-hand column first: what would you have concluded?
+# Features are often judged by a picture. You see two principal axes (PCA), or t-SNE, which keeps neighbors together and says nothing
+# true about distances between groups. Here is the last layer with both laboratories together, once colored by class and once by
+# laboratory. Cover the right-hand column first: what would you have concluded?
 
 # %%
-shown = lab.scale(quick=60, lab=240, full=1000)
-mixed = {name: torch.cat([features["home"][name][:shown], features["away"][name][:shown]]) for name in layers}
-of_class = torch.cat([sets["home"].labels[:shown], sets["away"].labels[:shown]])
-of_lab = torch.tensor([0] * min(shown, len(sets["home"])) + [1] * min(shown, len(sets["away"])))
-main = PCA(50 if shown > 50 else 10, random_state=0).fit_transform(scaled(mixed[last], mixed[last]))
-views = {"PCA": main[:, :2], "t-SNE": TSNE(2, perplexity=20, random_state=0, init="pca").fit_transform(main)}
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
 
-figure, axes = plt.subplots(2, 2, figsize=(11, 8.4))
-for line, (title, xy) in zip(axes, views.items()):
-    for axis, group, names in ((line[0], of_class, classes), (line[1], of_lab, (source.name, target.name))):
-        for k, name in enumerate(names):
-            point = dict(color=xl.plots.PALETTE[k % 8], marker=xl.plots.MARKERS[k % 8], label=name)
-            axis.scatter(*xy[group == k].T, s=18, alpha=0.7, linewidths=0, **point)
-        axis.set_title(f"{title}, by {'class' if names is classes else 'laboratory'}")
-        axis.set_xticks([])
-        axis.set_yticks([])
-for axis in axes[0]:
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -1.2), ncols=3, fontsize=10, markerscale=1.5)
+shown = lab.scale(quick=60, lab=240, full=1000)
+of_class = torch.cat([sets[part].labels[:shown] for part in ("home", "away")])
+of_lab = torch.cat([torch.full((len(sets[part].labels[:shown]),), k) for k, part in enumerate(("home", "away"))])
+both = lambda name: torch.cat([features["home"][name][:shown], features["away"][name][:shown]])
+main = PCA(50 if shown > 50 else 10, random_state=0).fit_transform(scaled(both(last), both(last)))
+flat = TSNE(2, perplexity=20, random_state=0, init="pca").fit_transform(main)
+
+# %%
+views = {"PCA": main[:, :2], "t-SNE": flat}
 xl.lab.show(
-    figure,
-    alt="PCA and t-SNE of the last layer's features, coloured by class on the left and by laboratory on the right",
+    xl.plots.maps(
+        views,
+        {"class": (of_class, classes), "laboratory": (of_lab, (source.name, target.name))},
+    ),
+    alt="PCA and t-SNE of the last layer's features, colored by class on the left and by laboratory on the right",
 )
 
 # %% [markdown]
-# A picture can be counted. For every picture, take its ten nearest neighbours in the layer itself, not on the map. How many
-# show the same class, and how many come from the same laboratory? Where features did not know the laboratory, its share would be one half.
+# A picture can be counted. For every picture, take its ten nearest neighbors in the layer itself and not on the map. How many show the
+# same class, and how many come from the same laboratory? If the features did not know the laboratory, that share would be one half.
 
 
 # %%
-def neighbours(points, groups) -> float:
-    """Share of the ten nearest neighbours that are of a point's own group, by cosine, itself left out."""
+def neighbors(points, groups) -> float:
+    """Share of the ten nearest neighbors that are of a point's own group, by cosine, itself left out."""
     points = torch.nn.functional.normalize(scaled(points, points))
     near = (points @ points.T).fill_diagonal_(-2).topk(10).indices
     return (groups[near] == groups[:, None]).float().mean().item()
 
 
-own = {
-    "same class": {name: neighbours(mixed[name], of_class) for name in layers},
-    "same laboratory": {name: neighbours(mixed[name], of_lab) for name in layers},
-}
+own = {"same class": {}, "same laboratory": {}}
+for name in layers:
+    own["same class"][name] = neighbors(both(name), of_class)
+    own["same laboratory"][name] = neighbors(both(name), of_lab)
+
+# %%
 xl.lab.show(
-    xl.plots.bars(own, xlabel="block, input side first", ylabel="share of ten neighbours"),
-    alt="For each block, the share of ten nearest neighbours of the same class and of the same laboratory",
+    xl.plots.bars(own, xlabel="block, input side first", ylabel="share of ten neighbors"),
+    alt="For each block, the share of ten nearest neighbors of the same class and of the same laboratory",
 )
-print(
-    f"Last layer: {own['same class'][last]:.2f} of the neighbours share the class (a blind guess: {1 / len(classes):.2f}), "
-    f"{own['same laboratory'][last]:.2f} share the laboratory (a blind guess: 0.50)."
-)
+print(f"Last layer: {own['same class'][last]:.2f} share the class (a blind guess: {1 / len(classes):.2f}),")
+print(f"{own['same laboratory'][last]:.2f} share the laboratory (a blind guess: 0.50).")
 
 # %% [markdown]
 # ### A cure, and how it hurts
-# The cheapest cure needs no training: scale the target's features by the **target's own** mean and standard deviation, in place
-# of the source's. It assumes that both laboratories see the same mix of cells, and it needs enough pictures to know a mean.
-# We try it with all unlabelled pictures, with eight, and on a ward where three of four pictures are of one class. To build
-# that ward we look at labels; the method sees none.
+# The cheapest cure needs no training. You scale the target's features by the **target's own** mean and standard deviation, in place
+# of the source's. This assumes that both laboratories see the same mix of cells, and it needs enough pictures to know a mean.
+# We try it with all unlabeled pictures, with eight, and on a ward where three of four pictures are of one class. To build that ward we
+# look at labels; the method sees none.
 
 # %%
-balanced = features["unlabelled"]
 mix = target.train.take(n=size // 2).align(classes).labels  # to build the ward only
 usual = torch.bincount(mix, minlength=len(classes)).argmax()
-cures = []
-for draw in draws:
-    chosen = drawn(20, draw)
+
+
+def samples(draw: int) -> dict:
+    """Rows of the unlabeled pictures that the mean and the standard deviation are taken from."""
     shuffled = torch.randperm(len(mix), generator=torch.Generator().manual_seed(draw))
     most, rest = shuffled[mix[shuffled] == usual], shuffled[mix[shuffled] != usual]
-    samples = {
-        f"{len(mix)} target pictures": shuffled,
-        "8 target pictures": shuffled[:8],
-        f"a ward, 3 of 4 {classes[usual]}": torch.cat([most, rest[: len(most) // 3]]),
+    ward = torch.cat([most, rest[: len(most) // 3]])
+    return {
+        f"{len(mix)} of the target": shuffled,
+        "8 of the target": shuffled[:8],
+        f"a ward, 3 of 4 {classes[usual]}": ward,
     }
-    for name in layers:
-        bank = features["labelled"][name][chosen]
-        path = xl.features.ridge_path(scaled(bank, bank), sets["labelled"].labels[chosen], classes=len(classes))
-        for method, like in {"the source's": bank, **{k: balanced[name][v] for k, v in samples.items()}}.items():
-            guess = path.scores(scaled(features["away"][name], like)).argmax(1)
-            cures.append({"method": method, "draw": draw, "layer": name, "away": score(guess, "away")})
-cures = pd.DataFrame(cures)
-mean = cures.pivot_table(index="layer", columns="method", values="away", sort=False)
-figure = xl.plots.lines(
-    {method: (range(len(layers)), mean[method].tolist()) for method in mean},
-    xlabel="block, input side first",
-    ylabel="balanced accuracy away",
-)
-figure.axes[0].set_xticks(range(len(layers)), layers, rotation=30, ha="right")
+
+
+# %%
+def cured(layer: str, draw: int) -> list[dict]:
+    rows = drawn(20, draw)
+    bank, y = features["labeled"][layer][rows], sets["labeled"].labels[rows]
+    path, found = xl.features.ridge_path(scaled(bank, bank), y, classes=len(classes)), []
+    likes = [("the source's", bank), *((n, features["unlabeled"][layer][r]) for n, r in samples(draw).items())]
+    for name, like in likes:
+        guess = path.scores(scaled(features["away"][layer], like)).argmax(1)
+        score = balanced_accuracy_score(sets["away"].labels, guess)
+        found.append({"statistics": name, "layer": layer, "draw": draw, "away": score})
+    return found
+
+
+# %%
+rows = [row for layer in layers for draw in draws for row in cured(layer, draw)]
+cures = xl.lab.Results(rows, by="statistics", across="layer", title=f"{source.name} to {target.name}")
+by_depth = dict(zip(cures.names, ({} for _ in cures.names)))
+for layer in layers:
+    for name, score in cures.mean(layer=layer).items():
+        by_depth[name][layer] = score
 xl.lab.show(
-    figure,
+    xl.plots.by_depth(by_depth, layers, ylabel="balanced accuracy away"),
     alt="Balanced accuracy on the target for each block, one line for each choice of mean and standard deviation",
 )
-for name in dict.fromkeys((best, last)):
-    for gain in xl.evaluation.paired(cures[cures.layer == name].to_dict("records"), "away", "the source's"):
-        print(
-            f"{name}, scaled by {gain['method']}: {gain['gain']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}] "
-            f"against the source's statistics, {gain['verdict']}"
-        )
+
+# %%
+cures.only(layer=[best, last]).gains(over="the source's")
 
 # %% [markdown]
-# Read each line as a claim about when the cure may be used: how many pictures, of which mix, at which layer?
+# Read each line as a claim about when you may use the cure: with how many pictures, of which mix, and at which layer?
 #
-# The same idea inside the network is batch norm at the target's statistics, and it is a part of every adaptation method that shows
-# the network both domains at once. Labs 04 and 05 count it as a baseline for that reason.
+# The same idea inside the network is batch norm with the target's statistics. It is a part of every adaptation method that shows the
+# network both domains at once. That is why labs 04 and 05 count it as a baseline.
 #
 # ## Quiz
 
@@ -674,9 +671,9 @@ for name in dict.fromkeys((best, last)):
 # - [ ] The features separate the eight classes.
 #   The clusters may be slides, scanners or laboratories. Colour the map by each before you believe it.
 # - [ ] The clusters that lie far apart differ the most.
-#   t-SNE keeps neighbours; the distance between groups, and their size, mean little.
+#   t-SNE keeps neighbors; the distance between groups, and their size, mean little.
 # - [x] That something sorts the pictures into groups; what it is has to be counted.
-#   Yes: count, in the features themselves, which label the neighbours share.
+#   Yes: count, in the features themselves, which label the neighbors share.
 
 # %% [markdown] tags=["quiz"]
 # ### An encoder's first block has the highest CKA between laboratories. Is it the layer to read?
@@ -701,10 +698,24 @@ print("Informative at home, invariant abroad: measure both, and count what a pre
 
 # %% [markdown]
 # ## Recap
-# - A frozen encoder sees each picture once; after that, draws, layers, penalties and readers cost milliseconds to seconds.
-# - The last layer is a choice like any other. The table above says what it cost here.
-# - Telling classes apart and not telling laboratories apart are two numbers. A rule that uses one of them can choose badly.
-# - A map is a question. Neighbours, counted in the features, are an answer.
+
+# %% tags=["answer"]
+xrays = curves["real chest X-rays"]
+lab.answer(
+    best=best,
+    last=last,
+    gain=depth.gain(best, last, "away") if best != last else {"gain": 0.0, "verdict": "it is the last"},
+    peak=peaks["real chest X-rays"],
+    xrays=xrays[peaks["real chest X-rays"]],
+    xrays_last=xrays[last],
+    rule=chosen.only(rule=list(rules)[1:-1]).best(),
+)
+
+# %% [markdown]
+# - A frozen encoder sees each picture once. After that, draws, layers, penalties and readers cost milliseconds to seconds.
+# - The last layer is a choice like any other, and you now know what it cost here.
+# - To tell classes apart and not to tell laboratories apart are two numbers. A rule that uses only one of them can choose badly.
+# - A map is a question. Neighbors, counted in the features, are an answer.
 #
 # ### Papers
 # - Wu et al., 2018, *Unsupervised feature learning via non-parametric instance discrimination* [arXiv:1805.01978](https://arxiv.org/abs/1805.01978)
