@@ -306,7 +306,7 @@ def forest(panels: Mapping[str, Mapping[str, Sequence[tuple[float, bool]]]], *, 
     names = list(dict.fromkeys(name for panel in panels.values() for name in panel))
     across = min(len(panels), 3)
     down = -(-len(panels) // across)
-    size = (2.3 + 2.6 * across, down * (0.42 * len(names) + 1.0) + 0.3)
+    size = (2.3 + (2.6 * across if across > 1 else 5.2), down * (0.42 * len(names) + 1.0) + 0.3)
     figure, axes = plt.subplots(down, across, figsize=size, sharex=True, sharey=True, squeeze=False)
     for axis, (title, panel) in zip(axes.flat, panels.items(), strict=False):
         axis.axvline(0, color="0.3", linewidth=1.2)

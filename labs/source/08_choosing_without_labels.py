@@ -1,12 +1,12 @@
 # %% [markdown]
 # ## The question
-# A hospital sends you pictures and no labels. You have a shelf of encoders and a long list of methods, and papers
-# that compare them often chose their winner by looking at the target's test labels. You cannot. **Which features do you start from, and
-# which of your trained models do you hand over?**
+# A hospital sends you pictures and no labels. You have a shelf of encoders and a long list of methods. Papers that compare such methods
+# often chose their winner by looking at the target's test labels, and you cannot do that. **Which features do you start from, and which
+# of your trained models do you hand over?**
 #
 # There are two kinds of help, and this lab measures both against the truth. *Scores* judge an encoder before anything is trained.
-# *Validators* judge trained models without target labels. Here the target is a real one that has labels, so that we can
-# check; models and validators never see them, and of the scores only those that say so below, a few.
+# *Validators* judge trained models without target labels. The target in this lab is a real one that has labels, so that we can check.
+# Models and validators never see those labels, and only some of the scores see a few of them; the table below says which.
 
 # %%
 import numpy as np
@@ -30,8 +30,8 @@ xl.lab.show(
 
 # %% [markdown]
 # ## Before training: which encoder, which layer?
-# A candidate is an encoder cut off after one of its layers. Each candidate below costs one pass over the pictures; to
-# train on all of them would cost hours with larger data, so people compute a score and train on the best one only.
+# A candidate is an encoder that is cut off after one of its layers. Each candidate below costs one pass over the pictures. To train on
+# all of them would cost hours with larger data. So people compute a score for each and train on the best one only.
 #
 # | score | what it asks | what it needs |
 # |---|---|---|
@@ -57,23 +57,27 @@ guess = "LogME"
 xl.checks.predict("08.p1", guess, options=scores)
 
 # %% [markdown]
-# Four encoders, each with several layers (`0.0` and `1.0` are LeNet's first two convolutions): EfficientNet-Lite0 with ImageNet's weights and untrained, and a LeNet trained on the source and untrained.
-# An untrained network is a baseline that could win: random features are features too.
+# There are four encoders, each with several layers: EfficientNet-Lite0 with ImageNet's weights and untrained, and a LeNet trained on
+# the source and untrained. (`0.0` and `1.0` are LeNet's first two convolutions.) An untrained network is a baseline that could win,
+# because random features are features too.
 
 # %%
 small = xl.Classifier(xl.encoder("lenet"), source.classes)
 xl.fit(small, source.train, steps=lab.scale(quick=20, lab=300, full=1000), progress_bar=lab.shows_progress)
 lite0 = ["blocks.0", "blocks.2", "blocks.4", "blocks.6", None]  # None: the encoder's output
 lenet = ["0.0", "1.0", None]
+imagenet, untrained = (xl.encoder("efficientnet_lite0", pretrained=pretrained) for pretrained in (True, False))
 shelf = {
-    "Lite0, ImageNet": (xl.encoder("efficientnet_lite0"), lab.scale(quick=lite0[2:3], lab=lite0, full=lite0)),
-    "Lite0, untrained": (
-        xl.encoder("efficientnet_lite0", pretrained=False),
-        lab.scale(quick=[], lab=lite0[::2], full=lite0),
-    ),
+    "Lite0, ImageNet": (imagenet, lab.scale(quick=lite0[2:3], lab=lite0, full=lite0)),
+    "Lite0, untrained": (untrained, lab.scale(quick=[], lab=lite0[::2], full=lite0)),
     "LeNet, from source": (small.encoder, lenet),
     "LeNet, untrained": (xl.encoder("lenet", seed=1), lenet),
 }
+
+# %%
+draws = range(lab.scale(quick=1, lab=3, full=5))
+labeled = [target.train.take(per_class=lab.scale(quick=5, lab=20, full=20), seed=draw) for draw in draws]
+some, val = source.train.take(n=lab.scale(quick=100, lab=400, full=2000)), source.val.take(n=300)
 
 
 def probe(features, labels):
@@ -81,46 +85,43 @@ def probe(features, labels):
 
 
 # %%
-draws = range(lab.scale(quick=1, lab=3, full=5))
-labelled = [target.train.take(per_class=lab.scale(quick=5, lab=20, full=20), seed=draw) for draw in draws]
-some = source.train.take(n=lab.scale(quick=100, lab=400, full=2000))
 T = xl.transferability
-measured = []
-for name, (encoder, layers) in shelf.items():
-    # every layer from one pass through the encoder
-    z_source, z_val, z_test, *z_few = (
-        xl.embed(encoder, d, layer=layers) for d in (some, source.val.take(n=300), target.test, *labelled)
-    )
-    for layer in layers:
-        head = probe(z_source[layer], some.labels)
-        shared = {"encoder": name, "layer": layer or "output"}
-        shared["source accuracy"] = head.score(z_val[layer], source.val.take(n=300).labels)
-        for draw, (few, features) in enumerate(zip(labelled, z_few)):
-            z = features[layer].numpy()
-            row = {"draw": draw, "truth": probe(z, few.labels).score(z_test[layer], target.test.labels)}
-            row["LogME"] = T.logme(features=z, labels=few.labels)
-            row["LEEP"] = T.leep(source_probabilities=head.predict_proba(z), target_labels=few.labels)
-            row["H-score"] = T.regularized_h_score(features=z, labels=few.labels)
-            row["Fréchet distance"] = -T.frechet_distance(source=z_source[layer][: len(z)].numpy(), target=z)
-            measured.append(shared | row)
-candidates = pd.DataFrame(measured).groupby(["encoder", "layer"], sort=False).mean().drop(columns="draw")
-print(f"Means over {len(draws)} draws of {len(labelled[0])} labelled {target.name} pictures")
-candidates.round(3)
+
+
+def scored(z, labels, head, z_source) -> dict:
+    """Four scores of features `z` of a few labeled target pictures; `head` was trained on the source."""
+    return {
+        "LogME": T.logme(features=z, labels=labels),
+        "LEEP": T.leep(source_probabilities=head.predict_proba(z), target_labels=labels),
+        "H-score": T.regularized_h_score(features=z, labels=labels),
+        "Fréchet distance": -T.frechet_distance(source=z_source[: len(z)], target=z),
+    }
+
 
 # %%
-xl.lab.show(
-    xl.plots.scatter(
-        {name: (part["LogME"], part["truth"]) for name, part in candidates.groupby("encoder", sort=False)},
-        xlabel="LogME, before training",
-        ylabel=f"accuracy of a probe on {target.name}",
-    ),
-    alt="Accuracy of a probe on the target against LogME, one point a layer, one colour an encoder",
-)
+measured = []
+for name, (encoder, layers) in shelf.items():
+    sides = (some, val, target.test, *labeled)  # every layer from one pass through the encoder
+    z_source, z_val, z_test, *z_few = (xl.embed(encoder, domain, layer=layers) for domain in sides)
+    for layer in layers:
+        head = probe(z_source[layer], some.labels)
+        home = head.score(z_val[layer], val.labels)
+        for draw, few in enumerate(labeled):
+            z, row = z_few[draw][layer].numpy(), {"encoder": name, "candidate": f"{name}, {layer or 'output'}"}
+            row |= {"draw": draw, "truth": probe(z, few.labels).score(z_test[layer], target.test.labels)}
+            measured.append(row | {"source accuracy": home} | scored(z, few.labels, head, z_source[layer].numpy()))
+
+# %%
+candidates = xl.lab.Results(measured, by="candidate", title=f"{target.name}, {len(labeled[0])} labeled pictures")
+candidates.table("truth", *scores)
+
+# %%
+xl.lab.Results(measured, by="encoder").scatter("LogME", "truth")
 
 # %% [markdown]
-# A score is of use if it puts candidates in the right *order*; its units do not matter. So we compare ranks: **Spearman's rank
-# correlation** is the correlation of the ranks, 1 for the same order, 0 for none, -1 for the reverse. Its interval here
-# redraws candidates with replacement (a bootstrap). *Regret* is what the score's first choice loses to the best candidate.
+# A score is useful if it puts candidates in the right *order*. Its units do not matter, so we compare ranks. **Spearman's rank
+# correlation** is the correlation of the ranks: 1 for the same order, 0 for none, -1 for the reverse. Its interval here redraws the
+# candidates with replacement (a bootstrap). *Regret* is what you lose if you take the score's first choice and not the best candidate.
 
 
 # %%
@@ -128,25 +129,22 @@ def judge(values, truth, draws=500):
     values, truth, rng = np.asarray(values), np.asarray(truth), np.random.default_rng(0)
     again = [rng.integers(len(values), size=len(values)) for _ in range(draws)]
     again = [spearmanr(values[i], truth[i]).statistic for i in again if np.ptp(values[i]) and np.ptp(truth[i])]
-    low, high = np.percentile(again, [2.5, 97.5])
-    return {
-        "rank correlation": spearmanr(values, truth).statistic,
-        "low": low,
-        "high": high,
-        "regret": truth.max() - truth[values.argmax()],
-    }
+    low, high = (float(end) for end in np.percentile(again, [2.5, 97.5]))
+    found = {"rank correlation": float(spearmanr(values, truth).statistic), "low": low, "high": high}
+    return found | {"regret": float(truth.max() - truth[values.argmax()])}
 
-
-quality = pd.DataFrame({name: judge(candidates[name], candidates["truth"]) for name in scores}).T
-print(f"{len(candidates)} candidates; the best reaches {candidates.truth.max():.3f} on {target.name}")
-quality.round(3)
 
 # %%
-xl.checks.reveal("08.p1", quality["rank correlation"].idxmax())
-for name, row in quality.iterrows():
-    print(
-        f"{name:17s} chooses {', '.join(candidates[name].idxmax()):28s} and loses {row.regret:.3f} to the best candidate"
-    )
+truth, quality = candidates.mean("truth"), {}
+for name in scores:
+    quality[name] = judge([candidates.mean(name)[c] for c in truth], list(truth.values()))
+    quality[name] |= {"its choice": candidates.best(name)}
+xl.lab.table(
+    quality, f"{len(truth)} candidates; the best, {candidates.best('truth')}, reaches {max(truth.values()):.3f}."
+)
+
+# %%
+xl.checks.reveal("08.p1", max(scores, key=lambda name: quality[name]["rank correlation"]))
 
 # %% [markdown]
 # Did one score order the candidates backwards? A Fréchet distance has the units of its features: where these are small, the two
@@ -215,8 +213,8 @@ xl.checks.check("08.1", score)
 # ## After training: which model?
 # ![](drawings/validator.svg)
 #
-# Now the models are trained, in different ways, and the target still has no labels. A validator looks at a model, the labelled
-# source and the unlabelled target, and gives a number; the highest wins.
+# Now the models are trained, in different ways, and the target still has no labels. A validator looks at a model, at the labeled
+# source and at the unlabeled target, and gives a number. The highest number wins.
 #
 # | validator | its idea | what fools it |
 # |---|---|---|
@@ -241,31 +239,45 @@ guess = "information_maximization"
 xl.checks.predict("08.p2", guess, options=list(xl.selection.validators))
 
 # %% [markdown]
-# `xl.compare` trains each recipe, evaluates every validator on unlabelled target pictures, and keeps the oracle, the accuracy on
-# the target's test labels, in columns of its own. A few recipes train now, with one seed; `compare` keeps finished runs on disk, so a second
-# visit to this cell costs nothing. `fixmatch` trains on its own sure answers. `information_maximization` is the name of a validator
-# and of the recipe that trains for just what it measures: a validator that judges its own pupil may be partial.
+# `xl.compare` trains each recipe and evaluates every validator on unlabeled target pictures. It keeps the oracle, which is the accuracy on
+# the target's test labels, in columns of its own. A few recipes train now, with one seed. Finished runs stay on disk, so a second visit
+# to this cell costs you nothing.
 #
-# In the picture, squares are baselines and the dotted line is `source_only`.
+# `fixmatch` trains on its own sure answers, as in this drawing:
+#
+# ![](drawings/pseudo_labels.svg)
+#
+# `information_maximization` is the name of a validator and also of the recipe that trains for what this validator measures. A judge
+# of its own pupil may be partial.
 
 # %%
 few = ["source_only", "source_only_joint_bn", "information_maximization", "fixmatch"]
+settings = dict(
+    steps=lab.scale(quick=5, lab=400, full=400),
+    batch_size=lab.scale(quick=16, lab=64, full=64),
+    lr=3e-3,
+    augment=None,
+    progress_bar=lab.shows_progress,
+)
 recipes = None if lab.records else lab.scale(quick=few, lab=few, full=None)
+
+# %%
 board = xl.compare(
     recipes,
     source,
     target,
     seeds=lab.draws(5),
     selector="information_maximization",
-    steps=lab.scale(quick=5, lab=400, full=400),
-    lr=3e-3,
-    augment=None,
-    batch_size=lab.scale(quick=16, lab=64, full=64),
     keep_weights=True,
-    progress_bar=lab.shows_progress,
+    **settings,
 )
 xl.lab.say(board.verdict, *board.warnings)
-board.table[["source_accuracy", "target_accuracy", *board.validators]].T.round(3)
+
+# %%
+xl.lab.runs(board).table("target", "source", *board.validators, caption="The recipes that trained here.")
+
+# %% [markdown]
+# In the picture, squares are baselines, and the dotted line is `source_only`.
 
 # %%
 xl.lab.show(
@@ -275,40 +287,55 @@ xl.lab.show(
 
 # %% [markdown]
 # A handful of recipes and one seed is too little to judge a judge. All of `xl.recipes` with five seeds were measured earlier, with the
-# same code and settings; where that file is there, what follows uses it.
+# same code and settings. Where that file is there, what follows uses it.
 
 # %%
-columns = ("recipe", "seed", "source", "target", "validators", "seconds")
-runs = [{key: run[key] for key in columns} for run in board.runs if "error" not in run]
-runs = lab.pooled(f"validators_{source.name}_{target.name}", runs, by=("recipe", "seed"))
-names = list(dict.fromkeys(run["recipe"] for run in runs))
-whole = xl.Leaderboard(runs, names, board.validators, board.selector)
+whole = lab.leaderboard(f"validators_{source.name}_{target.name}", board)
+runs = whole.runs
+everything = xl.lab.runs(whole, title=f"{source.name} to {target.name}")
 
 # %% tags=["results"]
 validators = whole.validator_quality()
-truth = whole.table["target_accuracy"]
-seeds = len({run["seed"] for run in runs})
-print(
-    f"{source.name} -> {target.name}: {len(names)} recipes, seeds: {seeds}; oracle's choice {whole.oracle()}, {truth.max():.3f}"
+xl.lab.table(
+    validators.to_dict("index"),
+    f"Judging the judges: {len(everything.names)} recipes. The oracle takes {whole.oracle()}, {max(everything.mean('target').values()):.3f}.",
 )
-print(validators.round(3).to_string())
-print("\nScores, over encoders and layers")
-print(quality.round(3).to_string())
 
 # %%
 nearest = list(validators.index[validators.regret == validators.regret.min()])  # several may choose the same
 xl.checks.reveal("08.p2", guess if guess in nearest else nearest[0])
-spread = truth.max() - truth.median()
-xl.lab.say(
-    f"A recipe drawn from the middle of the list loses {spread:.3f} to the best; a validator is of use where its regret is below that: "
-    + (", ".join(validators.index[validators.regret < spread]) or "none")
-    + "."
-)
+accuracies = list(everything.mean("target").values())
+middle = accuracies[0] - float(np.median(accuracies))
+useful = ", ".join(validators.index[validators.regret < middle]) or "none"
+print(f"A recipe from the middle of the list loses {middle:.3f} to the best. Validators that lose less: {useful}.")
 
 # %% [markdown]
-# Read two columns together. The rank correlation says whether the *order* is right; the regret says what the *first choice* costs,
-# and only the first choice is handed to the hospital. An interval that holds zero means: on these recipes, this
-# validator's order cannot be told from a shuffled one.
+# Read two columns together. The rank correlation says whether the *order* is right. The regret says what the *first choice* costs, and
+# only the first choice is handed to the hospital. If an interval holds zero, then on these recipes you cannot tell this validator's order
+# from a shuffled one.
+#
+# ### How far off is an estimate?
+# A validator ranks models, and its value is no accuracy. But you can *estimate* the accuracy at the target without labels: average
+# thresholded confidence ([Garg et al., 2022](https://arxiv.org/abs/2201.04234)) counts the target pictures on which a model is surer than a
+# threshold set on held-out source pictures. Here it is, beside the truth, for the recipes that trained in this notebook. Before you run the
+# cell: for which recipe will it be farthest off?
+
+# %%
+estimates = {}
+for run in board.finished():
+    value, low, high = run["estimate"]["average_thresholded_confidence"]
+    off = {"off by": value - run["target"]["accuracy"]}
+    estimates[run["recipe"]] = {
+        "estimated": value,
+        "low": low,
+        "high": high,
+        "measured": run["target"]["accuracy"],
+    } | off
+xl.lab.table(estimates, "Accuracy at the target, estimated without its labels, and measured. One seed.")
+
+# %% [markdown]
+# The estimate listens to confidence alone. A model that trained on its own sure answers is sure, so its estimate is high, whatever the
+# truth is. The interval does not help: it only holds the luck of which pictures were seen.
 #
 # ### Exercise 2: rank correlation by hand
 # Five models; a validator's values and their accuracies on the target. No two are equal, so Spearman's formula is simple:
@@ -404,38 +431,37 @@ xl.checks.check("08.3", choose)
 
 # %% [markdown]
 # ## When it hurts: the validator that picks the worst model
-# ![](drawings/pseudo_labels.svg)
-#
-# Entropy is the favourite that comes to everybody's mind: a model that is at home on the target should be sure of its
-# answers there. Below, each recipe stands twice: where entropy puts it and where information maximisation does, both
-# scaled to 0..1 by log K, the entropy of K equally likely classes.
+# Entropy is what comes to everybody's mind first: a model that is at home on the target should be sure of its answers there. Below, each
+# recipe stands twice, where entropy puts it and where information maximization does. Both are scaled to 0..1 by log K, the entropy of
+# K equally likely classes.
 
 # %%
-k, table = np.log(len(source.classes)), whole.table
+k, means = np.log(len(source.classes)), everything.mean("target")
+at = lambda validator: [everything.mean(validator)[recipe] / k for recipe in means]
+points = {
+    "1 - entropy / log K": ([1 + value for value in at("entropy")], list(means.values())),
+    "information\nmaximization / log K": (at("information_maximization"), list(means.values())),
+}
 xl.lab.show(
-    xl.plots.scatter(
-        {
-            "1 - entropy / log K": (1 + table["entropy"] / k, truth),
-            "information\nmaximisation / log K": (table["information_maximization"] / k, truth),
-        },
-        xlabel="validator, higher is better",
-        ylabel=f"accuracy on {target.name}",
-    ),
-    alt="Target accuracy of each recipe against entropy and against information maximisation, both scaled to 0..1",
+    xl.plots.scatter(points, xlabel="validator, higher is better", ylabel=f"accuracy on {target.name}"),
+    alt="Target accuracy of each recipe against entropy and against information maximization, both scaled to 0..1",
 )
 
 # %%
 sure = board.best("entropy")
-order = board.table["target_accuracy"].sort_values()
-xl.lab.say(
-    f"Of the {len(order)} recipes that trained here entropy chooses {sure.recipe}, at {sure.value:.4f} nats. Its target accuracy is "
-    f"{order[sure.recipe]:.3f}: place {list(order.index[::-1]).index(sure.recipe) + 1} of {len(order)}."
-)
+ranks = list(xl.lab.runs(board).mean("target"))
+print(f"Of the {len(ranks)} recipes that trained here entropy chooses {sure.recipe}, at {sure.value:.4f} nats.")
+print(f"By target accuracy that is place {ranks.index(sure.recipe) + 1} of {len(ranks)}.")
 answers = xl.predict(sure.model, target.test).argmax(1)
-share = lambda labels: {c: float((labels == i).float().mean()) for i, c in enumerate(source.classes)}
+shares = lambda labels: dict(
+    zip(source.classes, [float((labels == i).float().mean()) for i in range(len(source.classes))])
+)
+truly = target.test.align(source.classes).labels
+
+# %%
 xl.lab.show(
     xl.plots.bars(
-        {"true": share(target.test.align(source.classes).labels), f"predicted by {sure.recipe}": share(answers)},
+        {"true": shares(truly), f"predicted by {sure.recipe}": shares(answers)},
         xlabel="class",
         ylabel="share of the target's test part",
     ),
@@ -443,12 +469,12 @@ xl.lab.show(
 )
 
 # %% [markdown]
-# Where the hatched bars stand on one class, you see a **collapse**. Self-training takes the model's own answers for labels; once these
-# drift to one class, every further step makes the model surer of it, and its entropy is as good as entropy can be. Look into the
-# tables above for what the other validators say of this recipe: those that ask for variety, or that go back to the source's labels,
-# have a chance to notice it; one that asks for dense clusters has not, since one cluster is the densest.
+# Where the hatched bars stand on one class, you see a **collapse**. Self-training takes the model's own answers for labels. Once these
+# answers drift to one class, every further step makes the model surer of it, and its entropy becomes as good as entropy can be. Look into
+# the tables above for what the other validators say of this recipe. Those that ask for variety, or that go back to the source's labels,
+# have a chance to notice. One that asks for dense clusters has none, because a single cluster is the densest.
 #
-# ### Exercise 4: information maximisation notices
+# ### Exercise 4: information maximization notices
 # Write `information(p)` for probabilities `p`, a NumPy array `(N, K)` with a row a picture: the entropy of the **mean** row minus the
 # mean of the rows' entropies, in nats (`np.log`). For a collapsed model it must be 0 and not NaN: `0 * log 0` counts as 0.
 
@@ -508,37 +534,40 @@ xl.checks.check("08.4", information)
 
 # %% [markdown]
 # ### What if somebody labels a few?
-# Every validator is a substitute for labels. How many labels would do instead? The pictures of the target's validation part serve
-# as a heap to label from: we draw a few a class, choose the model that is right on most of them, and repeat
-# this 200 times with new draws.
+# Every validator is a substitute for labels. How many labels would do instead? The target's validation part serves as a heap of pictures
+# to label from. We draw a few of each class, choose the model that is right on most of them, and repeat this 200 times.
 
 # %%
-models = {run["recipe"]: board.load_model(run) for run in board.runs if run["seed"] == 0 and "error" not in run}
 heap = target.val.align(source.classes)
-right = {name: (xl.predict(model, heap).argmax(1) == heap.labels).numpy() for name, model in models.items()}
-oracle = {run["recipe"]: run["target"]["accuracy"] for run in board.runs if run["seed"] == 0 and "error" not in run}
-chosen = {v: max(oracle.values()) - oracle[board.best(v).recipe] for v in board.validators}
+right, oracle = {}, {}
+for run in (run for run in board.finished() if run["seed"] == 0):
+    right[run["recipe"]] = (xl.predict(board.load_model(run), heap).argmax(1) == heap.labels).numpy()
+    oracle[run["recipe"]] = run["target"]["accuracy"]
+
+
+def loses(count: int, draw: int) -> float:
+    """What the choice by `count` labels of each class loses to the oracle's."""
+    rng, labels = np.random.default_rng(draw), heap.labels.numpy()
+    rows = [rng.permutation(np.flatnonzero(labels == c))[:count] for c in range(len(source.classes))]
+    return max(oracle.values()) - oracle[max(right, key=lambda name: right[name][np.concatenate(rows)].mean())]
+
+
+# %%
+lost = {}
+for validator in board.validators:
+    lost[validator] = max(oracle.values()) - oracle[board.best(validator).recipe]
 for count in (1, 2, 5, 10):
-    lost = []
-    for draw in range(200):
-        rng = np.random.default_rng(draw)
-        rows = np.concatenate(
-            [rng.permutation(np.flatnonzero(heap.labels == c))[:count] for c in range(len(source.classes))]
-        )
-        pick = max(right, key=lambda name: right[name][rows].mean())
-        lost.append(max(oracle.values()) - oracle[pick])
-    chosen[f"{count} label{'s' * (count > 1)} a class"] = np.mean(lost)
+    lost[f"{count} label{'s' * (count > 1)} a class"] = float(np.mean([loses(count, draw) for draw in range(200)]))
 xl.lab.show(
-    xl.plots.bars({"": chosen}, xlabel="how the model was chosen", ylabel="accuracy lost to the oracle"),
+    xl.plots.bars({"": lost}, xlabel="how the model was chosen", ylabel="accuracy lost to the oracle"),
     alt="Accuracy lost to the oracle's choice: by each validator without labels, and by a few labels a class, mean over draws",
 )
-print("Among the recipes that trained here, one seed:")
-print(pd.Series(chosen).round(3).to_string())
+print(", ".join(f"{name} {value:.3f}" for name, value in lost.items()), "One seed.")
 
 # %% [markdown]
-# Compare the bars on the right with those on the left; where no bar stands, nothing was lost. The closer the candidates are to each
-# other, the more labels it takes to tell them apart. An afternoon of labelling is often within reach where a perfect validator
-# is not; the labels spent on choosing must not be used again to report the result.
+# Compare the bars on the right with those on the left. Where no bar stands, nothing was lost. The closer the candidates are to each
+# other, the more labels it takes to tell them apart. An afternoon of labeling is often within your reach, where a perfect validator is
+# not. But the labels that you spend on choosing must not be used again to report the result.
 #
 # ## Quiz
 
@@ -574,18 +603,33 @@ print("Choose the validator before you see the labels, or the labels have chosen
 
 # %% [markdown]
 # ## Recap
-# - A score or a validator is itself a measuring instrument: it needs a rank correlation, an interval and a regret.
-# - Scores rank features before training; most need a few target labels, and then a cross-validated probe is the baseline to beat.
+
+# %% tags=["answer"]
+best_judge = validators.regret.idxmin()
+lab.answer(
+    recipes=len(everything.names),
+    best=best_judge,
+    best_regret=validators.regret[best_judge],
+    entropy=validators.regret["entropy"],
+    middle=middle,
+    five=lost["5 labels a class"],
+)
+
+# %% [markdown]
+# - A score or a validator is a measuring instrument too. It needs a rank correlation, an interval and a regret.
+# - Scores rank features before training. Most of them need a few target labels, and then a cross-validated probe is the baseline to beat.
 # - Validators need no labels, and each has a failure that it cannot see. Read two that fail in different ways, and the class shares.
+# - An estimate of the accuracy trusts confidence. A model that is wrong and sure fools it.
 # - A handful of target labels, kept apart, is a validator too.
 #
 # ### Papers
 # - You et al., 2021, *LogME: practical assessment of pre-trained models* [arXiv:2102.11005](https://arxiv.org/abs/2102.11005)
 # - Nguyen et al., 2020, *LEEP: a new measure to evaluate transferability* [arXiv:2002.12462](https://arxiv.org/abs/2002.12462)
 # - Saito et al., 2021, *Tune it the right way: unsupervised validation of domain adaptation via soft neighborhood density* [arXiv:2108.10860](https://arxiv.org/abs/2108.10860)
+# - Garg et al., 2022, *Leveraging unlabeled data to predict out-of-distribution performance* [arXiv:2201.04234](https://arxiv.org/abs/2201.04234)
 # - Musgrave et al., 2022, *Three new validators and a large-scale benchmark ranking for unsupervised domain adaptation* [arXiv:2208.07360](https://arxiv.org/abs/2208.07360)
 #
 # ### The same on your own data
 # `XFERLAB_DATASET=source/folder:target/folder`, each with one folder of pictures for each class, runs this notebook on your
 # pictures; the target needs labels here only because the lab checks the choices. Where it has none, `xl.compare(None, source,
-# target)` with the target's unlabelled Domain gives the choice and no oracle. Nothing here is for clinical use.
+# target)` with the target's unlabeled Domain gives the choice and no oracle. Nothing here is for clinical use.

@@ -135,6 +135,7 @@ class Results:
         )
         if smaller:
             notes[0] = notes[0].replace("the highest mean", "the best mean")
+        notes[0] = notes[0] if self.title else notes[0][0].upper() + notes[0][1:]
         if over:
             notes.append(f"▲ and ▼: separated from {over}, above and below (paired, {DRAWS} {self.unit}s or more).")
         return Table(heads, cells, " ".join([caption, *notes, self._provenance()]).strip(), self.by, best, marks)
