@@ -329,9 +329,9 @@ def transfer(layer: str, draw: int, embedded=features) -> dict:
 
 # %%
 rows = [transfer(name, draw) for name in layers for draw in draws]
-depth = lab.results(
-    f"depth_{source.name}", rows, by="layer", title=f"{source.name} to {target.name}, 20 labels a class"
-)
+depth = xl.lab.Results(rows, by="layer", title=f"{source.name} to {target.name}, 20 labels a class")
+if lab.records:
+    lab.pooled(f"depth_{source.name}", rows)  # what "The same curve on real pictures" reads
 random = xl.lab.Results([transfer(name, draw, raw) for name in layers for draw in draws], by="layer")
 
 # %% [markdown]
@@ -417,7 +417,7 @@ for draw in draws:
     choices += [{"rule": rule, "draw": draw, "away": one.mean("away")[layer], "layer": layer} for rule, layer in picked]
 
 # %% tags=["results"]
-chosen = xl.lab.Results(choices, by="rule", title=f"{source.name} to {target.name}, away")
+chosen = xl.lab.Results(choices, by="rule", title=f"{source.name} to {target.name}")
 chosen.table(over="last layer", caption="A layer chosen without target labels, and by the oracle, which looks.")
 
 # %%

@@ -1,16 +1,15 @@
 # %% [markdown]
 # ## The question
-# You fine-tune on the smears of one hospital and the accuracy there goes up. Everything the encoder knew besides, it is now free to
-# forget, and a second hospital may have needed it. **What does it cost at home to keep what was learned before, and what does it buy
-# abroad?**
+# You fine-tune an encoder on the smears of one hospital, and the accuracy there goes up. The encoder is now free to forget everything else
+# it knew, and a second hospital may have needed some of that. **What does it cost at home to keep what was learned before, and what
+# does it buy abroad?**
 #
-# Both laboratories below are rendered, so a result here is about the methods on this rendering, not about patients.
-# `XFERLAB_DATASET=home.npz:abroad.npz` runs the same cells on your own. Labels abroad are used to measure, and for nothing else.
+# Both laboratories below are rendered, so a result here is about the methods on this rendering and not about patients.
+# `XFERLAB_DATASET=home.npz:abroad.npz` runs the same cells on your own data. Labels abroad are used to measure, and for nothing else.
 
 # %%
 import copy
 
-import pandas as pd
 import torch
 
 import xferlab as xl
@@ -30,7 +29,6 @@ xl.lab.show(
 # ## Five ways to hold on
 # ![](drawings/spring.svg)
 #
-#
 # | name | what stays near its start | how |
 # |---|---|---|
 # | L2-SP | the weights | a spring from each weight to where it began ([Li et al., 2018](https://arxiv.org/abs/1802.01483)) |
@@ -39,7 +37,8 @@ xl.lab.show(
 # | EMA | the average over the way | the mean of the weights visited, not the last ones ([Polyak & Juditsky, 1992](https://doi.org/10.1137/0330046)) |
 # | WiSE-FT | as much as you choose, afterwards | a point on the straight line from the linear probe to the fine-tuned weights ([Wortsman et al., 2022](https://arxiv.org/abs/2109.01903)) |
 #
-# Against them stand two baselines: plain fine-tuning, and the linear probe, which forgets nothing because it moves nothing.
+# Two baselines stand beside them. One is plain fine-tuning. The other is the linear probe, which forgets nothing because it moves
+# nothing.
 #
 # ### Exercise 1: the spring
 # L2-SP adds `alpha / 2 * sum((w - w0) ** 2)` to the loss. For the weights below and `alpha = 0.1`, what is its **gradient** with
@@ -122,8 +121,8 @@ xl.checks.check("07.2", rests_at)
 
 # %% [markdown]
 # ## Predict
-# With 20 labels a class at home: which has the best balanced accuracy **abroad**? Of WiSE-FT's path its start, the linear probe, and
-# its middle are on the list; the table further down shows other points of it too.
+# You train with 20 labels a class at home. Which of these has the best balanced accuracy **abroad**? Two points of WiSE-FT's path are on
+# the list: its start, which is the linear probe, and its middle. The table further down shows other points of it too.
 
 # %% tags=["exercise"] exercise="07.p1"
 names = ["linear probe", "plain", "L2-SP", "DELTA", "BSS", "EMA", "WiSE-FT half-way"]
@@ -137,9 +136,9 @@ xl.checks.predict("07.p1", guess, options=names)
 
 # %% [markdown]
 # ## The experiment
-# A penalty is one more objective in the list; EMA is an objective that adds nothing to the loss and puts the average in place at the end.
-# The weights of the penalties are the library's defaults and were not chosen by a look abroad. Draw 0 of the labelled cells trains now,
-# four more draws were measured earlier with this code.
+# A penalty is one more objective in the list. EMA is an objective that adds nothing to the loss and puts the average in place at the end.
+# The weights of the penalties are the library's defaults; nobody chose them by looking abroad. The first draw of labeled cells trains
+# now, and four more draws were measured earlier with this code.
 
 # %%
 steps = lab.scale(quick=2, lab=40, full=300)
@@ -152,105 +151,103 @@ penalties = {
     "BSS": lambda: [xl.BSS(0.001)],
     "EMA": lambda: [xl.EMA(decay=0.9)],
 }
-tests = {"home": home.test, "abroad": abroad.test}
-if lab.profile == "quick":
-    tests = {side: test.take(per_class=4) for side, test in tests.items()}
+
+# %%
+few = lab.profile == "quick"
+tests = {"home": home.test.take(4) if few else home.test, "abroad": abroad.test.take(4) if few else abroad.test}
 pretrained = xl.encoder("efficientnet_lite0", size=size)
 some = tests["home"].take(n=lab.scale(quick=16, lab=160, full=1000))
 before = pretrained.source_head(xl.embed(pretrained, some)).argmax(1)  # which of ImageNet's thousand classes it sees
 
 
-def fresh():
-    return xl.Classifier(copy.deepcopy(pretrained), home.classes)
-
-
-@torch.no_grad()
-def measure(model):
-    """Balanced accuracy at home and abroad, how far the weights went, and how much of ImageNet is remembered."""
-    pairs = list(zip(pretrained.parameters(), model.encoder.parameters()))
-    moved = sum((b.cpu() - a).square().sum() for a, b in pairs) / sum(a.square().sum() for a, _ in pairs)
-    now = pretrained.source_head(xl.embed(model, some, cache=False)).argmax(1)
-    scores = {side: xl.evaluate(model, test).balanced_accuracy for side, test in tests.items()}
-    return scores | {"moved": float(moved.sqrt()), "remembered": (now == before).float().mean().item()}
-
-
-def tune(labelled, objectives, **changes):
-    model = fresh()
+def tune(labeled, objectives, **changes):
+    model = xl.Classifier(copy.deepcopy(pretrained), home.classes)
     decay = 0.0 if any(isinstance(term, xl.L2SP) for term in objectives) else 0.01
-    xl.fit(model, labelled, objectives=[xl.CrossEntropy(), *objectives], weight_decay=decay, **(settings | changes))
+    xl.fit(model, labeled, objectives=[xl.CrossEntropy(), *objectives], weight_decay=decay, **(settings | changes))
     return model
 
 
 # %% [markdown]
-# *Remembered* is the share of test pictures for which the **old** ImageNet head, put on the new features, still names the same of its
-# thousand classes as before. Nonsense classes for a cell, but the same nonsense only if the features are still the same. *Moved* is how far the
-# encoder's weights went, as a share of their length at the start.
-#
-# WiSE-FT costs no training beyond that of LP-FT: a linear probe, a fine-tuning that starts from it, and then every point between.
-# That fine-tuning is also slower than "plain" and keeps batch norm's statistics (why, you see below), so what it gains over "plain" is
-# not the path's doing alone.
+# Each model is measured in four ways: balanced accuracy at home and abroad, how far the weights went, and how much of ImageNet is
+# remembered. The last is the share of pictures for which the old head still gives its old answer.
+
+
+# %%
+@torch.no_grad()
+def measure(model) -> dict:
+    pairs = list(zip(pretrained.parameters(), model.encoder.parameters()))
+    moved = sum((b.cpu() - a).square().sum() for a, b in pairs) / sum(a.square().sum() for a, _ in pairs)
+    now = pretrained.source_head(xl.embed(model, some, cache=False)).argmax(1)
+    score = lambda side: xl.evaluate(model, tests[side]).balanced_accuracy
+    kept = {"moved": float(moved.sqrt()), "remembered": (now == before).float().mean().item()}
+    return {"home": score("home"), "abroad": score("abroad")} | kept
+
+
+# %% [markdown]
+# WiSE-FT needs two ends: a linear probe, and LP-FT, which fine-tunes from that probe, gently and with the batch-norm statistics that the
+# head was trained with. Every point between them is one model more, and costs only a look.
 
 # %%
 alphas = lab.scale(quick=(0, 0.5, 1), lab=(0, 0.25, 0.5, 0.75, 1), full=(0, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 1))
-rows = []
-# in the lab profile the two slowest are read from the file as well, to stay inside two minutes
-waiting = () if lab.records or lab.profile == "full" else ("DELTA", "BSS")
-for draw in lab.draws(5):
-    labelled = home.train.take(per_class=20, seed=draw)
-    for method, terms in penalties.items():
-        if method not in waiting:
-            rows.append({"method": method, "draw": draw, "alpha": None, **measure(tune(labelled, terms()))})
-    model = fresh()
-    xl.recipes["linear_probe"].fit(model, labelled, **settings)
+
+
+def path(labeled, draw: int) -> list[dict]:
+    model, rows = xl.Classifier(copy.deepcopy(pretrained), home.classes), []
+    xl.recipes["linear_probe"].fit(model, labeled, **settings)
     start = copy.deepcopy(model.state_dict())
-    # LP-FT: gently, and with the batch-norm statistics that the head was trained with
-    xl.fit(model, labelled, strategy=xl.strategies.full(freeze_statistics=True), **(settings | {"lr": 3e-4}))
+    xl.fit(model, labeled, strategy=xl.strategies.full(freeze_statistics=True), **(settings | {"lr": 3e-4}))
     end = copy.deepcopy(model.state_dict())
     for alpha in alphas:
         model.load_state_dict(interpolate(start, end, alpha))
         name = {0: "linear probe", 0.5: "WiSE-FT half-way", 1: "LP-FT"}.get(alpha, f"WiSE-FT {alpha}")
         rows.append({"method": name, "draw": draw, "alpha": alpha, **measure(model)})
-rows = lab.pooled(f"kept_{home.name}_{abroad.name}", rows, by=("method", "draw"))
+    return rows
+
+
+# %%
+rows = []
+# in the lab profile the two slowest are read from the file alone, to stay inside two minutes
+live = [name for name in penalties if lab.records or lab.profile == "full" or name not in ("DELTA", "BSS")]
+for draw in lab.draws(5):
+    labeled = home.train.take(per_class=20, seed=draw)
+    for method in live:
+        rows.append({"method": method, "draw": draw, "alpha": None, **measure(tune(labeled, penalties[method]()))})
+    rows += path(labeled, draw)
+results = lab.results(f"kept_{home.name}_{abroad.name}", rows, title=f"{home.name} (home) and {abroad.name} (abroad)")
 
 # %% [markdown]
 # ## Home against abroad, one curve
-# Up is better abroad, right is better at home. The line is WiSE-FT's whole path: its first point is the linear probe, its last one
-# LP-FT, and moving along it costs nothing but a look. Each other method is a point. What lies above and to the right of a point beats it.
+# Up is better abroad, and right is better at home. The line is WiSE-FT's whole path from the linear probe to LP-FT. Each other method is
+# a point. A point beats everything that lies below it and to its left.
 
 # %%
-table = pd.DataFrame(rows)
-mean = table.groupby("method", sort=False)[["home", "abroad", "moved", "remembered"]].mean()
-path = table.dropna(subset="alpha").groupby("alpha")[["home", "abroad"]].mean()
+at_home, away = results.mean("home"), results.mean("abroad")
+by_alpha = xl.lab.Results([row for row in results if row["alpha"] is not None], by="alpha")
+along = sorted(by_alpha.names)
+walked = [[by_alpha.mean(side)[alpha] for alpha in along] for side in ("home", "abroad")]
+points = {"WiSE-FT, probe to LP-FT": walked, "linear probe (its start)": ([walked[0][0]], [walked[1][0]])}
+for name in penalties:
+    if name in at_home:
+        points[name] = ([at_home[name]], [away[name]])
+
+# %%
 xl.lab.show(
-    xl.plots.lines(
-        {"WiSE-FT, probe to LP-FT": (path["home"].tolist(), path["abroad"].tolist())}
-        | {"linear probe (its start)": ([path["home"][0]], [path["abroad"][0]])}
-        | {name: ([mean["home"][name]], [mean["abroad"][name]]) for name in penalties if name in mean.index},
-        xlabel="balanced accuracy at home",
-        ylabel="balanced accuracy abroad",
-    ),
+    xl.plots.lines(points, xlabel="balanced accuracy at home", ylabel="balanced accuracy abroad"),
     alt="Accuracy abroad against accuracy at home: WiSE-FT's path as a line, the other methods as points",
 )
 
 # %% tags=["results"]
-print(f"{home.name} (home) and {abroad.name} (abroad), mean over draws (draws: {table.draw.nunique()})")
-print(mean.round(3).to_string())
-gains = []
-for side in ("home", "abroad"):
-    gains += [{"side": side, **gain} for gain in xl.evaluation.paired(rows, side, "plain")]
-gains = pd.DataFrame(gains)
-print("\nPaired difference to plain fine-tuning, within draws")
-print(gains.round(3).to_string(index=False))
+results.table("home", "abroad", "remembered", "moved", over="plain", smaller=["moved"])
 
 # %%
-candidates = [name for name in names if name in mean.index]
-xl.checks.reveal("07.p1", mean["abroad"][candidates].idxmax())
-for side, part in gains.groupby("side", sort=False):
-    sure = part[part.verdict == "separated"]
-    said = [f"{row.method} {row.gain:+.3f} [{row.low:+.3f}, {row.high:+.3f}]" for row in sure.itertuples()]
-    print(f"Separated from plain fine-tuning, {side}: {'; '.join(said) or 'nothing'}.")
-best = path["abroad"].idxmax()
-print(f"On WiSE-FT's path the best point abroad is alpha {best:g}, the best at home alpha {path['home'].idxmax():g}.")
+results.gains("home", "abroad", over="plain")
+
+# %%
+best = results.only(method=[name for name in names if name in away]).best("abroad")
+xl.checks.reveal("07.p1", best)
+print(
+    f"On WiSE-FT's path the best point abroad is alpha {by_alpha.best('abroad'):g}, at home {by_alpha.best('home'):g}."
+)
 print("An alpha that was picked by its accuracy abroad is no result: without labels abroad, 0.5 is the paper's advice.")
 
 # %% [markdown]
@@ -391,46 +388,35 @@ xl.checks.check("07.5", bss)
 
 # %% [markdown]
 # ## How tight a spring?
-# The same training with ever stronger L2-SP. Watch three things: how far the weights go, how much of ImageNet is remembered, and what it
-# costs at home.
+# Here is the same training with ever stronger L2-SP. Watch three things: how far the weights go, how much of ImageNet is remembered,
+# and what it costs at home.
 
 # %%
-labelled = home.train.take(per_class=20, seed=0)
-tight = {"0 (plain)": next(row for row in rows if row["method"] == "plain" and row["draw"] == 0)}
-for weight in lab.scale(quick=(1.0,), lab=(1.0, 10.0), full=(0.01, 0.1, 1.0, 10.0, 100.0)):
-    tight[f"{weight:g}"] = measure(tune(labelled, [xl.L2SP(weight)]))
+labeled = home.train.take(per_class=20, seed=0)
 still = xl.strategies.full(freeze_statistics=True)
-tight[f"{weight:g}, statistics kept"] = measure(tune(labelled, [xl.L2SP(weight)], strategy=still))
-tight = pd.DataFrame(tight).T[["home", "abroad", "remembered", "moved"]].astype(float)
-xl.lab.show(
-    xl.plots.bars(tight[["home", "abroad", "remembered"]].to_dict(), xlabel="weight of L2-SP", ylabel="share"),
-    alt="Accuracy at home, accuracy abroad and the share of ImageNet answers remembered, for ever stronger L2-SP",
-)
-print(tight.round(3).to_string())
-print(f"Highest at home with weight {tight.home.idxmax()}, abroad with {tight.abroad.idxmax()}. One draw, one seed.")
-loose, held = tight.iloc[-2], tight.iloc[-1]
-print(f"The tightest spring: weights moved by {loose.moved:.1%}, {loose.remembered:.0%} remembered;", end=" ")
-print(f"with batch norm's statistics kept as well {held.moved:.1%} and {held.remembered:.0%}.")
+tight = {"0 (plain)": measure(tune(labeled, []))}
+for weight in lab.scale(quick=(1.0,), lab=(1.0, 10.0), full=(0.01, 0.1, 1.0, 10.0, 100.0)):
+    tight[f"{weight:g}"] = measure(tune(labeled, [xl.L2SP(weight)]))
+tight[f"{weight:g}, statistics kept"] = measure(tune(labeled, [xl.L2SP(weight)], strategy=still))
+xl.lab.table(tight, "By the weight of L2-SP. One draw, one seed.", best="highest", corner="weight")
 
 # %% [markdown]
-# The last two rows have the same spring. What differs is no weight: batch norm's running mean and variance, which training replaces by
-# those of your pictures while no spring holds them. Every layer after them then sees other numbers than it was made for. Hold the
-# weights tight and let the statistics go, and you have neither the old network nor a new one; look at what it does to `home`. That is
-# also why LP-FT above keeps them: its head was trained on features made with the old ones.
+# The last two rows have the same spring. What differs is no weight. It is batch norm's running mean and variance, which training replaces
+# by those of your pictures while no spring holds them. Every layer after them then sees other numbers than it was made for. If you hold
+# the weights tight and let the statistics go, you have neither the old network nor a new one; look at what that does to `home`. This is
+# also why LP-FT above keeps the statistics: its head was trained on features made with the old ones.
 
 # %% [markdown]
 # ## When it hurts: an average of strangers
-# EMA and WiSE-FT average weights that come from one start. Here are three small networks that read real handwriting. Two continued
-# from the *same* network with different batches; the third began from other random weights. How well each reads by itself, the ends of
-# the lines say. Now walk the straight line between two of them; batch-norm statistics are measured anew at each point, so that those
-# are not to blame.
+# EMA and WiSE-FT average weights that come from one start. Here are three small networks that read real handwriting. Two of them
+# continued from the *same* network with different batches. The third began from other random weights. The ends of the lines show how well
+# each reads by itself. Now you walk the straight line between two of them. Batch-norm statistics are measured anew at each point, so
+# that they are not to blame.
 
 # %%
 digits = xl.load("digits/mnist")
-written, test = (
-    digits.train.take(per_class=100, seed=0),
-    digits.test.take(per_class=lab.scale(quick=5, lab=50, full=500)),
-)
+written = digits.train.take(per_class=100, seed=0)
+test = digits.test.take(per_class=lab.scale(quick=5, lab=50, full=500))
 short = dict(steps=lab.scale(quick=3, lab=80, full=600), lr=2e-3, progress_bar=False)
 ancestor = xl.Classifier(xl.encoder("lenet", seed=0), digits.classes)
 xl.fit(ancestor, written, **short)
@@ -441,6 +427,7 @@ stranger = xl.Classifier(xl.encoder("lenet", seed=7), digits.classes, seed=7)
 xl.fit(stranger, written, seed=7, **(short | {"steps": 2 * short["steps"]}))
 
 
+# %%
 def walk(one, other):
     between, accuracies = frozen_copy(one), []
     for alpha in (points := [0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1]):
@@ -451,6 +438,8 @@ def walk(one, other):
 
 
 walks = {"two from one start": walk(kin[0], kin[1]), "two strangers": walk(kin[0], stranger)}
+
+# %%
 xl.lab.show(
     xl.plots.lines(walks, xlabel="way from the first network to the second", ylabel="accuracy", level=0.1),
     alt="Accuracy on the straight line between two networks from one start, and between two strangers; chance is dashed",
@@ -497,12 +486,23 @@ print("Keep what you may need again, and measure what keeping costs.")
 
 # %% [markdown]
 # ## Recap
-# - Fine-tuning trades what was known for what home asks. Plot home against abroad, or you see one half of the trade.
-# - L2-SP holds weights, DELTA activations, EMA the way travelled, WiSE-FT decides afterwards. Mind weight decay beside L2-SP, and batch
-#   norm's statistics beside everything: nothing holds them but freezing.
-# - A linear probe forgets nothing and is the baseline to beat abroad.
+
+# %% tags=["answer"]
+lab.answer(
+    best=best,
+    abroad=results.gain(best, "plain", "abroad"),
+    home=results.gain(best, "plain", "home"),
+    kin=walks["two from one start"][1][4],
+    strangers=walks["two strangers"][1][4],
+)
+
+# %% [markdown]
+# - Fine-tuning trades what was known for what home asks. Plot home against abroad, or you see only one half of the trade.
+# - L2-SP holds weights, DELTA holds activations, EMA averages the way travelled, and WiSE-FT decides afterwards. Mind weight decay beside
+#   L2-SP, and batch norm's statistics beside everything: nothing holds them but freezing.
+# - A linear probe forgets nothing, and it is the baseline to beat abroad.
 # - Weights can be averaged when they share a start.
-# - Which differences are separated from zero, the table says; of the others, nothing was shown.
+# - The table says which differences are separated from zero. Of the others, nothing was shown.
 #
 # ### Papers
 # - Li et al., 2018, *Explicit inductive bias for transfer learning with convolutional networks* [arXiv:1802.01483](https://arxiv.org/abs/1802.01483)

@@ -191,7 +191,7 @@ class Results:
         figure = plots.forest(
             panels, xlabel=f"gain in {(measures or (self.measure,))[0] if len(measures) < 2 else 'each'}{base}"
         )
-        opening = f"{self.title}: paired gains{base} within a {self.unit}, 95 % t-intervals.".removeprefix(": ")
+        opening = f"{self.title or 'Gains'}: paired differences{base} within a {self.unit}, 95 % t-intervals."
         return Picture(figure, " ".join([opening, *words, self._provenance()]).strip())
 
     def scatter(self, x: str, y: str | None = None, *, log: bool = False) -> Picture:
@@ -229,7 +229,9 @@ class Results:
 
     def _provenance(self) -> str:
         here = sum(bool(row.get("here", True)) for row in self.rows)
-        return "" if here == len(self) else f"{here} of {len(self)} runs trained here, the others earlier."
+        if here == len(self):
+            return ""
+        return f"{here} of {len(self)} runs trained here, the others earlier." if here else "All were measured earlier."
 
 
 def runs(board: Leaderboard, title: str = "") -> Results:
