@@ -37,7 +37,12 @@ def evaluating(*modules: nn.Module) -> Iterator[None]:
 def predict(model: nn.Module, domain: Domain, batch_size: int | None = None) -> Tensor:
     """Probabilities `(N, K)`, float32 on the CPU: softmax, or sigmoid where the domain is multi-label.
 
-    batch_size  examples a forward pass; None chooses by the size of a picture and the device
+    Parameters
+    ----------
+    model, domain
+        What answers, and on what.
+    batch_size
+        Examples a forward pass; None chooses by the size of a picture and the device.
     """
     logits = in_batches(model, model, domain, batch_size)
     return logits.sigmoid() if domain.multilabel else logits.softmax(dim=1)
@@ -89,11 +94,29 @@ def in_batches(model: nn.Module, compute, domain: Domain, batch_size: int | None
 class Scores:
     """How well probabilities `(N, K)` fit labels `(N,)` or `(N, K)`.
 
-    accuracy           share of right answers
-    balanced_accuracy  mean recall over the classes that are present
-    auc                as MedMNIST's evaluator: one class against the rest, averaged over the classes
-    ece                expected calibration error, 15 equal bins of confidence (Guo et al., 2017, arXiv:1706.04599)
-    n                  examples
+    Parameters
+    ----------
+    probabilities, labels
+        `(N, K)`, and `(N,)` or `(N, K)`.
+    classes
+        K names.
+    groups
+        Patients or slides `(N,)`; where given, intervals draw these and not single examples.
+    name
+        Of the domain.
+
+    Attributes
+    ----------
+    accuracy
+        Share of right answers.
+    balanced_accuracy
+        Mean recall over the classes that are present.
+    auc
+        As MedMNIST's evaluator: one class against the rest, averaged over the classes.
+    ece
+        Expected calibration error, 15 equal bins of confidence (Guo et al., 2017, arXiv:1706.04599).
+    n
+        Examples.
     """
 
     probabilities: np.ndarray
@@ -169,7 +192,19 @@ class Scores:
 def evaluate(model: Classifier, domain: Domain, batch_size: int | None = None) -> Scores:
     """Scores of a Classifier on a labelled domain, in evaluation mode; classes are matched by name.
 
-    Raises `DataError` when the domain has no labels, or a class the model does not know.
+    Parameters
+    ----------
+    model
+        Its classes may be more than the domain's.
+    domain
+        Labeled.
+    batch_size
+        See `predict`.
+
+    Raises
+    ------
+    DataError
+        When the domain has no labels, or a class the model does not know.
     """
     if domain.labels is None:
         raise DataError(f"domain {domain.name!r} has no labels to score against; pass a labelled domain")

@@ -51,12 +51,25 @@ def embed(
 ) -> Tensor | dict[str, Tensor]:
     """Features `(N, D)` of a Classifier or Encoder in evaluation mode, float32 on the CPU.
 
-    layer  name of an encoder block, whose activations are averaged over space; None for the encoder's output; several
-           names give a dict of features by name, from one pass
-    cache  True keeps them in the cache folder, named by the content of weights and inputs, so that a changed weight or
-           image is noticed; a path keeps them there; False computes them anew
+    Parameters
+    ----------
+    model, domain
+        What sees, and what is seen.
+    layer
+        Name of an encoder block, whose activations are averaged over space; None for the encoder's output; several
+        names give a dict of features by name, from one pass.
+    batch_size
+        See `predict`.
+    cache
+        True keeps them in the cache folder, named by the content of weights and inputs, so that a changed weight or
+        image is noticed; a path keeps them there; False computes them anew.
 
-    Raises `ArgumentError` for a layer the encoder lacks, `DataError` when features are not finite.
+    Raises
+    ------
+    ArgumentError
+        For a layer the encoder lacks.
+    DataError
+        When features are not finite.
     """
     encoder = model.encoder if isinstance(model, Classifier) else model
     blocks = [block.name for block in encoder.blocks]

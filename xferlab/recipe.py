@@ -52,13 +52,21 @@ from .training.checking import refuse_multilabel
 class Stage:
     """One call of `fit`.
 
-    objectives  makes the objectives anew for each run
-    data        "source", "target" or "both": what the stage draws batches from
-    share       the stage's steps, as a multiple of the recipe's
-    lr          the stage's learning rate, as a factor of the recipe's
-    augment     the stage's own augmentation, whatever the recipe is called with
-    solve       changes the model from a domain in one go instead of training: `solve(model, domain, views)`, where `views` says
-                whether augmentation is wanted
+    Parameters
+    ----------
+    objectives
+        Makes the objectives anew for each run.
+    strategy
+        What may move, and how fast.
+    data
+        "source", "target" or "both": what the stage draws batches from.
+    share, lr
+        The stage's steps and learning rate, as multiples of the recipe's.
+    augment
+        The stage's own augmentation, whatever the recipe is called with.
+    solve
+        Changes the model from a domain in one go instead of training: `solve(model, domain, views)`, where `views` says
+        whether augmentation is wanted.
     """
 
     objectives: Callable[[], Sequence[Objective]] = lambda: [CrossEntropy()]
@@ -80,7 +88,19 @@ class Stage:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Stages run in order on one model, then `finish(model)` where there is one. `about` says what it is, in a line."""
+    """Stages run in order on one model.
+
+    Parameters
+    ----------
+    name, about
+        What it is called, and what it is, in a line.
+    stages
+        See `Stage`.
+    finish
+        `finish(model)` runs after the last stage: an average, or an interpolation of weights.
+    strength, grid
+        How strong its method is, and which strengths are worth trying, see `at`.
+    """
 
     name: str
     stages: tuple[Stage, ...]

@@ -222,7 +222,18 @@ class Domain:
 
 @dataclass(frozen=True)
 class Splits:
-    """Train, validation and test parts of one place. Raises `DataError` when classes differ or a group is in two parts."""
+    """Train, validation and test parts of one place.
+
+    Parameters
+    ----------
+    train, val, test
+        Domains of the same classes; no group is in two of them.
+
+    Raises
+    ------
+    DataError
+        When classes differ or a group is in two parts.
+    """
 
     train: Domain
     val: Domain

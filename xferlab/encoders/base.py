@@ -37,12 +37,24 @@ class Block:
 class Encoder(nn.Module):
     """Maps images, uint8 or float in 0..255, `(B, 1 or 3, H, W)` to features `(B, D)`.
 
-    body         the network, normalised float images in, features out
-    dim          D
-    blocks       the body's layers in the order they run, input side first
-    source_head  the head it was pretrained with, features to source-class logits, or None
-    channels, size, mean, std   what the body wants: inputs are turned to gray or RGB, resized to `size`, a number or (H, W) (None
-                 keeps theirs), and normalised as `(x - mean) / std` on the 0..255 scale
+    Parameters
+    ----------
+    body
+        The network: normalized float images in, features out.
+    name
+        What reports call it.
+    channels, size, mean, std
+        What the body wants: inputs are turned to gray or RGB, resized to `size`, a number or (H, W) (None keeps
+        theirs), and normalized as `(x - mean) / std` on the 0..255 scale.
+    source_head
+        The head it was pretrained with, features to source-class logits, or None.
+
+    Attributes
+    ----------
+    dim
+        D.
+    blocks
+        The body's layers in the order they run, input side first.
     """
 
     mean: Tensor
@@ -193,7 +205,14 @@ def _expand(module: nn.Module, prefix: str = "") -> dict[str, nn.Module]:
 class Classifier(nn.Module):
     """An encoder and a linear head over `classes`. `forward` gives logits `(B, K)`, in training and evaluation alike.
 
-    The head's first weights depend on `seed` alone.
+    Parameters
+    ----------
+    encoder
+        From `xl.encoder`.
+    classes
+        Two names or more, in the order of the logits.
+    seed
+        Draws the head's first weights, and nothing else does.
     """
 
     def __init__(self, encoder: Encoder | TextEncoder, classes: Sequence[str], *, seed: int = 0):

@@ -67,12 +67,22 @@ def domain_loss(
 class Adversarial(Objective):
     """An objective with an adversary, and a watch on whether it is alive.
 
-    strength            how hard the encoder is pushed, at the end of a warm-up (see `warm_up`; ADDA has none)
-    hidden              the width of the adversary's hidden layers: far stronger than the encoder, it wins for good and
-                        its loss saturates
-    adversary_accuracy  running mean of how often the adversary is right, source and target counting alike. It should
-                        rise above 0.5 and come back: 0.5 from the first step to the last is a dead adversary,
-                        well below 0.5 one that lags behind the encoder (lower `strength` or the learning rate)
+    Parameters
+    ----------
+    weight
+        Factor in the loss.
+    strength
+        How hard the encoder is pushed, at the end of a warm-up (see `warm_up`; ADDA has none).
+    hidden
+        The width of the adversary's hidden layers: far stronger than the encoder, it wins for good and its loss
+        saturates.
+
+    Attributes
+    ----------
+    adversary_accuracy
+        Running mean of how often the adversary is right, source and target counting alike. It should rise above 0.5 and
+        come back: 0.5 from the first step to the last is a dead adversary, well below 0.5 one that lags behind the
+        encoder (lower `strength` or the learning rate).
     """
 
     adversary_accuracy: Tensor
@@ -237,8 +247,13 @@ class MDD(Adversarial):
         min_f' max_encoder  loss = gamma * mean_s -log p'(f(x_s)) + mean_t -log(1 - p'(f(x_t)))
 
     A second classifier f' agrees with the classifier f on the source and disagrees on the target (see
-    `margin_disparity`); the encoder leaves it no room to. gamma is exp(margin). adversary_accuracy counts agreement on
+    `margin_disparity`); the encoder leaves it no room to. adversary_accuracy counts agreement on
     the source and disagreement on the target.
+
+    Parameters
+    ----------
+    gamma
+        exp(margin).
     """
 
     single_label = True
@@ -321,6 +336,11 @@ class WDGRL(Adversarial):
     The critic c minimises it, so that the difference of means nears the Wasserstein distance; the encoder lowers that
     distance through gradient reversal, and the penalty (see `gradient_penalty`) does not reach it. adversary_accuracy
     takes the middle between the critic's two means as the boundary.
+
+    Parameters
+    ----------
+    penalty
+        Of the critic's gradient.
     """
 
     def __init__(self, weight: float = 1.0, *, penalty: float = 10.0, strength: float = 0.03, hidden: int = 64):
@@ -357,6 +377,13 @@ class BSP(Objective):
 
     Z_s `(Ns, D)`, Z_t `(Nt, D)`; sigma_1 >= sigma_2 ... the singular values. It adapts nothing by itself: add it to DANN
     or CDAN.
+
+    Parameters
+    ----------
+    weight
+        Factor in the loss.
+    k
+        How many singular values.
     """
 
     def __init__(self, weight: float = 1e-4, *, k: int = 1):

@@ -174,8 +174,16 @@ class MMD(Objective):
 
         loss = MMD^2(zs, zt), see `mmd`;  `linear=True`: the linear-time estimate, see `linear_mmd`
 
-    kernels    how many Gaussians, widths a factor of two apart
-    bandwidth  the middle width, a squared distance; None: the batch's mean squared distance
+    Parameters
+    ----------
+    weight
+        Factor in the loss.
+    kernels
+        How many Gaussians, widths a factor of two apart.
+    linear
+        The linear-time estimate.
+    bandwidth
+        The middle width, a squared distance; None: the batch's mean squared distance.
     """
 
     def __init__(self, weight: float = 1.0, *, kernels: int = 5, linear: bool = False, bandwidth: float | None = None):
@@ -257,6 +265,13 @@ class DeepJDOT(Objective):
         loss = min_G sum_ij G_ij (alpha |zs_i - zt_j|^2 + label_weight CE(ys_i, f(zt_j))), see `deep_jdot`
 
     Needs POT (extra "labs"). One exact plan a batch, on the CPU: a host sync a step on a GPU.
+
+    Parameters
+    ----------
+    weight
+        Factor in the loss.
+    alpha, label_weight
+        Of the distance of features, and of the labels' cross-entropy, in the cost of transport.
     """
 
     needs = frozenset({"source", "target", "source_labels"})

@@ -37,6 +37,15 @@ class MaskedLanguageModeling(Objective):
 
     The head (dense, GELU, norm, and a bias a word) is new, for the packaged MiniLM carries none; its last matrix is tied to the
     encoder's word embeddings, which train through both. Makes its own forward pass. Logs the accuracy on hidden tokens.
+
+    Parameters
+    ----------
+    weight
+        Factor in the loss.
+    ratio
+        Share of tokens that are hidden.
+    on
+        "source" or "target".
     """
 
     def __init__(self, weight: float = 1.0, *, ratio: float = 0.15, on: str = "target"):

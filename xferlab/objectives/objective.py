@@ -15,8 +15,17 @@ from ..errors import ArgumentError
 
 @dataclass
 class Batch:
-    """One side of a step: inputs, labels `(B,)` or `(B, K)` or None, features `(B, D)`, logits `(B, K)`, and which of the source's
-    sites each example is from `(B,)`, where there are several."""
+    """One side of a step.
+
+    Parameters
+    ----------
+    inputs, features, logits
+        Tensors of B examples, `(B, ...)`, `(B, D)`, `(B, K)`.
+    labels
+        `(B,)`, `(B, K)` or None.
+    site
+        Which of the source's sites each example is from `(B,)`, where there are several.
+    """
 
     inputs: Tensor
     labels: Tensor | None
@@ -32,9 +41,16 @@ class Batch:
 class Step:
     """What one training step has already computed, shared by every objective.
 
-    source, target  Batch or None
-    progress        0 at the first step, 1 at the last
-    model           the Classifier being trained
+    Parameters
+    ----------
+    source, target
+        Batch or None.
+    progress
+        0 at the first step, 1 at the last.
+    model
+        The Classifier being trained.
+    views, activations
+        What `view` and `taps` give out; `fit` fills them in.
     """
 
     def __init__(
@@ -71,12 +87,22 @@ class Step:
 
 class Objective(nn.Module):
     """One term of the loss. `fit` adds up `weight * forward(step)` over its objectives.
-
-    needs         what the step must hold: any of "source", "target", "source_labels", "target_labels"
-    taps          names of encoder blocks whose activations `step.taps` should give
-    single_label  it reads a softmax or an argmax, one class an example: `fit` refuses a multi-label domain
     Parts made in `setup` (a discriminator, a teacher, a memory) are registered on the module, so that they train,
     move and resume with the run.
+
+    Parameters
+    ----------
+    weight
+        Factor of this term in the loss.
+
+    Attributes
+    ----------
+    needs
+        What the step must hold: any of "source", "target", "source_labels", "target_labels".
+    taps
+        Names of encoder blocks whose activations `step.taps` should give.
+    single_label
+        It reads a softmax or an argmax, one class an example: `fit` refuses a multi-label domain.
     """
 
     needs: frozenset[str] = frozenset({"source", "target"})

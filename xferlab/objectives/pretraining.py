@@ -32,6 +32,19 @@ class SimCLR(Objective):
     Chen et al., 2020, arXiv:2002.05709. The views are the step's own inputs and `step.view(view, on)`, so give `fit` a
     strong augmentation: then both views are strong, as in the paper. They pass a projection head of the objective's own
     (D to D to `dim`), which is dropped afterwards. Needs no labels.
+
+    Parameters
+    ----------
+    weight
+        Factor in the loss.
+    temperature
+        Divides cosine similarities.
+    dim
+        Of the projection.
+    view
+        Name of the second view.
+    on
+        "source" or "target".
     """
 
     def __init__(
@@ -75,6 +88,15 @@ class RotationPrediction(Objective):
     Gidaris et al., 2018, arXiv:1803.07728, equation 3. Rotates the step's inputs and makes its own forward pass over
     `copies` rotations of each: 4 is the paper's, 1 costs a quarter. Needs no labels, but images with an up side: cells
     under a microscope have none. Logs the accuracy, 0.25 by chance.
+
+    Parameters
+    ----------
+    weight
+        Factor in the loss.
+    copies
+        Rotations of each image a step, 1 to 4.
+    on
+        "source" or "target".
     """
 
     def __init__(self, weight: float = 1.0, *, copies: int = 4, on: str = "source"):
@@ -119,6 +141,21 @@ class MaskedAutoencoder(Objective):
     patches, so they are set to 0 (the mean, once normalised), and a decoder of two convolutions reads the map of `block`
     (by default the last one with a map of 4x4 or more), to which the final features are added at every place, so that
     the layers after it learn too. Pixels are the normalised ones that the encoder sees. Needs images and no labels.
+
+    Parameters
+    ----------
+    weight
+        Factor in the loss.
+    ratio
+        Share of patches that are hidden.
+    patch
+        Pixels a side.
+    block
+        Whose map the decoder reads.
+    width
+        Channels of the decoder.
+    on
+        "source" or "target".
     """
 
     def __init__(

@@ -86,6 +86,13 @@ class BSS(Objective):
 
     Chen et al., 2019 (NeurIPS 32, "Catastrophic forgetting meets negative transfer"): directions of little energy are
     the ones that do not transfer. `weight` 0.001 and k = 1 are the paper's.
+
+    Parameters
+    ----------
+    weight
+        Factor in the loss.
+    k
+        How many singular values.
     """
 
     needs = frozenset({"source"})
@@ -152,6 +159,17 @@ class Distillation(Objective):
     Hinton et al., 2015, arXiv:1503.02531. `teacher` is a Classifier over the same classes; None is a frozen copy of the
     model as it starts, which makes sense once its head is trained. To hold what an encoder knew before it had this
     head, see LwF.
+
+    Parameters
+    ----------
+    weight
+        Factor in the loss.
+    temperature
+        Divides both sides' logits.
+    teacher
+        A Classifier over the same classes, or None.
+    on
+        "source" or "target".
     """
 
     single_label = True
@@ -184,6 +202,15 @@ class LwF(Objective):
 
     Li and Hoiem, 2016, arXiv:1606.09282, equation 2: `distillation` at T = 2 between the encoder's `source_head` (a copy
     that trains along) and the same head on a frozen copy of the encoder. Raises `ArgumentError` without a `source_head`.
+
+    Parameters
+    ----------
+    weight
+        Factor in the loss.
+    temperature
+        Divides both sides' logits.
+    on
+        "source" or "target".
     """
 
     def __init__(self, weight: float = 1.0, *, temperature: float = 2.0, on: str = "source"):
@@ -210,6 +237,13 @@ class EMA(Objective):
     with this warm-up in Tarvainen and Valpola, 2017, arXiv:1703.01780). `decay=None` is `a = 1 - 1/n`, the plain mean.
     Updates before progress `start` do not count. Batch-norm statistics are averaged with the weights; give `finish` a
     domain to measure them anew, as a mean over few distant weights needs.
+
+    Parameters
+    ----------
+    decay
+        Nearer 1 remembers longer; None is the plain mean.
+    start
+        Progress from which updates count.
     """
 
     needs = frozenset()

@@ -134,6 +134,15 @@ class PseudoLabel(OnTargetOutputs):
     Lee, 2013 (ICML workshop on challenges in representation learning). `a` rises from 0 at progress `ramp[0]` to 1 at
     `ramp[1]`, so that a model that knows nothing yet does not teach itself. Logs the share kept, in all and as each
     class: a class that takes all is the way this fails.
+
+    Parameters
+    ----------
+    weight
+        Factor in the loss.
+    threshold
+        Confidence from which an answer counts as a label.
+    ramp
+        Progress at which the loss begins, and at which it counts in full.
     """
 
     def __init__(self, weight: float = 1.0, *, threshold: float = 0.9, ramp: tuple[float, float] = (0.1, 0.5)):
@@ -194,6 +203,17 @@ class MeanTeacher(OnTargetOutputs):
     `q` the teacher on the step's inputs. After update n the teacher becomes `a teacher + (1 - a) student`,
     `a = min(decay, 1 - 1/n)`, batch-norm statistics included; it runs in eval mode, without gradient.
     `r = exp(-5 (1 - min(1, progress / ramp))^2)`.
+
+    Parameters
+    ----------
+    weight
+        Factor in the loss.
+    decay
+        Of the teacher's average.
+    ramp
+        Progress at which the loss counts in full.
+    view
+        What the student sees, or None.
     """
 
     def __init__(self, weight: float = 1.0, *, decay: float = 0.99, ramp: float = 0.3, view: str | None = "strong"):
@@ -225,6 +245,13 @@ class AFN(Objective):
     Xu et al., 2019, arXiv:1811.07456. Stepwise (SAFN, equation 7): `mean_i (||f_i|| - (||f_i||_constant + step_size))^2`,
     whose value is always `step_size^2` and whose gradient lengthens every feature alike. With `radius`, the hard form
     (HAFN, equation 5): `mean_i (||f_i|| - radius)^2`. The sides are added. Logs the mean norm: that is the curve to see.
+
+    Parameters
+    ----------
+    weight
+        Factor in the loss.
+    step_size, radius
+        Of the stepwise and of the hard form; a radius chooses the hard one.
     """
 
     needs = frozenset({"target"})

@@ -61,6 +61,13 @@ class GroupDRO(Objective):
 
     Sagawa et al., 2020, arXiv:1911.08731, algorithm 1; L_g is the mean loss of site g in the batch. Their eta is 0.01 for tens of
     thousands of steps, ours is larger for hundreds. Soft labels count for their largest class.
+
+    Parameters
+    ----------
+    weight
+        Factor in the loss.
+    eta
+        How fast the weights of sites follow their losses.
     """
 
     needs = frozenset({"source", "source_labels"})

@@ -21,7 +21,21 @@ from .distributed import World
 
 @dataclass
 class Run:
-    """What a training run left: the model, a history (a dict of floats per logged step), seconds, images per second."""
+    """What a training run left.
+
+    Attributes
+    ----------
+    model
+        The Classifier that was trained.
+    history
+        A dict of floats a logged step.
+    seconds, images_per_second
+        Of the training loop.
+    objectives
+        As they were left.
+    resumed_from
+        The step of the checkpoint it went on from, 0 without one.
+    """
 
     model: Classifier
     history: list[dict[str, float]] = field(default_factory=list)
