@@ -84,6 +84,10 @@ def compare(
         str, typer.Option(help="the few target images that have labels: a folder, or table.csv:image,label")
     ] = "",
     search: Annotated[bool, typer.Option("--search", help="try each recipe at three strengths first")] = False,
+    all_seeds: Annotated[
+        bool, typer.Option("--all-seeds", help="all recipes get all seeds, also those far behind after two")
+    ] = False,
+    workers: Annotated[int, typer.Option(help="processes that train side by side, one thread each")] = 1,
     propose: Annotated[int, typer.Option(help="write label-next.csv: so many target images to label next")] = 0,
     selector: Annotated[
         str, typer.Option(help="the validator to choose by; fix it before you look at the oracle")
@@ -135,6 +139,8 @@ def compare(
         selector=selector or None,
         any_way_up=any_way_up,
         search=search,
+        all_seeds=all_seeds,
+        workers=workers,
         propose=propose,
         say=typer.echo,
         **dict(

@@ -23,6 +23,7 @@ from xferlab.errors import ArgumentError, DataError, TargetLabelsError
 
 runs = importlib.import_module("xferlab.comparison.runs")
 comparison = importlib.import_module("xferlab.comparison.compare")
+candidates = importlib.import_module("xferlab.comparison.candidates")
 THREE = ["source_only", "source_only_joint_bn", "dann"]
 CHEAP = ["source_val", "information_maximization"]
 
@@ -534,3 +535,59 @@ def test_encoders_are_ranked_together(tmp_path):
     assert board.run("dann on lenet", 0)["encoder"] == "lenet"
     with pytest.raises(ArgumentError, match="each name once"):
         compare(tmp_path, encoder=["lenet", "lenet"])
+
+
+def test_a_race_gives_no_further_seed_to_what_is_far_behind(tmp_path):
+    """By hand: the leader is better than `c` by 2.0 and 2.1, which two seeds can tell, and than `b` by 0 and 1, which they cannot."""
+    values = {"a": {0: 3.0, 1: 3.1}, "b": {0: 3.0, 1: 2.1}, "c": {0: 1.0, 1: 1.0}, "failed": {}}
+    assert candidates.in_front(values) == {"a", "b"}
+    assert candidates.in_front({"a": {0: 1.0}, "b": {0: 5.0}}) == {"a", "b"}  # one seed tells nothing
+    ranks = {"source_only": 2.0, "source_only_joint_bn": 1.9, "dann": 0.5}
+
+    def steady(candidate):
+        """Far apart, and as far with every seed."""
+        return ranks[candidate.recipe.name]
+
+    board = compare(tmp_path, seeds=4, race=True, validators={"steady": wobbling(steady)}, selector="steady")
+    assert {name: len(board.finished(name)) for name in THREE} == {
+        "source_only": 4,
+        "source_only_joint_bn": 4,
+        "dann": 2,
+    }
+    assert any("Too far behind" in note and note.endswith(": dann.") for note in board.notes)
+    full = compare(tmp_path, seeds=4, validators={"steady": wobbling(steady)}, selector="steady")
+    assert len(full.finished("dann")) == 4 and not any("behind" in note for note in full.notes)
+
+
+def wobbling(value):
+    """The same validator, a little off from run to run, so that intervals have a width."""
+    calls = iter(range(100))
+    return lambda candidate: value(candidate) + 0.2 * (next(calls) % 2) * (candidate.recipe.name == "source_only")
+
+
+def test_minutes_that_are_left_go_into_further_seeds(tmp_path, monkeypatch):
+    clock = [1000.0]
+    monkeypatch.setattr(comparison.time, "time", lambda: clock[0])
+    real = comparison.perform
+
+    def slow(task):
+        record = real(task)
+        clock[0] += 60
+        return record
+
+    monkeypatch.setattr(comparison, "perform", slow)
+    board = compare(tmp_path, ["source_only", "dann"], seeds=1, minutes=5.5, fill=True)
+    assert [(run["recipe"], run["seed"]) for run in board.runs] == [
+        ("source_only", 0), ("dann", 0), ("source_only", 1), ("dann", 1), ("source_only", 2), ("dann", 2)
+    ]  # fmt: skip
+    assert not any("left out" in note for note in board.notes)
+    with pytest.raises(ArgumentError, match="give minutes too"):
+        compare(tmp_path, fill=True)
+
+
+def test_workers_give_the_same_table(tmp_path):
+    settings = dict(encoder="lenet", recipes=["source_only", "dann"], seeds=1)
+    one, two = compare(tmp_path / "one", **settings), compare(tmp_path / "two", workers=2, **settings)
+    for ours, theirs in zip(one.runs, two.runs, strict=True):  # threads may add in another order
+        assert (ours["recipe"], ours["key"]) == (theirs["recipe"], theirs["key"])
+        assert ours["validators"] == pytest.approx(theirs["validators"], rel=1e-3)

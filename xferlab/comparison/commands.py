@@ -11,7 +11,7 @@ from ..encoders import Classifier
 from ..errors import ArgumentError, MissingExtra
 from ..storage import cache_folder, write_atomically
 from . import card, findings, labeling, modelfile
-from .compare import chosen_recipes
+from .candidates import chosen_recipes
 from .compare import compare as run_comparison
 from .leaderboard import Leaderboard
 from .plan import BATCH, RECIPES, Plan, make_plan
@@ -37,6 +37,8 @@ def compare(
     selector: str | None = None,
     any_way_up: bool = False,
     search: bool = False,
+    all_seeds: bool = False,
+    workers: int = 1,
     propose: int = 0,
     out: Path = Path("report.html"),
     save_model: Path | None = None,
@@ -52,9 +54,9 @@ def compare(
     began, store = time.time(), store or cache_folder("runs")
     names = list(chosen or RECIPES)
     most = max(len(recipe.grid) for recipe in chosen_recipes(names))
-    _check(minutes, seeds, steps, propose, weights, factory)
+    _check(weights, factory, minutes=minutes, seeds=seeds, steps=steps, propose=propose, workers=workers)
     own = [modelfile.from_factory(factory, weights, size)] if factory else []
-    makers = own or [modelfile.from_name(encoder, size) for encoder in encoders]
+    makers = own or [modelfile.Named(encoder, size) for encoder in encoders]
     made = makers[0]()
     made = made.encoder if isinstance(made, Classifier) else made
     pixels = size or (made.size[0] if getattr(made, "size", None) else 64)
@@ -82,6 +84,9 @@ def compare(
         seeds=plan.seeds,
         steps=plan.steps,
         minutes=max(round(left, 2), 1),
+        race=not all_seeds,
+        fill=steps is None and not plan.filled,
+        workers=workers,
         encoder=makers,
         search=search,
         metric="balanced_accuracy",
@@ -92,6 +97,8 @@ def compare(
         keep_weights="chosen",
         propose=propose,
     )
+    if done := plan.fill(board.runs):
+        notes.append(done)
     board.notes[:0] = notes
     say(f"\n{board.to_text()}\n\n{board.verdict}")
     if estimate := findings.estimate(board):
@@ -138,17 +145,11 @@ def compare(
     return board
 
 
-def _check(
-    minutes: float, seeds: int, steps: int | None, propose: int, weights: Path | None, factory: str | None
-) -> None:
-    for name, value, least in (
-        ("minutes", minutes, 0.1),
-        ("seeds", seeds, 1),
-        ("steps", steps, 1),
-        ("propose", propose, 0),
-    ):
-        if value is not None and value < least:
-            raise ArgumentError(f"--{name} is {value}, expected {least} or more")
+def _check(weights: Path | None, factory: str | None, **numbers: float | None) -> None:
+    least = {"minutes": 0.1, "propose": 0}
+    for name, value in numbers.items():
+        if value is not None and value < least.get(name, 1):
+            raise ArgumentError(f"--{name} is {value}, expected {least.get(name, 1)} or more")
     if weights is not None and factory is None:
         raise ArgumentError("--weights are for a network of your own; give --model module.py:function too")
     for package in ("pandas", "matplotlib", "jinja2"):  # before twenty minutes of training, not after

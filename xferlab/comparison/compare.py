@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import itertools
 import math
-import pickle
+import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from torch import nn
 from tqdm.auto import tqdm
 
 from ..domains import Domain, Splits
 from ..domains.domain import cut
-from ..encoders import Classifier
 from ..errors import ArgumentError, DataError, TargetLabelsError
 from ..evaluation import METRICS
-from ..recipe import Recipe, find
-from ..recipe import recipes as registry
+from ..recipe import Recipe
 from ..storage import cache_folder, described, fingerprint
 from . import labeling, selection
+from .candidates import Candidate, address, chosen_recipes, in_front, labels_of, selector_values, strongest
 from .leaderboard import Leaderboard
-from .runs import Task, definition, identity, load_weights, make_model, name_of, perform, recall, version
+from .runs import (
+    Task,
+    check_picklable,
+    cost,
+    definition,
+    identity,
+    load_weights,
+    make_model,
+    name_of,
+    perform,
+    recall,
+    version,
+)
 
 _FIT = {"augment", "batch_size", "checkpoint_every", "device", "precision", "views", "warmup", "weight_decay"}
 
@@ -46,10 +58,13 @@ def compare(
     per_class: int | None = None,
     search: bool = False,
     minutes: float | None = None,
+    race: bool = False,
+    fill: bool = False,
     store: str | Path | None = None,
     keep_weights: bool | str = False,
     propose: int = 0,
     executor: Executor | None = None,
+    workers: int = 1,
     progress_bar: bool = True,
     **arguments,
 ) -> Leaderboard:
@@ -83,6 +98,8 @@ def compare(
         search: Try each recipe at the strengths of its `grid` with the first seed; the selector chooses among them, and further
             seeds run at the strength chosen. `Leaderboard.searched` says what was tried.
         minutes: Start no run after that long; what was left out is said. Runs go seed by seed, so all recipes get as far.
+        race: After two seeds, candidates that lie behind by more than their spread allows get no further one, see `candidates.in_front`.
+        fill: Spend what is left of `minutes` on further seeds.
         store: Folder of finished runs (default: in the cache folder).
         keep_weights: True keeps each run's weights there too. "chosen" keeps them until every run has finished and the
             choice is made, then removes the others' (not those that an earlier call kept with True). With either
@@ -90,6 +107,7 @@ def compare(
         propose: How many target examples to propose for labeling, see `Leaderboard.wanted` and `xferlab.proposals`.
         executor: Any `concurrent.futures` executor. Processes need recipes by name, and picklable functions; start them
             with `multiprocessing.get_context("spawn")`. Threads take turns, since they share torch's random state.
+        workers: Processes that train side by side on this machine, one thread each, where no executor is given.
         progress_bar: Whether to show one.
         steps, lr, arguments: Go to `Recipe.fit`; there is no checkpoint selection: the last step is what counts.
 
@@ -107,17 +125,8 @@ def compare(
     on_labels = {} if held is None else {"target_labels": functools.partial(selection.on_labels, held)}
     selector = selector or next(iter(on_labels), "information_maximization")
     judges = _validators(validators, selector, on_labels)
-    if metric not in METRICS or metric == "ece":
-        raise ArgumentError(f"metric is {metric!r}, expected 'accuracy', 'balanced_accuracy' or 'auc'")
-    if keep_weights not in (True, False, "chosen"):
-        raise ArgumentError(f"keep_weights is {keep_weights!r}, expected True, False or 'chosen'")
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ArgumentError(f"seeds are {seeds}, expected at least one, each once")
-    if propose < 0:
-        raise ArgumentError(f"propose is {propose}, expected a number of examples, or 0 for none")
-    if unknown := set(arguments) - _FIT:
-        raise ArgumentError(f"compare has no argument {min(unknown)!r}; of fit's it takes {', '.join(sorted(_FIT))}")
+    _check(seeds, metric, keep_weights, propose, fill and minutes is None, arguments)
     store = Path(store) if store else cache_folder("runs")
     deadline = time.time() + 60 * minutes if minutes is not None else math.inf
 
@@ -133,7 +142,7 @@ def compare(
         *more,
     )
     settings = {"steps": steps, "lr": lr, "per_class": per_class} | arguments
-    encoders = _labels(encoder)
+    encoders = labels_of(encoder)
     everyone = [Candidate(recipe, label) for label in encoders for recipe in chosen]
     shared = dict(source=source, target=adapt, test=test, labeled=few, settings=settings, validators=judges)
     shared |= dict(store=store, keep_weights=keep_weights, deadline=deadline)
@@ -146,20 +155,31 @@ def compare(
             for (recipe, label), defined in zip(candidates, definitions, strict=True):
                 key = fingerprint(version(), defined, seed, data, first[label], described(settings))
                 work = round(100 * cost(recipe, models[label]))
-                ours = dict(recipe=_address(recipe), label=label, seed=seed, first=first[label], key=key, cost=work)
+                ours = dict(recipe=address(recipe), label=label, seed=seed, first=first[label], key=key, cost=work)
                 tasks.append(Task(**ours, encoder=encoders[label], **shared))
         if executor is not None and not isinstance(executor, ThreadPoolExecutor):
-            _check_picklable(tasks)
+            check_picklable(tasks)
         return tasks
 
+    def train(candidates: Sequence[Candidate], seeds: Sequence[int]) -> list[tuple[Task, dict | None]]:
+        tasks = tasks_of(candidates, seeds)
+        return list(zip(tasks, _perform(tasks, executor, progress_bar), strict=True))
+
     searched: dict[str, list[dict]] = {}
-    tried: list[Task] = []
-    if search:  # coarse first: one seed at every strength, then all seeds at the strength chosen
-        at = [candidate.at(factor) for candidate in everyone for factor in candidate.recipe.grid]
-        tried = tasks_of(at, seeds[:1])
-        everyone, searched = _strongest(everyone, at, _perform(tried, executor, progress_bar), selector)
-    tasks = tasks_of(everyone, seeds)
-    runs = list(_perform(tasks, executor, progress_bar))
+    tried: list[tuple[Task, dict | None]] = []
+    processes = None
+    if executor is None and workers > 1:
+        executor = processes = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    with processes or contextlib.nullcontext():
+        if search:  # coarse first: one seed at every strength, then all seeds at the strength chosen
+            at = [candidate.at(factor) for candidate in everyone for factor in candidate.recipe.grid]
+            tried = train(at, seeds[:1])
+            everyone, searched = strongest(everyone, at, [run for _, run in tried], selector)
+        done, out = _rounds(everyone, seeds, selector, race, fill, deadline, train)
+    tasks = [task for task, _ in done]
+    runs = [run for _, run in done]
+    if out:
+        notes.append(f"Too far behind after two seeds or more to be given another: {', '.join(out)}.")
     if left := sum(run is None for run in runs):
         over = f"{minutes:g} minutes were over; the same call goes on from here"
         notes.append(f"{left} of {len(tasks)} runs were left out: {over}")
@@ -168,7 +188,7 @@ def compare(
         raise ArgumentError(f"no run was finished in {minutes:g} minutes; give more")
     if all("error" in run for run in runs):
         raise ArgumentError(f"no run succeeded; the first: {runs[0]['error']}")
-    shown = {"steps": steps, "lr": lr, "per_class": per_class, "seeds": seeds} | arguments
+    shown = settings | {"seeds": sorted({task.seed for task in tasks})}
     words = [f"{key} {described(value)}" for key, value in shown.items() if value is not None]
     setting = ", ".join([f"{source.name} -> {adapt.name}", " and ".join(map(name_of, encoders.values())), *words])
     board = Leaderboard(
@@ -183,57 +203,36 @@ def compare(
     by_run = {(task.name, task.seed): task for task in tasks}
     board.load_model = lambda run: load_weights(by_run[run["recipe"], run["seed"]])
     if keep_weights == "chosen":
-        _settle(board, tasks, tried)
+        _settle(board, tasks, [task for task, _ in tried])
     return board
 
 
-class Candidate(NamedTuple):
-    """A recipe on one of the encoders; the label is empty for the first, whose baselines are everyone's."""
-
-    recipe: Recipe
-    label: str
-
-    @property
-    def name(self) -> str:
-        return self.recipe.name + self.label
-
-    def at(self, strength: float) -> Candidate:
-        return self if strength == 1 else self._replace(recipe=self.recipe.at(strength))
-
-
-def _labels(encoder: Any) -> dict[str, Any]:
-    """Encoders by what the names of their rows end with: nothing for the first."""
-    encoders = list(encoder) if isinstance(encoder, (list, tuple)) else [encoder]
-    labels = ["", *(f" on {name_of(one)}" for one in encoders[1:])]
-    if not encoders or len({name_of(one) for one in encoders}) < len(encoders):
-        raise ArgumentError(f"encoders are {[name_of(one) for one in encoders]}, expected at least one, each name once")
-    return dict(zip(labels, encoders, strict=True))
-
-
-def _address(recipe: Recipe) -> str | Recipe:
-    """What a worker finds the recipe by: its name and strength where it is one of `xl.recipes`, else the recipe itself."""
-    if registry.get(recipe.name) is recipe:
-        return recipe.name
-    known = registry.get(recipe.name, recipe)
-    if known is not recipe and definition(known.at(recipe.strength)) == definition(recipe):
-        return f"{recipe.name}@{recipe.strength}"
-    return recipe
-
-
-def _strongest(
-    everyone: Sequence[Candidate], at: Sequence[Candidate], runs: Iterable[dict | None], selector: str
-) -> tuple[list[Candidate], dict[str, list[dict]]]:
-    """Each candidate at the strength that the selector values most, and its runs at all strengths."""
-    chosen, searched = {candidate.name: candidate for candidate in everyone}, {}
-    best: dict[str, float] = {}
-    for candidate, run in zip(at, runs, strict=True):
-        if run is None or "error" in run:
-            continue
-        searched.setdefault(candidate.name, []).append(run)
-        value = run["validators"].get(selector)
-        if value is not None and value > best.get(candidate.name, -math.inf):
-            best[candidate.name], chosen[candidate.name] = value, candidate
-    return list(chosen.values()), searched
+def _rounds(
+    everyone: list[Candidate],
+    seeds: list[int],
+    selector: str,
+    race: bool,
+    fill: bool,
+    deadline: float,
+    train: Callable[[Sequence[Candidate], Sequence[int]], list[tuple[Task, dict | None]]],
+) -> tuple[list[tuple[Task, dict | None]], list[str]]:
+    """Tasks with their records, seed after seed, and which candidates a race left behind."""
+    first = seeds[:2] if race else seeds
+    done, out = train(everyone, first), []
+    rounds = itertools.chain(seeds[len(first) :], itertools.count(max(seeds) + 1) if fill else ())
+    for seed in rounds:
+        runs = [run for _, run in done]
+        if seed not in seeds and (None in runs or time.time() > deadline):
+            break
+        values = selector_values(runs, selector)
+        if race and None not in runs:
+            out += [name for name in values if name not in in_front(values) and name not in out]
+        running = [candidate for candidate in everyone if candidate.name not in out]
+        if seed not in seeds:  # what has failed so far would only fail again
+            running = [candidate for candidate in running if candidate.name in values]
+        more = train(running, [seed])
+        done += more if seed in seeds else [one for one in more if one[1] is not None]
+    return done, out
 
 
 def _settle(board: Leaderboard, tasks: list[Task], tried: list[Task]) -> None:
@@ -282,6 +281,23 @@ def _perform(tasks: list[Task], executor: Executor | None, progress_bar: bool) -
                 for future in futures:
                     future.cancel()
     return records
+
+
+def _check(
+    seeds: list[int], metric: str, keep_weights: bool | str, propose: int, endless: bool, arguments: dict
+) -> None:
+    if metric not in METRICS or metric == "ece":
+        raise ArgumentError(f"metric is {metric!r}, expected 'accuracy', 'balanced_accuracy' or 'auc'")
+    if keep_weights not in (True, False, "chosen"):
+        raise ArgumentError(f"keep_weights is {keep_weights!r}, expected True, False or 'chosen'")
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ArgumentError(f"seeds are {seeds}, expected at least one, each once")
+    if propose < 0:
+        raise ArgumentError(f"propose is {propose}, expected a number of examples, or 0 for none")
+    if unknown := set(arguments) - _FIT:
+        raise ArgumentError(f"compare has no argument {min(unknown)!r}; of fit's it takes {', '.join(sorted(_FIT))}")
+    if endless:
+        raise ArgumentError("fill spends what is left of the minutes; give minutes too")
 
 
 def _domains(source: Splits, target: Splits | Domain) -> tuple[Splits, Domain, Domain | None, list[str]]:
@@ -347,15 +363,6 @@ def _labeled(labeled: Domain, source: Splits, test: Domain | None, notes: list[s
     return train, held
 
 
-def chosen_recipes(wanted: Sequence[str | Recipe] | None) -> list[Recipe]:
-    wanted = list(registry) if wanted is None else [wanted] if isinstance(wanted, (str, Recipe)) else list(wanted)
-    chosen = [recipe if isinstance(recipe, Recipe) else find(recipe) for recipe in wanted]
-    names = [recipe.name for recipe in chosen]
-    if not names or len(set(names)) < len(names):
-        raise ArgumentError(f"recipes are {names}, expected at least one, each name once")
-    return chosen
-
-
 def _validators(wanted: Sequence[str] | dict | None, selector: str, more: dict) -> dict[str, selection.Validator]:
     known = more | selection.validators
     if not isinstance(wanted, dict):
@@ -367,27 +374,3 @@ def _validators(wanted: Sequence[str] | dict | None, selector: str, more: dict) 
     if selector not in wanted:
         raise ArgumentError(f"selector is {selector!r}, expected one of the validators: {', '.join(wanted)}")
     return wanted
-
-
-def cost(recipe: Recipe, model: Classifier) -> float:
-    """About how long a run of the recipe takes, in the time that source only takes, for plans and bars."""
-    total = 0.0
-    for stage in recipe.stages:
-        if stage.solve:
-            total += 0.05
-            continue
-        each = 2.0 if stage.data == "both" else 1.0
-        if stage.strategy.freezes_encoder(model) and not stage.augment:
-            each = 0.01  # features are computed once
-        elif not stage.objectives():
-            each /= 3  # forward only
-        total += stage.share * each
-    return total + 0.1  # its evaluation
-
-
-def _check_picklable(tasks: list[Task]) -> None:
-    try:
-        pickle.dumps([(task.recipe, task.encoder, task.validators, task.settings) for task in tasks])
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        instead = "give recipes by name, and functions a module defines"
-        raise ArgumentError(f"an executor of processes cannot take this ({error}); {instead}") from error

@@ -7,6 +7,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -83,14 +84,19 @@ def load(path: str | Path, factory: str | None = None) -> tuple[Classifier, dict
     return model.eval(), about
 
 
-def from_name(name: str, size: int | None = None) -> Callable[..., nn.Module]:
-    """A function that makes a network that `xl.encoder` knows, of a seed, and is called as the network is."""
+@dataclass(frozen=True)
+class Named:
+    """A function that makes a network that `xl.encoder` knows, of a seed; it can be sent to another process."""
 
-    def make(seed: int = 0) -> nn.Module:
-        return encoder(name, size=size, seed=seed)
+    name: str
+    size: int | None = None
 
-    make.__name__ = name
-    return make
+    @property
+    def __name__(self) -> str:
+        return self.name
+
+    def __call__(self, seed: int = 0) -> nn.Module:
+        return encoder(self.name, size=self.size, seed=seed)
 
 
 def from_factory(

@@ -17,9 +17,8 @@ from ..evaluation import evaluate
 from ..recipe import find
 from ..storage import fingerprint, write_atomically
 from . import selection
-from .compare import cost
 from .reading import Sides
-from .runs import describe_shift, identity, make_model
+from .runs import cost, describe_shift, identity, make_model
 
 # the simple and strong first: they are done when time is short
 RECIPES = (
@@ -40,7 +39,7 @@ ENOUGH, FEWEST, MOST = 100, 30, 400  # steps: below ENOUGH fewer seeds are run, 
 @dataclass
 class Plan:
     """What fits the minutes: recipes, seeds, steps a run, the seconds all should take, those of the longest run, and the
-    images a second that this rests on."""
+    images a second that this rests on; the file it is kept in, and whether further seeds have filled the minutes since."""
 
     recipes: list[str]
     seeds: int
@@ -49,11 +48,32 @@ class Plan:
     longest: float = 0.0
     rate: float = 0.0
     date: str = ""
+    path: str = ""
+    filled: bool = False
 
     def __str__(self) -> str:
         seeds = f"{self.seeds} seed{'s' * (self.seeds > 1)}"
         rate = f", at {self.rate:.0f} images/s" if self.rate else ""
         return f"{len(self.recipes)} recipes x {seeds}, {self.steps} steps of {BATCH} images each{rate}"
+
+    def fill(self, runs: list[dict]) -> str:
+        """Keeps what was done in the time that was left, so that the same command does not fill it again; says it in a sentence."""
+        seeds = len({run["seed"] for run in runs})
+        if not self.path or self.filled or seeds <= self.seeds:
+            return ""
+        names = [
+            name
+            for name in dict.fromkeys(run["recipe"] for run in runs)
+            if sum(run["recipe"] == name for run in runs) > self.seeds
+        ]
+        done = f"Planned were {self}; time was left, and {', '.join(names)} got up to {seeds} seeds."
+        self.seeds, self.filled = seeds, True
+        self.keep()
+        return done
+
+    def keep(self) -> None:
+        with write_atomically(Path(self.path)) as temporary:
+            temporary.write_text(json.dumps(asdict(self)) + "\n", "utf-8")
 
     def left_out(self, names: list[str], seeds: int, minutes: float) -> list[str]:
         """What of the wish the minutes were too short for, in sentences."""
@@ -96,9 +116,8 @@ def make_plan(
     step, scoring = measure(model, sides)
     costs = [times * cost(find(name), make_model(make, sides.source.classes, 0)) for name in names]
     plan = fit_to(0.8 * (60 * minutes - (time.time() - began)) - 5, names, costs, seeds, step, times * scoring)
-    plan.date = datetime.date.today().isoformat()
-    with write_atomically(path) as temporary:
-        temporary.write_text(json.dumps(asdict(plan)) + "\n", "utf-8")
+    plan.date, plan.path = datetime.date.today().isoformat(), str(path)
+    plan.keep()
     say(f"plan    {plan}; about {plan.seconds / 60:.1f} of {minutes:g} minutes")
     return plan
 

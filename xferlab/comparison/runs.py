@@ -11,6 +11,7 @@ import inspect
 import json
 import math
 import multiprocessing
+import pickle
 import re
 import textwrap
 import threading
@@ -317,3 +318,27 @@ def _finite(value):
     if isinstance(value, list):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def cost(recipe: Recipe, model: Classifier) -> float:
+    """About how long a run of the recipe takes, in the time that source only takes, for plans and bars."""
+    total = 0.0
+    for stage in recipe.stages:
+        if stage.solve:
+            total += 0.05
+            continue
+        each = 2.0 if stage.data == "both" else 1.0
+        if stage.strategy.freezes_encoder(model) and not stage.augment:
+            each = 0.01  # features are computed once
+        elif not stage.objectives():
+            each /= 3  # forward only
+        total += stage.share * each
+    return total + 0.1  # its evaluation
+
+
+def check_picklable(tasks: list[Task]) -> None:
+    try:
+        pickle.dumps([(task.recipe, task.encoder, task.validators, task.settings) for task in tasks])
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        instead = "give recipes by name, and functions a module defines"
+        raise ArgumentError(f"an executor of processes cannot take this ({error}); {instead}") from error
