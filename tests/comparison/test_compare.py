@@ -585,9 +585,6 @@ def test_minutes_that_are_left_go_into_further_seeds(tmp_path, monkeypatch):
         compare(tmp_path, fill=True)
 
 
-def test_workers_give_the_same_table(tmp_path):
-    settings = dict(encoder="lenet", recipes=["source_only", "dann"], seeds=1)
-    one, two = compare(tmp_path / "one", **settings), compare(tmp_path / "two", workers=2, **settings)
-    for ours, theirs in zip(one.runs, two.runs, strict=True):  # threads may add in another order
-        assert (ours["recipe"], ours["key"]) == (theirs["recipe"], theirs["key"])
-        assert ours["validators"] == pytest.approx(theirs["validators"], rel=1e-3)
+def test_workers_give_the_same_table(tmp_path, one_thread):
+    settings = dict(recipes=["source_only", "dann"], seeds=1, encoder="small_cnn", steps=3)
+    assert same(compare(tmp_path / "one", **settings), compare(tmp_path / "two", workers=2, **settings))
