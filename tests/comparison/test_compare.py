@@ -459,8 +459,8 @@ def test_costs_are_in_runs_of_source_only():
 
 
 def test_estimates_are_those_of_the_chosen_models_own_answers(tmp_path):
-    from xferlab import estimation
-    from xferlab.comparison import findings, shift
+    from xferlab import estimation, operating
+    from xferlab.comparison import findings
 
     board = compare(tmp_path, ["source_only"], target=TARGET.train.unlabeled(), keep_weights=True, steps=20)
     models = [board.load_model(run) for run in board.runs]
@@ -469,11 +469,13 @@ def test_estimates_are_those_of_the_chosen_models_own_answers(tmp_path):
     assert value == low == high == pytest.approx((answers[0] == answers[1]).mean())
     chosen = models[board.best(load=False).seed]
     val, test, target = (xl.predict(chosen, part).numpy() for part in (SOURCE.val, SOURCE.test, TARGET.train))
-    t = shift.temperature(val, SOURCE.val.labels)
-    held, labels = shift.scaled([*val, *test], t), torch.cat([SOURCE.val.labels, SOURCE.test.labels]).numpy()
+    t = operating.temperature(val, SOURCE.val.labels)
+    held, labels = operating.scaled([*val, *test], t), torch.cat([SOURCE.val.labels, SOURCE.test.labels]).numpy()
     for kind in (estimation.average_thresholded_confidence, estimation.difference_of_confidences):
         value, low, high = board.estimates[kind.__name__]
-        assert low <= value <= high and value == pytest.approx(kind(held, labels, shift.scaled(target, t)), abs=1e-6)
+        assert low <= value <= high and value == pytest.approx(
+            kind(held, labels, operating.scaled(target, t)), abs=1e-6
+        )
     assert "not measured" in findings.estimate(board)
     page = board.to_html(tmp_path / "r.html").read_text("utf-8")
     assert "Garg et al., 2022" in page and findings.estimate(board)[:40] in page
