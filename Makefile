@@ -7,17 +7,17 @@ BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 run: .venv/labs      ## lab 02, headless: a results table and the executed notebook as HTML
 	$(BIN)/xferlab labs run 02
 
-test: .venv/dev      ## everything that CI runs
+lint: .venv/dev      ## style, types, the course in step
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy xferlab
 	$(BIN)/python labs/build.py --check
+
+test: lint           ## everything that CI runs
 	$(BIN)/python -m pytest
 	XFERLAB_PROFILE=quick $(BIN)/python -m pytest --nbval-lax labs/solutions
 
-check: .venv/dev     ## in seconds: style, the course in step, the tests of what changed since BASE (HEAD)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/python labs/build.py --check
+check: lint          ## in seconds: style, types, the course in step, the tests of what changed since BASE (HEAD)
 	$(BIN)/python -m pytest $$($(BIN)/python tests/changed.py --base $(or $(BASE),HEAD))
 
 quick: .venv/dev     ## on any system: it installs, imports, answers, and its smallest tests pass

@@ -143,15 +143,15 @@ def compare(
         workers=workers,
         propose=propose,
         say=typer.echo,
-        **dict(
-            seeds=seeds,
-            minutes=minutes,
-            encoders=encoder or ["efficientnet_lite0"],
-            weights=weights,
-            size=size,
-            steps=steps,
-        ),
-        **dict(out=out, save_model=save_model, store=store),
+        seeds=seeds,
+        minutes=minutes,
+        encoders=encoder or ["efficientnet_lite0"],
+        weights=weights,
+        size=size,
+        steps=steps,
+        out=out,
+        save_model=save_model,
+        store=store,
     )
 
 
@@ -201,8 +201,17 @@ def predict(
     """Classifies every image of a folder. Not for clinical use."""
     from .comparison.prediction import predict as answer
 
-    found = dict(factory=factory or None, sensitivity=sensitivity, of=of, abstain=abstain)
-    answer(model, input, out, reading=_reading(window=window, intensity=intensity), say=typer.echo, **found)
+    answer(
+        model,
+        input,
+        out,
+        factory=factory or None,
+        sensitivity=sensitivity,
+        of=of,
+        abstain=abstain,
+        reading=_reading(window=window, intensity=intensity),
+        say=typer.echo,
+    )
 
 
 def _reading(rename: list[str] | None = None, **words: str) -> dict:

@@ -1,8 +1,9 @@
 """compare(): every recipe, every seed; what can be told from them without target labels."""
 
 from . import selection
-from .compare import compare, cost
+from .compare import compare
 from .leaderboard import Leaderboard
 from .look import look
+from .runs import cost
 
 __all__ = ["Leaderboard", "compare", "cost", "look", "selection"]

@@ -60,7 +60,8 @@ def strongest(
     everyone: Sequence[Candidate], at: Sequence[Candidate], runs: Iterable[dict | None], selector: str
 ) -> tuple[list[Candidate], dict[str, list[dict]]]:
     """Each candidate at the strength that the selector values most, and its runs at all strengths."""
-    chosen, searched = {candidate.name: candidate for candidate in everyone}, {}
+    chosen = {candidate.name: candidate for candidate in everyone}
+    searched: dict[str, list[dict]] = {}
     best: dict[str, float] = {}
     for candidate, run in zip(at, runs, strict=True):
         if run is None or "error" in run:

@@ -58,8 +58,8 @@ def compare(
     own = [modelfile.from_factory(factory, weights, size)] if factory else []
     makers = own or [modelfile.Named(encoder, size) for encoder in encoders]
     made = makers[0]()
-    made = made.encoder if isinstance(made, Classifier) else made
-    pixels = size or (made.size[0] if getattr(made, "size", None) else 64)
+    of_encoder = getattr(made.encoder if isinstance(made, Classifier) else made, "size", None)
+    pixels = size or (of_encoder[0] if of_encoder else 64)
     turns = "any_way_up" if any_way_up else None
     sides = read_sides(source, target, labeled, size=pixels, augmentation=turns, **reading or {})
     said = {key: value for key, value in (reading or {}).items() if key in ("window", "intensity")}

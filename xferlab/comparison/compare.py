@@ -132,20 +132,11 @@ def compare(
 
     parts = [(part.inputs, part.labels) for part in source.parts().values()]
     more = [] if labeled is None else [(labeled.inputs, labeled.labels, labeled.classes)]
-    data = fingerprint(
-        parts,
-        adapt.inputs,
-        source.classes,
-        source.train.augmentation,
-        adapt.augmentation,
-        test and (test.inputs, test.labels),
-        *more,
-    )
+    may = (source.train.augmentation, adapt.augmentation)
+    data = fingerprint(parts, adapt.inputs, source.classes, *may, test and (test.inputs, test.labels), *more)
     settings = {"steps": steps, "lr": lr, "per_class": per_class} | arguments
     encoders = labels_of(encoder)
     everyone = [Candidate(recipe, label) for label in encoders for recipe in chosen]
-    shared = dict(source=source, target=adapt, test=test, labeled=few, settings=settings, validators=judges)
-    shared |= dict(store=store, keep_weights=keep_weights, deadline=deadline)
 
     def tasks_of(candidates: Sequence[Candidate], seeds: Sequence[int]) -> list[Task]:
         tasks, definitions = [], [definition(candidate.recipe) for candidate in candidates]
@@ -154,9 +145,25 @@ def compare(
             first = {label: identity(model) for label, model in models.items()}
             for (recipe, label), defined in zip(candidates, definitions, strict=True):
                 key = fingerprint(version(), defined, seed, data, first[label], described(settings))
-                work = round(100 * cost(recipe, models[label]))
-                ours = dict(recipe=address(recipe), label=label, seed=seed, first=first[label], key=key, cost=work)
-                tasks.append(Task(**ours, encoder=encoders[label], **shared))
+                task = Task(
+                    recipe=address(recipe),
+                    label=label,
+                    seed=seed,
+                    first=first[label],
+                    key=key,
+                    cost=round(100 * cost(recipe, models[label])),
+                    source=source,
+                    target=adapt,
+                    test=test,
+                    labeled=few,
+                    encoder=encoders[label],
+                    settings=settings,
+                    validators=judges,
+                    store=store,
+                    keep_weights=keep_weights,
+                    deadline=deadline,
+                )
+                tasks.append(task)
         if executor is not None and not isinstance(executor, ThreadPoolExecutor):
             check_picklable(tasks)
         return tasks
@@ -177,13 +184,12 @@ def compare(
             everyone, searched = strongest(everyone, at, [run for _, run in tried], selector)
         done, out = _rounds(everyone, seeds, selector, race, fill, deadline, train)
     tasks = [task for task, _ in done]
-    runs = [run for _, run in done]
+    runs = [run for _, run in done if run is not None]
     if out:
         notes.append(f"Too far behind after two seeds or more to be given another: {', '.join(out)}.")
-    if left := sum(run is None for run in runs):
+    if left := len(tasks) - len(runs):
         over = f"{minutes:g} minutes were over; the same call goes on from here"
         notes.append(f"{left} of {len(tasks)} runs were left out: {over}")
-    runs = [run for run in runs if run is not None]
     if not runs:
         raise ArgumentError(f"no run was finished in {minutes:g} minutes; give more")
     if all("error" in run for run in runs):

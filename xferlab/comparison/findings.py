@@ -113,12 +113,14 @@ def percent(rate: tuple[float, float, float]) -> str:
 
 def unlike(answers: Answers, source: str) -> list[str]:
     """Whether the pictures hold what source and target do not, in sentences."""
-    found, reference = [], answers.reference
+    found: list[str] = []
+    if (reference := answers.reference) is None:
+        return found
     for p, known, name in (
-        (answers.like_source, reference and reference.source, f"the held-out pictures of {source}"),
-        (answers.like_target, reference and reference.target, "the pictures that the model was adapted to"),
+        (answers.like_source, reference.source, f"the held-out pictures of {source}"),
+        (answers.like_target, reference.target, "the pictures that the model was adapted to"),
     ):
-        if p is None or known is None:
+        if p is None:
             continue
         n, strange = len(p), int((p < 0.01).sum())
         text = f"{strange} of {n} pictures look unlike {name} (p < 0.01)"

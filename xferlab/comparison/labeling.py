@@ -89,10 +89,10 @@ def bought() -> tuple[list[str], list[list[str]]]:
     """Header and rows of what labels chosen as here bought on the pairs of this project's own measurements."""
     budgets = list(MEASURED["pairs"][0][KIND])
     header = ["pair", "without", *(f"{budget} labels" for budget in budgets)]
-    rows = [
-        [pair["pair"], f"{pair['without']:.3f}", *(format_interval(*pair[KIND][n], sign="+") for n in budgets)]
-        for pair in MEASURED["pairs"]
-    ]
+    rows = []
+    for pair in MEASURED["pairs"]:
+        gains = [format_interval(mean, low, high, "+") for mean, low, high in (pair[KIND][n] for n in budgets)]
+        rows.append([pair["pair"], f"{pair['without']:.3f}", *gains])
     return header, rows
 
 

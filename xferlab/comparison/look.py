@@ -66,8 +66,9 @@ class Side:
         parts = list(dict.fromkeys(self.part))
         header = ["class", *(part or "pictures" for part in parts), "all", "share"]
         rows = []
-        for k, name in enumerate(self.domain.classes if self.domain.labels is not None else ()):
-            mine = Counter(self.part[i] for i in (self.domain.labels == k).nonzero().squeeze(1).tolist())
+        labels = [] if self.domain.labels is None else self.domain.labels.tolist()
+        for k, name in enumerate(self.domain.classes if labels else ()):
+            mine = Counter(part for part, label in zip(self.part, labels, strict=True) if label == k)
             total = sum(mine.values())
             rows.append([name, *(str(mine[p]) for p in parts), str(total), f"{total / len(self.domain):.0%}"])
         return header, rows

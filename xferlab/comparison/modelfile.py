@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
@@ -68,7 +69,7 @@ def load(path: str | Path, factory: str | None = None) -> tuple[Classifier, dict
     if name is None and factory is None:
         own = f"weights of a network of your own ({about.get('factory', 'unnamed')})"
         raise ArgumentError(f"{path} holds {own}; give the function that makes it: --factory module.py:function")
-    made = encoder(name, pretrained=False, size=size) if name else from_factory(factory, size=size)()
+    made: Any = encoder(name, pretrained=False, size=size) if name else from_factory(str(factory), size=size)()
     model = made if isinstance(made, Classifier) else Classifier(made, classes)
     for stage in recipes[recipe].stages if recipe in recipes else ():
         stage.strategy.prepare(model)  # it may have added parts
@@ -99,9 +100,7 @@ class Named:
         return encoder(self.name, size=self.size, seed=seed)
 
 
-def from_factory(
-    reference: str, weights: str | Path | None = None, size: int | None = None
-) -> Callable[..., nn.Module]:
+def from_factory(reference: str, weights: str | Path | None = None, size: int | None = None) -> Callable[..., Any]:
     """A function that makes your own network from `module.py:function`, with the weights of a file of tensors in it.
 
     The function takes nothing, or `seed`, and gives a module that maps float images to `(B, D)`, an Encoder or a Classifier.
@@ -111,6 +110,8 @@ def from_factory(
     if not file or not Path(file).is_file():
         raise ArgumentError(f"{reference!r} names no file; expected module.py:function, such as net.py:make")
     spec = importlib.util.spec_from_file_location(f"xferlab_own_{Path(file).stem}", file)
+    if spec is None or spec.loader is None:
+        raise ArgumentError(f"{file} is no file of Python code; expected module.py:function, such as net.py:make")
     sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

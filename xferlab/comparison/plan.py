@@ -29,9 +29,9 @@ RECIPES = (
     "source_only_joint_bn",
     "depth_target_norm",
     "colour",
+    *("adabn", "linear_probe", "balanced", "colour_adabn"),
+    *("coral", "mmd", "dann", "cdan", "mcc", "shot"),
 )
-RECIPES += ("adabn", "linear_probe", "balanced", "colour_adabn")
-RECIPES += ("coral", "mmd", "dann", "cdan", "mcc", "shot")
 BATCH = 32
 ENOUGH, FEWEST, MOST = 100, 30, 400  # steps: below ENOUGH fewer seeds are run, below FEWEST fewer recipes
 

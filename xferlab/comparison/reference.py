@@ -60,11 +60,12 @@ def calibrate(model: Classifier, source: Splits, target: Domain, held: Domain | 
     assert fitted.labels is not None
     t = operating.temperature(predict(model, fitted).numpy(), fitted.labels.cpu().numpy())
     with torch.no_grad():
-        model.head.weight /= t
-        model.head.bias /= t
+        model.head.weight.div_(t)
+        model.head.bias.div_(t)
     sample = lambda n: [part.take(n=n) for part in (source.val, source.test)]
     parts = sample(ROWS // 2) if held is None else [fitted]
-    answers = torch.cat([predict(model, p) for p in parts]), torch.cat([p.labels.cpu() for p in parts])
+    labels = [part.labels.cpu() for part in parts if part.labels is not None]
+    answers = torch.cat([predict(model, part) for part in parts]), torch.cat(labels)
     looks = [novelty.looks(model, part) for part in (*sample(LOOKS // 2), target.take(n=LOOKS))]
     return t, Reference(*answers, torch.cat(looks[:2]).half(), looks[2].half())
 

@@ -97,7 +97,8 @@ def picture(board: Leaderboard) -> Any:
     marks = {oracle: "oracle", chosen: "chosen, and oracle" if chosen == oracle else "chosen without labels"}
     several = ", mean and 95 % interval over seeds" if len({run["seed"] for run in board.runs}) > 1 else ", one seed"
     label = f"target {board.metric.replace('_', ' ')}{several}" if board.has_oracle else board.selector
-    colors = {**dict.fromkeys(BASELINES, plots.PALETTE[6]), oracle: plots.PALETTE[2], chosen: plots.PALETTE[1]}
+    colors: dict[str | None, str] = dict.fromkeys(BASELINES, plots.PALETTE[6])
+    colors |= {oracle: plots.PALETTE[2], chosen: plots.PALETTE[1]}
     return plots.ranking(values, xlabel=label, marks=marks, colors=colors, squares=BASELINES, reference="source_only")
 
 

@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -101,7 +102,7 @@ def perform(task: Task) -> dict | None:
         if multiprocessing.parent_process() is not None:
             torch.set_num_threads(1)  # workers that each take every core slow each other down
         recipe = _recipe(task)
-        record = {"recipe": task.name, "about": recipe.about, "seed": task.seed, "key": task.key}
+        record: dict[str, Any] = {"recipe": task.name, "about": recipe.about, "seed": task.seed, "key": task.key}
         record |= {"strength": recipe.strength, "encoder": name_of(task.encoder)}
         record |= {"settings": json.loads(json.dumps(task.settings, default=described)), "machine": machine()}
         record |= {"date": datetime.date.today().isoformat(), "version": version()}
@@ -109,8 +110,9 @@ def perform(task: Task) -> dict | None:
         if identity(model) != task.first:
             raise ArgumentError("the encoder's function makes another model at each call; make it anew, seed its draws")
         earlier = _read(task.record)
-        if earlier and task.weights:  # a validator was added since
-            record, model = earlier, load_weights(task)
+        kept = load_weights(task) if earlier else None
+        if earlier and kept:  # a validator was added since
+            record, model = earlier, kept
         else:
             try:
                 run = _fit(task, recipe, model)
@@ -121,11 +123,12 @@ def perform(task: Task) -> dict | None:
             record |= {"seconds": run.seconds, "history": _thin(run.history)}
             record["validators"] = (earlier or {}).get("validators", {})
         try:
-            here, there = evaluate(model, task.source.test), task.test and evaluate(model, task.test)
-            record |= {"source": _scores(here), "target": there and _scores(there)}
+            on_source = evaluate(model, task.source.test)
+            on_target = None if task.test is None else evaluate(model, task.test)
+            record |= {"source": _scores(on_source), "target": on_target and _scores(on_target)}
             candidate = selection.Candidate(model, recipe, task.source, task.target)
-            record["shift"] = describe_shift(candidate, here, there)
-            record["estimate"] = estimates(candidate, here, record["shift"]["temperature"])
+            record["shift"] = describe_shift(candidate, on_source, on_target)
+            record["estimate"] = estimates(candidate, on_source, record["shift"]["temperature"])
             record["validators"] = record["validators"] | selection.validate(candidate, task.validators)
         except DataError as error:  # NaN in what the model gives
             record["error"] = str(error)
@@ -146,7 +149,7 @@ def _fit(task: Task, recipe: Recipe, model: Classifier):
     train = train if task.labeled is None else _beside(train, task.labeled)
     target = task.target if recipe.needs_target else None
     checkpoint = task.store / f"{task.stem}.pt"
-    arguments = dict(seed=task.seed, checkpoint=checkpoint, progress_bar=False) | settings
+    arguments: dict[str, Any] = dict(seed=task.seed, checkpoint=checkpoint, progress_bar=False) | settings
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*lacks the classes")  # said once, by compare
         try:
@@ -212,6 +215,7 @@ def name_of(encoder: str | nn.Module | Callable) -> str:
 def make_model(encoder: str | nn.Module | Callable, classes: tuple[str, ...], seed: int) -> Classifier:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        made: Any
         if isinstance(encoder, str):
             made = make_encoder(encoder, seed=seed)
         elif isinstance(encoder, nn.Module):
@@ -233,7 +237,7 @@ def identity(model: Classifier) -> str:
 
 def definition(recipe: Recipe) -> str:
     """Names what a recipe does: any change of a hyper-parameter, strategy or objective's code shows."""
-    stages = []
+    stages: list[Any] = []
     for stage in recipe.stages:
         strategy = stage.strategy
         rates = [strategy.rate(i, 8, p / 4) for i in range(8) for p in range(5)]

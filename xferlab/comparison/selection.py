@@ -58,7 +58,9 @@ class Candidate:
 
     @cached_property
     def source_val_labels(self) -> Tensor:
-        return self.source.val.align(self.model.classes).labels.cpu()
+        labels = self.source.val.align(self.model.classes).labels
+        assert labels is not None
+        return labels.cpu()
 
     @cached_property
     def on_source_train(self) -> tuple[Tensor, Tensor]:
@@ -73,7 +75,7 @@ class Candidate:
             return torch.cat([z, model.head(z)], dim=1)
 
         table = in_batches(model, both, domain, None).double()
-        return table.tensor_split([model.head.in_features], dim=1)
+        return table[:, : model.head.in_features], table[:, model.head.in_features :]
 
 
 Validator = Callable[[Candidate], float]
@@ -165,7 +167,7 @@ def density_ratio(source: Tensor, target: Tensor, at: Tensor) -> np.ndarray:
     d = np.repeat([0, 1], [len(source), len(target)])
     fit_x, held_x, fit_d, held_d = train_test_split(x, d, test_size=0.2, random_state=0, stratify=d)
     loss = {c: log_loss(held_d, _logistic(fit_x, fit_d, c).predict_proba(held_x)) for c in (1e-3, 1e-2, 1e-1)}
-    p = _logistic(x, d, min(loss, key=loss.get)).predict_proba(at.numpy())[:, 1].clip(1e-6, 1 - 1e-6)
+    p = _logistic(x, d, min(loss, key=loss.__getitem__)).predict_proba(at.numpy())[:, 1].clip(1e-6, 1 - 1e-6)
     return len(source) / len(target) * p / (1 - p)
 
 

@@ -59,11 +59,10 @@ def target_shares(
         rows, others = rng.integers(len(labels), size=len(labels)), rng.integers(len(on_target), size=len(on_target))
         drawn.append(_solve(predicted[rows], labels[rows], on_target[others], classes))
     source = np.bincount(labels, minlength=classes) / len(labels)
-    estimate, drawn = _solve(predicted, labels, on_target, classes), np.array(drawn)
     low, high = np.full((2, classes), np.nan)
     for k in np.flatnonzero(source):  # a draw may miss a rare class
-        low[k], high[k] = np.nanpercentile(drawn[:, k], [2.5, 97.5])
-    return Shares(estimate, low, high, np.where(source > 0, source, np.nan))
+        low[k], high[k] = np.nanpercentile([shares[k] for shares in drawn], [2.5, 97.5])
+    return Shares(_solve(predicted, labels, on_target, classes), low, high, np.where(source > 0, source, np.nan))
 
 
 def _solve(predicted: np.ndarray, labels: np.ndarray, on_target: np.ndarray, k: int) -> np.ndarray:

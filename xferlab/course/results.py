@@ -112,14 +112,14 @@ class Results:
         cells = {name: [_cell(part._values(name, m)) for (m, _), part in columns.items()] for name in self.names}
         marks = {}
         for j, ((m, _), part) in enumerate(columns.items()):
-            for name in part.names if over else ():
-                pairs = [difference for difference, _ in part._pairs(name, over, m)] if name != over else []
+            for name in part.names:
+                pairs = [difference for difference, _ in part._pairs(name, over, m)] if over and name != over else []
                 if pairs and (found := gain(pairs))["verdict"] == "separated":
                     marks[name, j] = "▲" if found["gain"] > 0 else "▼"
         best = set()
         for j, ((m, _), part) in enumerate(columns.items()):
             means = part.mean(m)
-            best.add((min(means, key=means.get) if m in smaller else next(iter(means)), j))
+            best.add((min(means, key=means.__getitem__) if m in smaller else next(iter(means)), j))
         heads = [self._head(m, level, len(measures) > 1) for m, level in columns]
         what = "" if len(measures) > 1 else f"{measures[0]}, "
         counts = sorted(
@@ -138,14 +138,15 @@ class Results:
         notes[0] = notes[0] if self.title else notes[0][0].upper() + notes[0][1:]
         if over:
             notes.append(f"▲ and ▼: separated from {over}, above and below (paired, {DRAWS} {self.unit}s or more).")
-        return Table(heads, cells, " ".join([caption, *notes, self._provenance()]).strip(), self.by, best, marks)
+        caption = " ".join([caption, *notes, self._provenance()]).strip()
+        return Table(heads, cells, caption, self.by, frozenset(best), marks)
 
     def curves(self, measure: str | None = None, *, xlabel: str = "", log: bool = True) -> Picture:
         """A line for each name over `across`, with 95 % t-intervals; a filled dot is a run of this notebook, a hollow one an earlier one."""
         from .. import plots
 
-        measure = measure or self.measure
-        rows = [{"here": True, **row} for row in self.rows]
+        assert self.across is not None, "curves go across a column; give Results across="
+        measure, rows = measure or self.measure, [{"here": True, **row} for row in self.rows]
         figure = plots.curves(
             rows,
             x=self.across,
@@ -278,7 +279,7 @@ class Table:
     caption: str = ""
     corner: str = ""
     best: frozenset = frozenset()
-    marks: Mapping = None
+    marks: Mapping | None = None
 
     def _text(self, name: str, column: int) -> str:
         mark = (self.marks or {}).get((name, column), "")
@@ -329,5 +330,5 @@ def table(rows: Mapping[str, Mapping], caption: str = "", *, best: str | None = 
     for j, column in enumerate(columns if best else ()):
         numbers = {name: row[column] for name, row in rows.items() if isinstance(row.get(column), float)}
         if numbers:
-            bold.add(((max if best == "highest" else min)(numbers, key=numbers.get), j))
+            bold.add(((max if best == "highest" else min)(numbers, key=numbers.__getitem__), j))
     return Table(columns, cells, caption, corner, frozenset(bold))

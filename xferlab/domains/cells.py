@@ -101,8 +101,7 @@ class Draws:
 
     def __init__(self, keys: list[tuple[int, ...]], columns: int = 400):
         self.generators = [np.random.Generator(np.random.SFC64(np.random.SeedSequence(key))) for key in keys]
-        self.pool = self.fill("random", columns)
-        self.used = 0
+        self.pool, self.used = self.fill("random", columns), 0
 
     def fill(self, law: str, *shape: int) -> np.ndarray:
         """A fresh `(n, *shape)` from the generators' method `law`."""
@@ -357,9 +356,12 @@ def render(
     keys = [(*where, 0, i) for i in range(len(labels))]
     slide_keys = [(*where, 1, int(i)) for i in _slide(len(labels), split)]
 
-    parts = [slice(start, start + CHUNK) for start in range(0, len(labels), CHUNK)]
+    def work(start: int) -> np.ndarray:
+        part = slice(start, start + CHUNK)
+        return _scene(labels[part], lab, keys[part], slide_keys[part], size)
+
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        scenes = pool.map(lambda part: _scene(labels[part], lab, keys[part], slide_keys[part], size), parts)
+        scenes = pool.map(work, range(0, len(labels), CHUNK))
     return torch.from_numpy(np.concatenate([np.empty((0, 3, size, size), np.uint8), *scenes]))
 
 
@@ -384,8 +386,8 @@ def load(
     if len(per_class) != 3 or not all(isinstance(n, Integral) and int(n) >= 1 for n in per_class):
         raise ArgumentError(f"cells: per_class is {per_class!r}, expected three integers above 0: train, val, test")
     labels = {split: np.arange(n * len(CLASSES)) % len(CLASSES) for split, n in zip(SLIDES, per_class, strict=True)}
-    numbers = "-".join(map(str, per_class))
-    path = cache_folder("cells", f"v{VERSION}_{site}_shift{shift}_{size}px_{numbers}_seed{seed}.npz")
+    name = f"v{VERSION}_{site}_shift{shift}_{size}px_{'-'.join(map(str, per_class))}_seed{seed}.npz"
+    path = cache_folder("cells", name)
     if (images := _cached(path, {split: (len(y), 3, size, size) for split, y in labels.items()})) is None:
         images = {split: render(y, site, shift, size, seed, split).numpy() for split, y in labels.items()}
         with contextlib.suppress(DataError), write_atomically(path) as file:  # a full cache costs time alone

@@ -98,9 +98,9 @@ def decode_all(
     places, pixels = [], []
     for item, result in kept:
         pixels += result.pixels
-        several = len(result.pixels) > 1
-        place = item._replace(id=result.ids[named] or (str(item.file) if several else None))
-        places += [place._replace(frame=k + 1 if several else None) for k in range(len(result.pixels))]
+        film = len(result.pixels) > 1
+        place = item._replace(id=result.ids[named] or (str(item.file) if film else None))
+        places += [place._replace(frame=k + 1 if film else None) for k in range(len(result.pixels))]
     if len(shapes := {array.shape[:2] for array in pixels}) > 1:
         raise DataError(
             f"images have {len(shapes)} sizes, such as {sorted(shapes)[:3]}; give size= to bring them to one"

@@ -47,11 +47,11 @@ def pooled(sources: Mapping[str, Splits | str | Path] | Sequence[Splits]) -> Spl
     for k, splits in enumerate(loaded):
         last, own = first, all(part.groups is not None for part in splits.parts().values())
         for name, part in splits.parts().items():
-            groups = None
+            groups, known = None, part.groups if own else None
             if (
                 grouped
-            ):  # numbers of their own, so that two sites' patients stay two; a picture is a patient where none is known
-                groups = part.groups + first if own else torch.arange(last, last + len(part))
+            ):  # numbers of their own: two sites' patients stay two; a picture is a patient where none is known
+                groups = torch.arange(last, last + len(part)) if known is None else known + first
                 last = max(last, 1 + int(groups.max()))
             site = torch.full((len(part),), k, device=part.device)
             whose[name].append(replace(part.align(loaded[0].classes), groups=groups, site=site, sites=names))
