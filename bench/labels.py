@@ -81,7 +81,9 @@ def measure(
         p[:, head.classes_] = head.predict_proba(scaler.transform(at.numpy()))
         return p
 
-    score = lambda rows: float(balanced_accuracy_score(truth, probabilities(rows, queries).argmax(1)))
+    def score(rows):
+        return float(balanced_accuracy_score(truth, probabilities(rows, queries).argmax(1)))
+
     p = probabilities([], z)
     uncertainty = torch.from_numpy(-(p * np.log(p.clip(1e-12))).sum(1))
     found = [{"draw": None, "way": "none", "labels": 0, "score": score([])}]

@@ -107,7 +107,10 @@ def _with_labels(x, y, probabilities, x_test, y_test) -> dict[str, float]:
 def correlation(values, truth, draws: int = 1000, seed: int = 0) -> tuple[float, float, float]:
     """Spearman's rank correlation and its 95 % percentile bootstrap over candidates; NaN where a column is constant."""
     values, truth, rng = np.asarray(values), np.asarray(truth), np.random.default_rng(seed)
-    rho = lambda at: spearmanr(values[at], truth[at]).statistic if np.ptp(values[at]) and np.ptp(truth[at]) else np.nan
+
+    def rho(at):
+        return spearmanr(values[at], truth[at]).statistic if np.ptp(values[at]) and np.ptp(truth[at]) else np.nan
+
     drawn = [rho(rng.integers(len(values), size=len(values))) for _ in range(draws)]
     found = rho(np.arange(len(values)))
     return (float(found), *map(float, np.nanpercentile(drawn, [2.5, 97.5]))) if found == found else (math.nan,) * 3
@@ -128,10 +131,13 @@ def ranked(rows: list[dict]) -> list[dict]:
 def advice(entries: dict[str, dict[str, tuple]]) -> str:
     """In words: `entries` maps a name to (rho, low, high, regret) for each place it was measured."""
     worst = {name: min(places.values(), key=lambda e: (e[0] == e[0], e[0])) for name, places in entries.items()}
-    said = lambda names: "; ".join(
-        f"{n} (worst rank correlation {worst[n][0]:.2f}, worst regret {max(e[3] for e in entries[n].values()):.3f})"
-        for n in sorted(names, key=lambda n: -np.nan_to_num(worst[n][0], nan=-2))
-    )
+
+    def said(names):
+        return "; ".join(
+            f"{n} (worst rank correlation {worst[n][0]:.2f}, worst regret {max(e[3] for e in entries[n].values()):.3f})"
+            for n in sorted(names, key=lambda n: -np.nan_to_num(worst[n][0], nan=-2))
+        )
+
     good = [n for n, places in entries.items() if all(low > 0 for _, low, _, _ in places.values())]
     bad = [n for n in entries if n not in good]
     return (
@@ -141,7 +147,9 @@ def advice(entries: dict[str, dict[str, tuple]]) -> str:
 
 
 def table(header: list[str], entries: dict[str, dict[str, tuple]]) -> str:
-    cell = lambda e: f"{e[0]:.2f} [{e[1]:.2f}, {e[2]:.2f}], {e[3]:.3f}" if e[0] == e[0] else f"constant, {e[3]:.3f}"
+    def cell(e):
+        return f"{e[0]:.2f} [{e[1]:.2f}, {e[2]:.2f}], {e[3]:.3f}" if e[0] == e[0] else f"constant, {e[3]:.3f}"
+
     lines = [
         [name, *(cell(places[key]) if key in places else "" for key in header[1:])] for name, places in entries.items()
     ]

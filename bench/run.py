@@ -225,7 +225,10 @@ def coral_step_vs_pytorch_adapt(quick: bool) -> Row:
 
 def mmd_step_vs_pytorch_adapt(quick: bool) -> Row:
     """MMD's linear-time estimate, which is theirs unless told otherwise, one fixed bandwidth; a step."""
-    make = lambda: xl.MMD(linear=True, bandwidth=20.0)
+
+    def make():
+        return xl.MMD(linear=True, bandwidth=20.0)
+
     return against_pytorch_adapt(make, aligned(lambda: adapt.linear_mmd(20.0)), quick)
 
 
@@ -318,7 +321,10 @@ def augment_vs_torchvision(quick: bool) -> Row:
 
     def ours():
         g = torch.Generator().manual_seed(0)
-        batch = lambda part: encoder.prepare(xl.augment.apply(pipeline, part, g))
+
+        def batch(part):
+            return encoder.prepare(xl.augment.apply(pipeline, part, g))
+
         return lambda: torch.cat([batch(part) for part in images.split(64)])
 
     def theirs():
@@ -381,8 +387,12 @@ def embedded(quick: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, tor
 def ridge_path_vs_sklearn(quick: bool) -> Row:
     """A probe's strength chosen and its answers: ridge over 29 strengths, against cross-validated logistic regression over ten."""
     x, y, test, truth = embedded(quick)
-    ours = lambda: lambda: xl.features.ridge_path(x, y).scores(test).argmax(1)
-    theirs = lambda: lambda: torch.as_tensor(probes.logistic(x.numpy(), y.numpy(), test.numpy()))
+
+    def ours():
+        return lambda: xl.features.ridge_path(x, y).scores(test).argmax(1)
+
+    def theirs():
+        return lambda: torch.as_tensor(probes.logistic(x.numpy(), y.numpy(), test.numpy()))
 
     def same(a, b):
         """Two kinds of probe: they answer alike on eight examples of ten (seen: 0.88), and neither is right more often by over 0.05."""
@@ -399,8 +409,12 @@ def ridge_path_vs_ridge_cv(quick: bool) -> Row:
     alphas = np.logspace(-3, 4, 29)
     best = probes.RidgeClassifierCV(alphas).fit(x.numpy(), y.numpy()).alpha_
     at = int(np.abs(alphas - best).argmin())  # theirs judges by squared error alone, so its choice is ours to take
-    ours = lambda: lambda: xl.features.ridge_path(x, y, alphas).scores(test, at).argmax(1)
-    theirs = lambda: lambda: torch.as_tensor(probes.ridge(x.numpy(), y.numpy(), test.numpy(), alphas))
+
+    def ours():
+        return lambda: xl.features.ridge_path(x, y, alphas).scores(test, at).argmax(1)
+
+    def theirs():
+        return lambda: torch.as_tensor(probes.ridge(x.numpy(), y.numpy(), test.numpy(), alphas))
 
     def same(a, b):
         assert float((a == b).float().mean()) > 0.995, "the same ridge answers differently"
@@ -444,7 +458,10 @@ def text_row(quick: bool, trim: bool, dropout: bool) -> Row:
     def theirs():
         fresh = copy.deepcopy(model)
         sides = (fresh.encoder.body.net, fresh.head, domain.inputs, domain.labels, rows)
-        seed = lambda t: _mixed(0, t)
+
+        def seed(t):
+            return _mixed(0, t)
+
         return lambda: bare.text(*sides, lr=lr, schedule=warm(), seed=seed, trim=trim)
 
     return Row(row.ours, theirs, row.same, "s")
@@ -484,9 +501,12 @@ def gpu_compile_vs_eager(quick: bool, device: str = "cuda") -> Row:
         def prepare():
             fresh = copy.deepcopy(model)
             net = torch.compile(fresh.encoder.body) if compiled else fresh.encoder.body
-            run = lambda: bare.finetune(
-                net, fresh.head, domain.inputs, domain.labels, rows, lr=1e-4, schedule=warm(), bf16=True, **LITE0
-            )
+
+            def run():
+                return bare.finetune(
+                    net, fresh.head, domain.inputs, domain.labels, rows, lr=1e-4, schedule=warm(), bf16=True, **LITE0
+                )
+
             return run
 
         return prepare
@@ -507,8 +527,13 @@ def gpu_seeds_stacked_vs_in_turn(quick: bool, device: str = "cuda") -> Row:
         nets.append(torch.nn.Sequential(model.encoder.body, model.head))
     batches = drawn(source, 3 if quick else 100, 64)
     data = [(bare.pictures(source.inputs[rows], **GRAY), source.labels[rows]) for rows in batches]
-    stacked = lambda: lambda: train_stacked(nets, data)
-    in_turn = lambda: lambda: torch.cat([train_stacked([net], data) for net in nets], 1)
+
+    def stacked():
+        return lambda: train_stacked(nets, data)
+
+    def in_turn():
+        return lambda: torch.cat([train_stacked([net], data) for net in nets], 1)
+
     return Row(stacked, in_turn, close_then_near)
 
 
@@ -604,7 +629,9 @@ def _short(value: float) -> float:
 
 
 def line(row: dict) -> str:
-    number = lambda value, form: "-" if value is None else format(value, form)
+    def number(value, form):
+        return "-" if value is None else format(value, form)
+
     target = TARGETS.get(row["name"])
     wanted = "" if target is None else f"target {target:g}"
     if target is not None and row["ratio"] is not None:

@@ -151,7 +151,10 @@ def methods() -> str:
                     run["target"]["balanced_accuracy"]
                 )
     pairs = list(found)
-    score = lambda pair, name: f"{sum(found[pair][name]) / len(found[pair][name]):.3f}" if name in found[pair] else ""
+
+    def score(pair, name):
+        return f"{sum(found[pair][name]) / len(found[pair][name]):.3f}" if name in found[pair] else ""
+
     lines = [
         "# Methods",
         "",

@@ -81,7 +81,10 @@ def numbers() -> dict:
 
 def described(panels: dict) -> str:
     """The numbers as text, in three digits."""
-    shown = lambda value: {k: shown(v) for k, v in value.items()} if isinstance(value, dict) else f"{value[0]:.3f}"
+
+    def shown(value):
+        return {k: shown(v) for k, v in value.items()} if isinstance(value, dict) else f"{value[0]:.3f}"
+
     return json.dumps(shown(panels))
 
 

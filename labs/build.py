@@ -207,8 +207,11 @@ def carried(earlier: str, text: str) -> str:
     """The worked notebook `text` with the outputs of the one on disk, where both have the same code: prose may change."""
     notebooks = [nbformat.reads(which, as_version=4) for which in (earlier, text)]
     old, new = ([cell for cell in notebook.cells if cell.cell_type == "code"] for notebook in notebooks)
+
     # an address changes the cell that installs and nothing that was printed
-    said = lambda cell: "" if "install" in cell.metadata.get("tags", []) else cell.source
+    def said(cell):
+        return "" if "install" in cell.metadata.get("tags", []) else cell.source
+
     if list(map(said, old)) == list(map(said, new)):
         for before, cell in zip(old, new, strict=True):
             cell.outputs, cell.execution_count = before.outputs, before.execution_count

@@ -32,7 +32,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--base", default="HEAD", help="a revision; uncommitted and new files count as well")
     base = parser.parse_args().base
-    lines = lambda *command: subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.split("\n")
+
+    def lines(*command):
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.split("\n")
+
     changed = lines("git", "diff", "--name-only", base) + lines("git", "ls-files", "--others", "--exclude-standard")
     print(" ".join(mirrors([name for name in changed if name])))
 

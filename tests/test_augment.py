@@ -564,7 +564,10 @@ def test_no_default_view_turns_what_has_a_top(kind, moves):
 
 def test_default_takes_what_all_domains_allow():
     picture = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
-    domain = lambda kind: xl.Domain(picture, None, (), augmentation=kind)
+
+    def domain(kind):
+        return xl.Domain(picture, None, (), augmentation=kind)
+
     assert augment.default(domain("any_way_up"), domain("digits")) == augment.digits()
     assert augment.default(domain("any_way_up"), domain("none")) is None
     assert augment.default(xl.Domain(torch.ones(2, 5, dtype=torch.int64), None, ())) == [augment.DropTokens(0.1)]

@@ -36,7 +36,10 @@ def test_agreement_of_calibrated_models_is_their_accuracy():
     """Models that draw their answers from the true posterior, independently, are as often right as alike."""
     rng = np.random.default_rng(0)
     share = rng.dirichlet(np.ones(4), size=20_000)
-    draw = lambda: (share.cumsum(1) > rng.random((len(share), 1))).argmax(1)
+
+    def draw():
+        return (share.cumsum(1) > rng.random((len(share), 1))).argmax(1)
+
     truth, answers = draw(), np.stack([draw() for _ in range(3)])
     assert estimation.agreement(answers) == pytest.approx((answers == truth).mean(), abs=0.01)
 

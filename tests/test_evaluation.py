@@ -70,7 +70,10 @@ def test_groups_widen_the_interval():
     said = np.repeat(np.arange(10) < 7, 20).astype(int)
     alone = Scores(np.eye(2)[said], np.ones(200, int), ("a", "b"))
     grouped = Scores(np.eye(2)[said], np.ones(200, int), ("a", "b"), groups=np.repeat(np.arange(10), 20))
-    width = lambda s: np.diff(s.interval("accuracy"))[0]
+
+    def width(s):
+        return np.diff(s.interval("accuracy"))[0]
+
     assert width(grouped) > 3 * width(alone)
 
 

@@ -86,7 +86,10 @@ def seeded(seed, make):
 
 def plane_model(seed, classes=("a", "b", "c"), std=64.0):
     """Two hidden layers without batch norm."""
-    layers = lambda: nn.Sequential(nn.Flatten(), nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU())
+
+    def layers():
+        return nn.Sequential(nn.Flatten(), nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU())
+
     encoder = xl.encoder(seeded(seed, layers), channels=1, size=(1, 2), mean=(127.5,), std=(std,))
     return xl.Classifier(encoder, classes, seed=seed)
 
@@ -301,7 +304,10 @@ def test_gradient_goes_where_it_should_and_nowhere_else(name, own, source, targe
     if objectives:
         sum(objective(step) for objective in objectives).backward()
     norms = {id(p) for m in model.encoder.modules() if isinstance(m, nn.BatchNorm2d) for p in m.parameters()}
-    moved = lambda parameters: [p for p in parameters if p.grad is not None and p.grad.any()]
+
+    def moved(parameters):
+        return [p for p in parameters if p.grad is not None and p.grad.any()]
+
     reached = {"head"} if moved(model.head.parameters()) else set()
     reached |= {"norms" if id(p) in norms else "encoder" for p in moved(model.encoder.parameters())}
     reached |= {"own"} if moved(p for o in objectives for p in o.parameters()) else set()
@@ -374,7 +380,10 @@ def test_resumes_to_the_bits_of_an_undisturbed_run(name, own, source, target, tm
 def test_a_multilabel_source_is_refused_by_name_or_trained_on(name, own, source, target):
     several = replace(source, labels=torch.eye(3)[source.labels], name="chest")
     model = own()
-    fit = lambda: xl.recipes[name].fit(model, several, target.unlabeled(), **FAST)
+
+    def fit():
+        return xl.recipes[name].fit(model, several, target.unlabeled(), **FAST)
+
     on_features = {"dann", "adda", "wdgrl", "bsp", "mmd", "mmd_linear", "coral", "sliced_wasserstein", "afn", "adabn"}
     if name in on_features | {"colour_adabn"}:
         assert all(math.isfinite(value) for entry in fit().history for value in entry.values())

@@ -39,7 +39,10 @@ def test_a_patient_is_held_out_whole():
     features = torch.randn(40, 100, generator=g)[patients]
     leaky = held_out_probabilities(features, labels)
     honest = held_out_probabilities(features, labels, patients)
-    right = lambda p: float((p.argmax(1) == labels).float().mean())
+
+    def right(p):
+        return float((p.argmax(1) == labels).float().mean())
+
     assert right(leaky) > 0.9 and right(honest) < 0.75
 
 

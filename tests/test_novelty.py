@@ -70,7 +70,10 @@ def test_a_digit_and_a_radiograph_among_cells():
     """Against the other cells of the same place: the two are the strangest, and not by vouching for each other."""
     cells = xl.load("cells/site-a", per_class=(20, 5, 5)).train
     size = cells.inputs.shape[-2:]
-    fit = lambda x: torch.nn.functional.interpolate(x.float(), size, mode="bilinear").expand(-1, 3, -1, -1).byte()
+
+    def fit(x):
+        return torch.nn.functional.interpolate(x.float(), size, mode="bilinear").expand(-1, 3, -1, -1).byte()
+
     digit = fit(xl.load("digits/mnist").test.inputs[:1])
     y, x = torch.meshgrid(torch.linspace(-1, 1, 64), torch.linspace(-1, 1, 64), indexing="ij")
     lungs = 200 - 140 * torch.exp(-8 * ((x.abs() - 0.45) ** 2 + 0.4 * y**2)) + 20 * torch.sin(14 * y) * (x.abs() > 0.2)

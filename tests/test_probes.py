@@ -24,7 +24,10 @@ def test_the_head_is_scikit_learns_on_standardized_features(deep):
     from sklearn.preprocessing import StandardScaler
 
     source, other = blobs(n=6, seed=1), blobs(n=30, seed=2)
-    raw = lambda domain: deep.encoder.body.read(deep.encoder.prepare(domain.inputs)).detach()
+
+    def raw(domain):
+        return deep.encoder.body.read(deep.encoder.prepare(domain.inputs)).detach()
+
     deep.eval()
     x, queries = raw(source), raw(other)
     depth_probe(deep, source)

@@ -66,7 +66,10 @@ def test_what_moves_and_whose_statistics(strategy, moves, statistics, own, sourc
     before = copy.deepcopy(model.state_dict())
     xl.fit(model, source, strategy=strategy, steps=3, batch_size=16, progress_bar=False)
     names = changed(before, model.state_dict())
-    part = lambda name: name.removeprefix("encoder.body.").split(".")[0]
+
+    def part(name):
+        return name.removeprefix("encoder.body.").split(".")[0]
+
     assert {part(name) for name in names if "running" not in name and "num_batches" not in name} == moves
     assert {part(name) for name in names if "running" in name} == statistics
 

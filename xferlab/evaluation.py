@@ -251,14 +251,14 @@ def paired(
     """
     units = [unit] if isinstance(unit, str) else list(unit)
     values = {(row[by], *(row[u] for u in units)): row[value] for row in rows}
-    there = {key[1:]: v for key, v in values.items() if key[0] == baseline}
-    if not there:
+    base = {key[1:]: v for key, v in values.items() if key[0] == baseline}
+    if not base:
         raise ArgumentError(
             f"no row has {by}={baseline!r}; there are {', '.join(dict.fromkeys(str(row[by]) for row in rows))}"
         )
     table = []
     for name in dict.fromkeys(row[by] for row in rows if row[by] != baseline):
-        gains = [v - there[key[1:]] for key, v in values.items() if key[0] == name and key[1:] in there]
+        gains = [v - base[key[1:]] for key, v in values.items() if key[0] == name and key[1:] in base]
         if gains:
             table.append({by: name} | gain(gains))
     return table

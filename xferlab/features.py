@@ -232,7 +232,10 @@ def knn(
         raise ArgumentError(f"k is {k}; expected 1 to {len(features)}, the number of labelled examples")
     if not temperature > 0:
         raise ArgumentError(f"temperature is {temperature}; expected a number above 0, such as 0.07")
-    unit = lambda rows: torch.nn.functional.normalize(rows.to(features.device).float(), dim=1)
+
+    def unit(rows):
+        return torch.nn.functional.normalize(rows.to(features.device).float(), dim=1)
+
     bank, y, votes = unit(features), labels.to(features.device), []
     for part in queries.split(batch_size):
         similarity, nearest = (unit(part) @ bank.T).topk(k, dim=1)

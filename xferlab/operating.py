@@ -18,7 +18,10 @@ def temperature(probabilities: ArrayLike, labels: ArrayLike) -> float:
     from scipy.optimize import minimize_scalar
 
     labels, rows = np.asarray(labels), np.arange(len(labels))
-    loss = lambda t: -np.log(scaled(probabilities, np.exp(t))[rows, labels].clip(1e-12)).mean()
+
+    def loss(t):
+        return -np.log(scaled(probabilities, np.exp(t))[rows, labels].clip(1e-12)).mean()
+
     return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
 
 

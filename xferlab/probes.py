@@ -98,7 +98,10 @@ def _logistic(z: Tensor, labels: Tensor, groups: Tensor, classes: int) -> tuple[
     from sklearn.model_selection import StratifiedGroupKFold
 
     x, y, present = z.numpy(), labels.numpy(), labels.unique()
-    fit = lambda rows, strength: LogisticRegression(C=strength, max_iter=1000).fit(x[rows], y[rows])
+
+    def fit(rows, strength):
+        return LogisticRegression(C=strength, max_iter=1000).fit(x[rows], y[rows])
+
     everything, best = torch.arange(len(y)).numpy(), STRENGTHS[1]
     fewest = min(int(groups[labels == k].unique().numel()) for k in present)
     if fewest >= 3:

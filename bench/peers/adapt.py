@@ -15,7 +15,10 @@ def dann(net, head, judge, source, labels, target, rows, *, mean, std, lr, sched
     weighter = MeanWeighter(weights={"src_domain_loss": 0.5, "target_domain_loss": 0.5}, scale=3)
     reversal = GradientReversalHook(weight=1.0, apply_to=FeaturesForDomainLossHook().out_keys)
     hook = DANNHook(optimizers, weighter=weighter, gradient_reversal=reversal)
-    reverse = lambda progress: reversal.fn.update_weight(strength(progress))
+
+    def reverse(progress):
+        return reversal.fn.update_weight(strength(progress))
+
     return train(hook, models, optimizers, source, labels, target, rows, mean, std, schedule, before=reverse)
 
 

@@ -88,7 +88,10 @@ def fine_tuning():
     are to the head. LP-FT moves the head first and then everything. Full fine-tuning moves everything at once."""
     figure, axis = canvas(10, 4.6)
     blue = np.array(matplotlib.colors.to_rgb(BLUE))
-    shade = lambda share: tuple(1 - share * (1 - blue))
+
+    def shade(share):
+        return tuple(1 - share * (1 - blue))
+
     rates = {
         "linear probe": [0] * 6,
         "depth probe": [0] * 6,
@@ -258,7 +261,10 @@ def batch_norm():
     spread, the target's curve stays moved. Normalized with its own, it lies on the source's curve, and the rest of the network sees
     what it is used to."""
     figure, axis = canvas(10, 3.6)
-    bell = lambda x, mean, spread: np.exp(-(((x - mean) / spread) ** 2) / 2)
+
+    def bell(x, mean, spread):
+        return np.exp(-(((x - mean) / spread) ** 2) / 2)
+
     panels = (
         (1.7, "one feature, as it comes", (-0.5, 0.3), (0.5, 0.5)),
         (5.0, "with the source's statistics", (0.0, 0.35), (0.75, 0.55)),
@@ -333,7 +339,10 @@ def spring():
     began, so that they come to rest on the way: lower than at the start, and nearer to it than plain fine-tuning ends."""
     figure, axis = canvas(10, 3.8)
     x = np.linspace(2.3, 9.4, 300)
-    height = lambda at: 0.75 + 0.085 * (at - 7.6) ** 2 * (1 + 0.03 * (7.6 - at))
+
+    def height(at):
+        return 0.75 + 0.085 * (at - 7.6) ** 2 * (1 + 0.03 * (7.6 - at))
+
     axis.plot(x, height(x), color="0.4", linewidth=2)
     start, rest, end = 2.6, 5.2, 7.6
     for at, color, text, up in (

@@ -317,7 +317,10 @@ def test_predict_refuses_files_that_are_no_models(tmp_path, sides):
 
 def test_the_plan_fits_the_time_by_hand():
     """Two recipes of 1 and 2 source-only steps of 1 s, scoring 1 s; the winner is never trained again."""
-    plan = lambda budget: planning.fit_to(budget, ["a", "b"], [1.0, 2.0], 3, 1.0, 1.0)
+
+    def plan(budget):
+        return planning.fit_to(budget, ["a", "b"], [1.0, 2.0], 3, 1.0, 1.0)
+
     roomy = plan(9 * 120 + 6)  # 3 seeds x 3 a step, 6 scorings
     assert (roomy.seeds, roomy.steps, roomy.recipes, roomy.seconds) == (3, 120, ["a", "b"], 9 * 120 + 6)
     assert roomy.longest == 2 * 120 + 1

@@ -405,7 +405,11 @@ def test_executors_give_the_same_table(tmp_path, kind, one_thread):
 
 def test_a_few_labelled_target_examples_join_the_training(tmp_path, monkeypatch):
     seen, fit = [], comparison.Recipe.fit
-    spy = lambda self, model, source, *a, **k: seen.append(source) or fit(self, model, source, *a, **k)
+
+    def spy(self, model, source, *a, **k):
+        seen.append(source)
+        return fit(self, model, source, *a, **k)
+
     monkeypatch.setattr(comparison.Recipe, "fit", spy)
     few = TARGET.val.take(per_class=2)
     for labeled in (None, few, few[:3]):
@@ -453,7 +457,10 @@ def test_a_record_says_what_the_shift_did_and_older_ones_are_still_found(tmp_pat
 
 def test_costs_are_in_runs_of_source_only():
     model = xl.Classifier(own(0), SOURCE.classes)
-    cost = lambda name: comparison.cost(xl.recipes[name], model) - 0.1
+
+    def cost(name):
+        return comparison.cost(xl.recipes[name], model) - 0.1
+
     assert cost("source_only") == cost("colour") == 1 and cost("dann") == 2 and cost("mcc") == pytest.approx(0.3 + 1.4)
     assert cost("linear_probe") < 0.1 and cost("adabn") == pytest.approx(0.7 + 0.1)
 

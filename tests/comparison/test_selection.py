@@ -164,7 +164,10 @@ def test_a_probe_that_has_not_converged_is_no_news(monkeypatch, model):
 def test_dev_weighs_the_errors_that_lie_where_the_target_is(model):
     """Two models' worth of errors in one: wrong on red when the target is red, or when it is blue."""
     g = torch.Generator().manual_seed(0)
-    noisy = lambda row, n: (torch.tensor(row) + torch.randint(0, 60, (n, 3), generator=g)).tolist()
+
+    def noisy(row, n):
+        return (torch.tensor(row) + torch.randint(0, 60, (n, 3), generator=g)).tolist()
+
     red, blue = [120, 0, 60], [60, 0, 120]
     train = colours(noisy(red, 100) + noisy(blue, 100), [0] * 100 + [2] * 100)
     val = colours(noisy(red, 100) + noisy(blue, 100), [1] * 100 + [2] * 100)  # red is answered wrongly
@@ -205,7 +208,10 @@ def test_of_a_large_target_so_many_rows_are_looked_at(model, monkeypatch, name, 
     drawn = torch.randperm(9, generator=torch.Generator().manual_seed(0))[:6]
     rows = torch.tensor([[0, 90, 0]] * 9)
     rows[drawn] = torch.tensor([90, 0, 0])
-    value = lambda: selection.validators[name](candidate(model, colours(rows.tolist())))
+
+    def value():
+        return selection.validators[name](candidate(model, colours(rows.tolist())))
+
     assert value() > drawn_only + 0.1
     monkeypatch.setattr(selection, "ROWS", 6)
     seen = candidate(model, colours(SURE))

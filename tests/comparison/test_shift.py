@@ -30,7 +30,10 @@ def test_the_interval_narrows_with_the_examples_and_holds_the_truth():
     rng, widths = np.random.default_rng(0), []
     for n in (60, 6000):
         labels, target = rng.integers(3, size=n), rng.choice(3, size=n, p=[0.6, 0.4, 0.0])
-        answer = lambda y: np.where(rng.random(len(y)) < 0.8, y, (y + 1) % 3)
+
+        def answer(y):
+            return np.where(rng.random(len(y)) < 0.8, y, (y + 1) % 3)
+
         found = shift.target_shares(answer(labels), labels, answer(target), 3)
         assert (found.low <= [0.6, 0.4, 0.0]).all() and ([0.6, 0.4, 0.02] <= found.high + 0.02).all()
         widths.append((found.high - found.low).mean())

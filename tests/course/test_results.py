@@ -118,7 +118,10 @@ def test_an_experiment_runs_every_setting_and_adds_the_earlier_runs(monkeypatch,
 
 def test_a_trial_may_be_tested_in_several_places():
     this = lab.Lab("77", "quick")
-    places = lambda method, draw: [{"site": site, "y": 1.0} for site in "xy"]
+
+    def places(method, draw):
+        return [{"site": site, "y": 1.0} for site in "xy"]
+
     found = this.experiment("all", places, method=["a", "b"], across="site")
     assert found.levels == ["x", "y"]
     assert len(found) == 4

@@ -100,7 +100,10 @@ def test_status_reads_passes_predictions_and_where_a_learner_stopped(labs, tmp_p
     notebook = json.loads((labs / "77_tiny.ipynb").read_text())
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     check = next(cell for cell in code if "check" in cell["metadata"].get("tags", []))
-    said = lambda text: [{"output_type": "stream", "name": "stdout", "text": [text]}]
+
+    def said(text):
+        return [{"output_type": "stream", "name": "stdout", "text": [text]}]
+
     for cell in code[: code.index(check) + 1]:
         cell["execution_count"] = 1
     code[1]["outputs"] = said("Noted: you predict 0.7.\n")

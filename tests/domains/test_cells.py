@@ -100,7 +100,9 @@ def test_repeats_of_a_class_vary():
 
 
 def test_shift_scales_how_far_a_laboratory_is(site_a):
-    colour = lambda images: images.float().mean((0, 2, 3))
+    def colour(images):
+        return images.float().mean((0, 2, 3))
+
     home = colour(site_a)
     for site in ("site-b", "site-c"):
         far = [(colour(cells.render(LABELS[:96], site, shift)) - home).norm() for shift in (0, 0.5, 1)]
@@ -119,7 +121,10 @@ def test_the_largest_shift_still_gives_pictures():
 
 def test_platelets_are_small_and_pale_beside_lymphocytes(site_a):
     area, _, _ = nuclei(site_a)
-    of = lambda name: LABELS == NAMES.index(name)
+
+    def of(name):
+        return LABELS == NAMES.index(name)
+
     assert np.median(area[of("platelet")]) < 0.3 * np.median(area[of("lymphocyte")])
     centre = density(site_a)[:, 28:36, 28:36].mean((1, 2))
     assert np.median(centre[of("platelet")]) < 0.7 * np.median(centre[of("lymphocyte")])

@@ -47,7 +47,10 @@ def test_unlike_pictures_are_not_reported():
     # blobs in nearly one place, as centred cells are, differ by their texture
     y, x = torch.meshgrid(torch.arange(32), torch.arange(32), indexing="ij")
     blob = 200 * torch.exp(-((x - 16) ** 2 + (y - 16) ** 2) / 60.0)
-    texture = lambda seed: pictures(50, seed).float() * 0.2
+
+    def texture(seed):
+        return pictures(50, seed).float() * 0.2
+
     made = [(blob + texture(seed)).clamp(0, 255).to(torch.uint8) for seed in range(3)]
     assert near_duplicates(splits(*made)) == []
 

@@ -54,7 +54,10 @@ def test_a_sources_scale_serves_where_the_bits_are_the_same(tmp_path):
     )
     scale = folders.find(source, size=8).scale
     assert scale == Scale(0, 4095, 12)
-    pixel = lambda **options: int(folders.read(target, size=8, **options)[0].inputs[0, 0, 4, 4])
+
+    def pixel(**options):
+        return int(folders.read(target, size=8, **options)[0].inputs[0, 0, 4, 4])
+
     assert pixel(intensity=scale) == pixel(intensity=list(scale)) == 32 and pixel() == 64
     two_classes(tmp_path / "u", "png", np.uint16, 65535)
     with pytest.warns(UserWarning, match="use 16 bits and the source's 12"):

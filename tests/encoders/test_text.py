@@ -203,7 +203,10 @@ def test_images_and_strange_tokens_are_refused(small):
 @pytest.mark.parametrize("name", xl.recipes)
 def test_every_recipe_runs_on_text(name, small, source, target):
     recipe, model = xl.recipes[name], small()
-    fit = lambda: recipe.fit(model, source, target.unlabeled() if recipe.needs_target else None, **FAST)
+
+    def fit():
+        return recipe.fit(model, source, target.unlabeled() if recipe.needs_target else None, **FAST)
+
     if any(stage.augment for stage in recipe.stages):  # stains and lamps: words have none
         with pytest.raises(DataError, match="leave token ids unaugmented"):
             fit()
@@ -323,7 +326,10 @@ def test_tokens_are_credited_with_what_their_absence_takes():
     model.head.weight.copy_(torch.eye(2))
     model.head.bias.zero_()
     tokens = torch.tensor([[1, 2, 3, 4, 0, 0], [1, 2, 1, 0, 0, 0]])
-    log_p = lambda *logits: torch.tensor(logits).log_softmax(0)[0]
+
+    def log_p(*logits):
+        return torch.tensor(logits).log_softmax(0)[0]
+
     whole = log_p(3 / 4, 4 / 4)  # (0, 0), (2, 0), (0, 3), (1, 1)
     falls = torch.stack([whole - log_p(1 / 3, 4 / 3), whole - log_p(1.0, 1 / 3), whole - log_p(2 / 3, 1.0)])
     scores = attribution.token_attribution(model, tokens, classes=torch.tensor([0, 0]))

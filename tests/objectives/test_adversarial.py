@@ -75,7 +75,10 @@ def test_reverse_is_identity_forward_and_minus_lambda_g_backward(strength):
 
 def test_domain_loss_is_the_mean_of_both_sides_at_unequal_sizes():
     source, target = torch.tensor([[2.0], [-1.0], [0.5]]), torch.tensor([1.0])
-    wrong = lambda logit, sign: math.log(1 + math.exp(-sign * logit))
+
+    def wrong(logit, sign):
+        return math.log(1 + math.exp(-sign * logit))
+
     expected = (sum(wrong(v, 1) for v in (2.0, -1.0, 0.5)) / 3 + wrong(1.0, -1)) / 2
     assert domain_loss(source, target).item() == pytest.approx(expected, rel=1e-6)
     weighted = domain_loss(source, target, torch.tensor([2.0, 1.0, 1.0]), torch.tensor([7.0]))
@@ -369,7 +372,10 @@ def test_mcd_heads_raise_the_discrepancy_and_the_encoder_lowers_it():
     d = (head(zt).softmax(1) - second(zt).softmax(1)).abs().sum() / (len(zt) * 3)
     ce = F.cross_entropy(second(zs), step.source.labels)
     assert torch.allclose(loss, ce - d)
-    grad = lambda y, x: torch.autograd.grad(y, x, retain_graph=True)[0]
+
+    def grad(y, x):
+        return torch.autograd.grad(y, x, retain_graph=True)[0]
+
     assert torch.allclose(grad(loss, zt), 0.5 * warm_up(1.0) * grad(d, zt), atol=1e-8)
     assert torch.allclose(grad(loss, head.weight), -grad(d, head.weight), atol=1e-8)
     assert torch.allclose(grad(loss, second.weight), grad(ce - d, second.weight), atol=1e-7)

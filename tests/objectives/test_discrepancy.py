@@ -47,7 +47,9 @@ def kernel(a, b, kernels, bandwidth):
 
 
 def loop_mmd(zs, zt, k):
-    mean = lambda xs, ys: sum(k(x, y) for x in xs for y in ys) / (len(xs) * len(ys))
+    def mean(xs, ys):
+        return sum(k(x, y) for x in xs for y in ys) / (len(xs) * len(ys))
+
     return mean(zs, zs) + mean(zt, zt) - 2 * mean(zs, zt)
 
 
@@ -90,7 +92,10 @@ def test_mmd_does_not_lose_its_digits_far_from_the_origin():
 @pytest.mark.parametrize("sizes, pairs", [((6, 6), 3), ((5, 8), 2), ((9, 2), 1)])
 def test_linear_mmd_is_the_loop_over_pairs(sizes, pairs):
     zs, zt = two(*sizes)
-    k = lambda a, b: kernel(a, b, 3, 0.7)
+
+    def k(a, b):
+        return kernel(a, b, 3, 0.7)
+
     terms = []
     for i in range(pairs):
         s, s2, t, t2 = zs[2 * i], zs[2 * i + 1], zt[2 * i], zt[2 * i + 1]
@@ -109,7 +114,10 @@ def test_jmmd_is_the_double_loop_over_the_product_kernel():
     ps, pt = two(d=2)
     ps, pt = ps.softmax(1), pt.softmax(1)
     wide, narrow = (mean_squared_distance(torch.cat(pair)) for pair in ((zs, zt), (ps, pt)))
-    product = lambda a, b: kernel(a[0], b[0], 5, wide) * kernel(a[1], b[1], 1, narrow)
+
+    def product(a, b):
+        return kernel(a[0], b[0], 5, wide) * kernel(a[1], b[1], 1, narrow)
+
     reference = loop_mmd(list(zip(zs, ps, strict=True)), list(zip(zt, pt, strict=True)), product)
     assert_same_value_and_gradient(jmmd((zs, ps), (zt, pt)), reference, zs, zt, ps, pt)
 
@@ -157,7 +165,10 @@ def test_a_single_example_is_refused(distance):
 
 def test_sliced_wasserstein_in_one_dimension():
     line = torch.ones(1, 1)
-    column = lambda *values: torch.tensor(values)[:, None]
+
+    def column(*values):
+        return torch.tensor(values)[:, None]
+
     assert sliced_wasserstein(column(3.0, 0.0), column(1.0, 5.0), line).item() == pytest.approx((1 + 4) / 2)
     assert sliced_wasserstein(column(0.0), column(0.0, 2.0), line).item() == pytest.approx(2.0)
     # quantiles on thirds and halves: |0-0|, |3-0| on a sixth, |3-6| on a sixth, |6-6|

@@ -363,7 +363,10 @@ def test_all_that_read_a_softmax_are_refused_on_a_multilabel_domain(make, own, s
     tags[:, 0] = 1
     several = Domain(source.inputs, tags, source.classes, name="several")
     objectives, target = [CrossEntropy(), make()], several.unlabeled()
-    train = lambda: xl.fit(own(), several, target, objectives=objectives, steps=1, batch_size=8, progress_bar=False)
+
+    def train():
+        return xl.fit(own(), several, target, objectives=objectives, steps=1, batch_size=8, progress_bar=False)
+
     if make is AFN:  # reads features alone
         assert train().history
     else:

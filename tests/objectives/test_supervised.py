@@ -140,7 +140,10 @@ def test_group_dro_by_hand():
     )
     model = xl.Classifier(xl.encoder("lenet"), ("a", "b"))
     objective.setup(model, source, None)
-    loss = lambda value: torch.tensor([-math.log(math.exp(value) - 1), 0.0])  # cross-entropy of class 0 is `value`
+
+    def loss(value):
+        return torch.tensor([-math.log(math.exp(value) - 1), 0.0])  # cross-entropy of class 0 is `value`
+
     logits = torch.stack([loss(0.5), loss(1.5).flip(0), loss(3.0)])
     batch = Batch(source.inputs, source.labels, torch.zeros(3, 2), logits, source.site)
     for weights in ((1 / 3, 2 / 3), (1 / 5, 4 / 5)):

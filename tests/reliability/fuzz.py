@@ -252,7 +252,10 @@ def run(name: str, cases: int, first: int = 0) -> None:
 
 def summary() -> list[str]:
     """A line a check: cases, how many worked, and which errors the others raised."""
-    of = lambda what: "fit" if what == "fit" else "objectives" if what in {k.__name__ for k in KINDS} else "domains"
+
+    def of(what):
+        return "fit" if what == "fit" else "objectives" if what in {k.__name__ for k in KINDS} else "domains"
+
     lines = []
     for group in ("domains", "fit", "objectives"):
         ended = collections.Counter()

@@ -133,7 +133,10 @@ def mutant(tree: ast.Module, which: int, change) -> tuple[ast.Module, int, str]:
     before = ast.unparse(node)
     changes(node)[change](node)
     after = ast.unparse(node)
-    short = lambda text: text.splitlines()[0][:70]
+
+    def short(text):
+        return text.splitlines()[0][:70]
+
     return ast.fix_missing_locations(tree), node.lineno, f"`{short(before)}` became `{short(after)}`"
 
 

@@ -27,7 +27,10 @@ CLOCK = ["seconds"]  # what no two runs share
 def poisoned(splits: xl.Splits) -> xl.Splits:
     """Each label of each part is another class's, none by the same step: the classes do not just swap names."""
     k = len(splits.classes)
-    wrong = lambda part: replace(part, labels=(part.labels + 1 + (part.inputs.flatten(1).long().sum(1) % (k - 1))) % k)
+
+    def wrong(part):
+        return replace(part, labels=(part.labels + 1 + (part.inputs.flatten(1).long().sum(1) % (k - 1))) % k)
+
     return xl.Splits(*map(wrong, splits.parts().values()))
 
 

@@ -31,7 +31,9 @@ def results(only: list[str]) -> dict[str, str]:
     torch.set_num_threads(1)
     source, target = blobs(48, seed=1, size=28), blobs(40, seed=2, size=28, shift=60).unlabeled()
     small = blobs(40, seed=3, size=20, channels=1).unlabeled()
-    lenet = lambda classes=source.classes: xl.Classifier(xl.encoder("lenet"), classes)
+
+    def lenet(classes=source.classes):
+        return xl.Classifier(xl.encoder("lenet"), classes)
 
     def own():
         torch.manual_seed(0)
@@ -54,7 +56,10 @@ def results(only: list[str]) -> dict[str, str]:
 
     def resumed():
         settings = dict(steps=8, checkpoint=folder / "run.pt", checkpoint_every=3)
-        go_on = lambda: fitted(lenet(), source, target, **settings, objectives=[xl.CrossEntropy(), xl.DANN(), Stop()])
+
+        def go_on():
+            return fitted(lenet(), source, target, **settings, objectives=[xl.CrossEntropy(), xl.DANN(), Stop()])
+
         try:
             go_on()
         except KeyboardInterrupt:
@@ -81,9 +86,10 @@ def results(only: list[str]) -> dict[str, str]:
         return model.state_dict(), run.history
 
     o, s, a = xl.objectives, xl.strategies, xl.augment
-    with_target = lambda *objectives, **settings: fitted(
-        lenet(), source, target, objectives=[xl.CrossEntropy(), *objectives], **settings
-    )
+
+    def with_target(*objectives, **settings):
+        return fitted(lenet(), source, target, objectives=[xl.CrossEntropy(), *objectives], **settings)
+
     cases = {
         "plain": lambda: fitted(own(), source),
         "resumed": resumed,

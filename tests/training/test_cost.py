@@ -53,7 +53,10 @@ def test_without_objectives_every_batch_still_passes(own, target):
 
 def test_an_optimizer_gets_a_group_for_each_way_to_move(own):
     model = own()
-    groups = lambda strategy: _groups(model, strategy, [], 0.01, steps=20)
+
+    def groups(strategy):
+        return _groups(model, strategy, [], 0.01, steps=20)
+
     assert [group["weight_decay"] for group in groups(strategies.full())] == [0.01, 0.0]
     held = {id(p) for group in groups(strategies.full()) for p in group["params"]}
     assert held == {id(p) for p in model.parameters()}

@@ -62,7 +62,7 @@ def compare(
     pixels = size or (of_encoder[0] if of_encoder else 64)
     turns = "any_way_up" if any_way_up else None
     sides = read_sides(source, target, labeled, size=pixels, augmentation=turns, **reading or {})
-    said = {key: value for key, value in (reading or {}).items() if key in ("window", "intensity")}
+    given = {key: value for key, value in (reading or {}).items() if key in ("window", "intensity")}
     for line in sides.describe(source, target):
         say(line)
     notes = list(sides.notes)
@@ -128,7 +128,7 @@ def compare(
         seed=choice.seed,
         pixels=pixels,
         channels=sides.source.train.inputs.shape[1],
-        intensities={"intensity": sides.scale} if sides.scale and not said else said,
+        intensities={"intensity": sides.scale} if sides.scale and not given else given,
         source=sides.source.name,
         version=version(),
         use="not for clinical use",

@@ -121,7 +121,7 @@ def compare(
     """
     source, adapt, test, notes = _domains(source, target)
     chosen = chosen_recipes(recipes)
-    few, held = (None, None) if labeled is None else _labeled(labeled, source, test, notes)
+    labeled_target, held = (None, None) if labeled is None else _labeled(labeled, source, test, notes)
     on_labels = {} if held is None else {"target_labels": functools.partial(selection.on_labels, held)}
     selector = selector or next(iter(on_labels), "information_maximization")
     judges = _validators(validators, selector, on_labels)
@@ -155,7 +155,7 @@ def compare(
                     source=source,
                     target=adapt,
                     test=test,
-                    labeled=few,
+                    labeled=labeled_target,
                     encoder=encoders[label],
                     settings=settings,
                     validators=judges,

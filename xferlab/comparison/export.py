@@ -88,9 +88,9 @@ def export(model_file: Path, out: Path, *, factory: str | None = None, say: Call
             f"{model_file}: its network cannot be drawn as a graph: {str(error).splitlines()[0]}"
         ) from error
     assert program is not None
-    told = {key: str(about[key]) for key in ("temperature", "recipe", "source", "version", "use") if key in about}
-    told |= {"classes": json.dumps(list(model.classes)), "card": card.read_text("utf-8") if card.is_file() else ""}
-    program.model.metadata_props.update(told)
+    metadata = {key: str(about[key]) for key in ("temperature", "recipe", "source", "version", "use") if key in about}
+    metadata |= {"classes": json.dumps(list(model.classes)), "card": card.read_text("utf-8") if card.is_file() else ""}
+    program.model.metadata_props.update(metadata)
     with write_atomically(out) as temporary:
         program.save(str(temporary), external_data=False)
         session = onnxruntime.InferenceSession(str(temporary), providers=["CPUExecutionProvider"])

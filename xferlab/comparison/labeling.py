@@ -64,14 +64,14 @@ def ask(
         make_deep(model)
     except ArgumentError:  # a text encoder, or a network whose blocks give no maps
         pass
-    disagreement = torch.from_numpy(_vote_entropy([said[rows.numpy()] for said in answers])) if answers else None
+    disagreement = torch.from_numpy(_vote_entropy([answer[rows.numpy()] for answer in answers])) if answers else None
     old = None if labeled is None else embed(model, labeled)
     found = propose(embed(model, pool), n, kind=KIND, labeled=old, uncertainty=disagreement)
     wanted = []
     for row, cluster, size in found:
         at = int(rows[row])
         why = "drawn at random" if KIND == "random" else f"the most {KIND} of cluster {cluster}, which holds {size}"
-        votes = Counter(model.classes[said[at]] for said in answers).most_common()
+        votes = Counter(model.classes[answer[at]] for answer in answers).most_common()
         if votes:
             why += f"; the runs answer {', '.join(f'{name} {count}' for name, count in votes)}"
         wanted.append(Wanted(target.files[at] if target.files else str(at), why, target.inputs[at].cpu()))
@@ -162,8 +162,8 @@ def read(
     if lost:
         listed = ", ".join(lost[:5]) + ", ..." * (len(lost) > 5)
         notes.append(f"{path}: {len(lost)} labeled files are not in the target, moved or renamed perhaps: {listed}.")
-    few = everything.unlabeled()[list(labels)]
-    return replace(few, labels=torch.tensor(list(labels.values())), classes=classes), notes
+    labeled = everything.unlabeled()[list(labels)]
+    return replace(labeled, labels=torch.tensor(list(labels.values())), classes=classes), notes
 
 
 def _rows(path: Path, file: str = "file", label: str = "label") -> list[dict[str, str]]:

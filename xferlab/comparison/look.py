@@ -212,8 +212,8 @@ def _facts(
     if domain.labels is None:
         facts["classes"] = "unknown, without labels"
     else:
-        told = ", ".join(f"{name} {n}" for name, n in zip(domain.classes, domain.counts().tolist(), strict=True))
-        facts["classes"] = f"{told}{f', from {labels}' if labels else ''}"
+        counted = ", ".join(f"{name} {n}" for name, n in zip(domain.classes, domain.counts().tolist(), strict=True))
+        facts["classes"] = f"{counted}{f', from {labels}' if labels else ''}"
     facts["patients"] = (
         "unknown: pictures are divided one by one"
         if domain.groups is None

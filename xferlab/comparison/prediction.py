@@ -76,7 +76,10 @@ def predict(
     p = answers.probabilities
     columns = {"file": pictures.names, "predicted": [classes[k] for k in p.argmax(1)]}
     columns |= {f"p_{name}": [f"{value:.6f}" for value in p[:, k]] for k, name in enumerate(classes)}
-    yes = lambda mask: ["yes" if value else "no" for value in mask]
+
+    def yes(mask):
+        return ["yes" if value else "no" for value in mask]
+
     if of is not None and sensitivity is not None:
         k = classes.index(of)
         point = operating.threshold(kept.probabilities[:, k], kept.labels == k, sensitivity)

@@ -90,13 +90,13 @@ def read_sides(
     if scale is not None:
         options.setdefault("intensity", scale)
     other, more, _ = read(target, labels=target_labels, **options)
-    few: Domain | None = None
+    labeled_target: Domain | None = None
     most: list[str] = []
     if labeled is not None and Path(target).is_dir() and (table := tables.find(Path(target), labeled)):
-        few, most = labeling.read(table[0], other, splits.classes, table[1], rename)
+        labeled_target, most = labeling.read(table[0], other, splits.classes, table[1], rename)
     elif labeled is not None:
-        few, most = _read_labeled(labeled, options)
-    return Sides(splits, other, few, notes + more + most, scale)
+        labeled_target, most = _read_labeled(labeled, options)
+    return Sides(splits, other, labeled_target, notes + more + most, scale)
 
 
 def read(

@@ -15,8 +15,8 @@ BASELINES = ("source_only", "source_only_joint_bn")  # what every other recipe i
 
 def mean(values: Iterable[float | None]) -> float:
     """The mean of the values that are there; NaN when there are none."""
-    there = [value for value in values if value is not None]
-    return float(np.mean(there)) if there else math.nan
+    present = [value for value in values if value is not None]
+    return float(np.mean(present)) if present else math.nan
 
 
 def adversary_curve(run: dict) -> list[float]:

@@ -62,7 +62,10 @@ def calibrate(model: Classifier, source: Splits, target: Domain, held: Domain | 
     with torch.no_grad():
         model.head.weight.div_(t)
         model.head.bias.div_(t)
-    sample = lambda n: [part.take(n=n) for part in (source.val, source.test)]
+
+    def sample(n):
+        return [part.take(n=n) for part in (source.val, source.test)]
+
     parts = sample(ROWS // 2) if held is None else [fitted]
     labels = [part.labels.cpu() for part in parts if part.labels is not None]
     answers = torch.cat([predict(model, part) for part in parts]), torch.cat(labels)

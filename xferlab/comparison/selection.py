@@ -222,12 +222,12 @@ def mixval(candidate: Candidate, ratio: float = 0.55) -> float:
 
 def _mixtures_right(candidate: Candidate, labels: Tensor, a: Tensor, b: Tensor, ratio: float) -> float:
     model, target = candidate.model, candidate.target
-    device, batch, said = next(model.parameters()).device, inference_batch(model, target), []
+    device, batch, answers = next(model.parameters()).device, inference_batch(model, target), []
     with evaluating(model):
         for i, j in zip(a.split(batch), b.split(batch), strict=True):
             mixed = ratio * target[i].inputs.float() + (1 - ratio) * target[j].inputs.float()
-            said.append(model(mixed.to(device)).argmax(1).cpu())
-    return float((torch.cat(said) == labels[a]).double().mean())
+            answers.append(model(mixed.to(device)).argmax(1).cpu())
+    return float((torch.cat(answers) == labels[a]).double().mean())
 
 
 def _rows(n: int, limit: int) -> Tensor:

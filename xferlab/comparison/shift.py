@@ -69,9 +69,9 @@ def _solve(predicted: np.ndarray, labels: np.ndarray, on_target: np.ndarray, k: 
     from scipy.optimize import nnls
 
     counts = np.bincount(predicted * k + labels, minlength=k * k).reshape(k, k).astype(float)
-    here = np.flatnonzero(counts.sum(0))
-    answers = counts[:, here] / counts[:, here].sum(0)
+    seen = np.flatnonzero(counts.sum(0))
+    answers = counts[:, seen] / counts[:, seen].sum(0)
     q = np.full(k, np.nan)
     found = nnls(answers, np.bincount(on_target, minlength=k) / len(on_target))[0]
-    q[here] = found / found.sum() if found.sum() > 0 else np.nan
+    q[seen] = found / found.sum() if found.sum() > 0 else np.nan
     return q

@@ -167,8 +167,8 @@ class Lab:
         except (DataError, ArgumentError):
             print(f"Nothing was measured earlier on this data ({name}): what follows rests on what ran here.")
             return rows
-        here = {tuple(row[key] for key in by) for row in rows}
-        return rows + [row for row in earlier if tuple(row[key] for key in by) not in here]
+        trained = {tuple(row[key] for key in by) for row in rows}
+        return rows + [row for row in earlier if tuple(row[key] for key in by) not in trained]
 
     def committed(self, name: str) -> list[dict]:
         """Rows of `labs/results/NN_name.json`, measured earlier; prints the command, date and machine that made them."""

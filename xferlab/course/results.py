@@ -229,10 +229,10 @@ class Results:
         return measure if level is None else f"{measure}, {name}" if several else name
 
     def _provenance(self) -> str:
-        here = sum(bool(row.get("here", True)) for row in self.rows)
-        if here == len(self):
+        new = sum(bool(row.get("here", True)) for row in self.rows)
+        if new == len(self):
             return ""
-        return f"{here} of {len(self)} runs trained here, the others earlier." if here else "All were measured earlier."
+        return f"{new} of {len(self)} runs trained here, the others earlier." if new else "All were measured earlier."
 
 
 def runs(board: Leaderboard, title: str = "") -> Results:
@@ -324,7 +324,10 @@ def table(rows: Mapping[str, Mapping], caption: str = "", *, best: str | None = 
     best: "highest" or "lowest", which is set in bold in each column of numbers; None for none.
     """
     columns = row_keys(list(rows.values()))
-    write = lambda value: f"{value:.3f}" if isinstance(value, float) else "" if value is None else str(value)
+
+    def write(value):
+        return f"{value:.3f}" if isinstance(value, float) else "" if value is None else str(value)
+
     cells = {name: [write(row.get(column)) for column in columns] for name, row in rows.items()}
     bold = set()
     for j, column in enumerate(columns if best else ()):

@@ -166,10 +166,10 @@ def gap(
     direction = np.array([math.cos(0.6), math.sin(0.6)])
 
     def draw(gap, strength):
-        there = target + gap * direction
-        apart = there.mean(0) - source.mean(0)
+        moved = target + gap * direction
+        apart = moved.mean(0) - source.mean(0)
         encoder = aligning(apart, strength)
-        zs, zt = source @ encoder.T, there @ encoder.T
+        zs, zt = source @ encoder.T, moved @ encoder.T
         means = np.stack([zs[labels == k].mean(0) for k in (0, 1)])
         right = [float((((z[:, None] - means) ** 2).sum(2).argmin(1) == labels).mean()) for z in (zs, zt)]
         figure, (plane, scores) = _panels(5.0, 2.6)
@@ -230,8 +230,8 @@ def labels(
     start = len(counts) // 2
 
     def draw(at, baseline):
-        here = [row for row in rows if row[x] == at]
-        gains = paired(here, y, baseline, by=by, unit=unit) if values[baseline, at] else []
+        at_level = [row for row in rows if row[x] == at]
+        gains = paired(at_level, y, baseline, by=by, unit=unit) if values[baseline, at] else []
         figure, (curve, ladder) = _panels(4.4, 4.6)
         for i, name in enumerate(names):
             wide = 4 if name == baseline else 1.5
@@ -251,11 +251,11 @@ def labels(
         ladder.set_ylim(0.6 - max(1, len(gains)), 0.6)
         ladder.set_title("gain over it, paired", fontsize=11)
         figure.subplots_adjust(left=0.07, right=0.98, top=0.9, bottom=0.15, wspace=0.55)
-        said = (
+        sentence = (
             "; ".join(f"{gain[by]} {gain['gain']:+.3f} ({gain['verdict']})" for gain in gains) or "nothing to compare"
         )
         level = t_interval(values[baseline, at])[0] if values[baseline, at] else math.nan
-        return figure, f"At {at:g} {x} a class {baseline} has {y} {level:.3f}. Gains over it, paired: {said}."
+        return figure, f"At {at:g} {x} a class {baseline} has {y} {level:.3f}. Gains over it, paired: {sentence}."
 
     return Live(lambda **c: draw(c[x], c["baseline"]), {x: counts, "baseline": names}, {x: counts[start]})
 
@@ -294,8 +294,8 @@ def layers(clouds: Mapping[str, tuple[Tensor, Tensor]], measures: Mapping[str, M
         depth.set_xlabel("block, input side first", fontsize=11)
         depth.legend(fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
         figure.subplots_adjust(left=0.02, right=0.98, top=0.82, bottom=0.15, wspace=0.16)
-        said = ", ".join(f"{measure} {by_layer[name]:.2f}" for measure, by_layer in measures.items())
-        return figure, f"Block {block}, {name}: {said}."
+        readings = ", ".join(f"{measure} {by_layer[name]:.2f}" for measure, by_layer in measures.items())
+        return figure, f"Block {block}, {name}: {readings}."
 
     return Live(draw, {"block": range(len(names))}, {"block": len(names) - 1})
 
@@ -322,13 +322,13 @@ def stain(
     pictures = ((image[None].float() + 1) * 10**-density - 1).round().clamp(0, 255).to(torch.uint8)
     with evaluating(model):
         device = next(model.parameters()).device
-        said = torch.cat([model(part.to(device)).float().softmax(1).cpu() for part in pictures.split(64)])
+        probabilities = torch.cat([model(part.to(device)).float().softmax(1).cpu() for part in pictures.split(64)])
     start = dict.fromkeys(names, min(factors, key=lambda factor: abs(math.log(factor))))  # the picture as it is
-    before = int(said[settings.index(tuple(start.values()))].argmax())
+    before = int(probabilities[settings.index(tuple(start.values()))].argmax())
 
     def draw(**amount):
         at = settings.index(tuple(amount.values()))
-        p = said[at].tolist()
+        p = probabilities[at].tolist()
         best = max(range(len(p)), key=p.__getitem__)
         figure, (cell, bars) = _panels(2.9, 4.4)
         cell.imshow(pictures[at].expand(3, -1, -1).permute(1, 2, 0).numpy())

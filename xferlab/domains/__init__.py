@@ -124,7 +124,10 @@ class Catalog(list[Entry]):
 
     def _repr_html_(self) -> str:
         head, *rows = [[html.escape(cell) for cell in row] for row in self._rows()]
-        line = lambda cells, tag: "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in cells) + "</tr>"
+
+        def line(cells, tag):
+            return "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in cells) + "</tr>"
+
         return (
             f"<table><thead>{line(head, 'th')}</thead><tbody>{''.join(line(row, 'td') for row in rows)}</tbody></table>"
         )
@@ -149,7 +152,7 @@ def catalog() -> Catalog:
     except MissingExtra:
         return listed
     for name, record in records.items():
-        here = [str(size) for size in medmnist.SIZES if medmnist.held(name, size)]
+        sizes = [str(size) for size in medmnist.SIZES if medmnist.held(name, size)]
         images = f"{sum(record['n_samples'].values()):,}"
         pixels = ", ".join(map(str, medmnist.SIZES))
         listed.append(
@@ -161,7 +164,7 @@ def catalog() -> Catalog:
                 record["license"],
                 "real",
                 "yes",
-                ", ".join(here) or "no",
+                ", ".join(sizes) or "no",
             )
         )
     return listed

@@ -167,7 +167,7 @@ def as_images(what: str, array: np.ndarray) -> Tensor:
     if 0 in array.shape:
         raise DataError(say + f"are {array.shape}, which is empty; give at least one image")
     if array.dtype != np.uint8:
-        raise DataError(say + f"are {array.dtype}, expected uint8; {_mend(array)}")
+        raise DataError(say + f"are {array.dtype}, expected uint8; {_remedy(array)}")
     images = torch.from_numpy(array)
     if images.ndim == 3:
         return images.unsqueeze(1)
@@ -175,7 +175,7 @@ def as_images(what: str, array: np.ndarray) -> Tensor:
     return images if isinstance(array, np.memmap) else images.contiguous()
 
 
-def _mend(array: np.ndarray) -> str:
+def _remedy(array: np.ndarray) -> str:
     """What to do about images that are not uint8."""
     if array.dtype.kind == "f":
         part = array[:1000]

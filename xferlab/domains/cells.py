@@ -208,14 +208,14 @@ def _red_cells(draw: Draws, x, y, radius, spacing, field, width) -> np.ndarray:
     away = np.sqrt(px * px + py * py) + 1e-3
     push = np.sqrt(1 + ((radius[:, None] + r * draw(0.75, 1.05, k)) / away) ** 2)  # keeps area, as a crowd does
     px, py = px * push, py * push
-    there = (draw(0, 1, k) > draw(0, 0.45, 1)) & (np.maximum(np.abs(px), np.abs(py)) < 0.75 * field[:, None] + r)
+    shown = (draw(0, 1, k) > draw(0, 0.45, 1)) & (np.maximum(np.abs(px), np.abs(py)) < 0.75 * field[:, None] + r)
     tilt, stretch = draw(0, np.pi, k), np.sqrt(draw(0.72, 1, k))
     cos, sin = np.cos(tilt), np.sin(tilt)
     pallor, hole = draw(0.2, 0.9, 1) * draw(0.8, 1.1, k), draw(0.35, 0.95, 1) * draw(0.85, 1.15, k) * r * r
     strength = draw.around(0.08, k)
     total = np.zeros_like(x)
     for i in range(k):
-        rows = np.flatnonzero(there[:, i])
+        rows = np.flatnonzero(shown[:, i])
         of = lambda v: v[rows, i, None, None]
         dx, dy = x[rows] - of(px), y[rows] - of(py)
         u, v = of(cos * stretch) * dx + of(sin * stretch) * dy, of(cos / stretch) * dy - of(sin / stretch) * dx

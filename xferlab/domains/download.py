@@ -75,7 +75,10 @@ def _turn(path: Path):
 
 def _receive(url: str, part: Path):
     """Fills `part` until the server has no more, with a limited number of attempts in a row that bring nothing."""
-    size = lambda: part.stat().st_size if part.exists() else 0
+
+    def size():
+        return part.stat().st_size if part.exists() else 0
+
     failures, start = 0, size()
     while True:
         before = size()

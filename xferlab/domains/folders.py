@@ -218,17 +218,20 @@ OPTIONS = find  # what `load` takes beside its own arguments
 def _scan(root: Path, left_out: dict[str, list], skip: set[Path]) -> list[Path]:
     """Image files below `root`, sorted; links that leave it are never followed."""
     files, folders, inside = [], [], root.resolve()
-    unreadable = lambda error: left_out["folders that cannot be read"].append(error.filename)
+
+    def unreadable(error):
+        left_out["folders that cannot be read"].append(error.filename)
+
     for folder, inner, names in os.walk(root, onerror=unreadable):
-        here = Path(folder)
+        start = Path(folder)
         for name in list(inner):
-            if _litter(name) or (here / name).is_symlink():
+            if _litter(name) or (start / name).is_symlink():
                 inner.remove(name)
                 if not _litter(name):
-                    left_out["links to folders"].append((here / name).relative_to(root))
-        folders.append(here)
+                    left_out["links to folders"].append((start / name).relative_to(root))
+        folders.append(start)
         for name in names:
-            file = here / name
+            file = start / name
             if _litter(name) or file in skip:
                 continue
             if file.is_symlink() and not file.resolve().is_relative_to(inside):
@@ -271,7 +274,10 @@ def _unfit(found: Found, seed: int) -> str:
     except DataError as error:
         return f"it cannot be split by patient ({error})"
     alone = cut(replace(everything, groups=None), (0.7, 0.1, 0.2), seed)
-    lost = lambda rows: sum(int(k not in found.labels[part]) for part in rows for k in found.labels.unique())
+
+    def lost(rows):
+        return sum(int(k not in found.labels[part]) for part in rows for k in found.labels.unique())
+
     return "split by patient, a part would have no picture of some class" if lost(parts) > lost(alone) else ""
 
 

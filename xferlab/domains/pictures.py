@@ -122,9 +122,9 @@ def _warn_of_stretch(kept: list[tuple[Place, Decoded]], notes: list[str]) -> Non
         return
     between = sum(len(values) * (np.mean(values) - everything.mean()) ** 2 for values in levels.values())
     if between / (len(everything) * everything.var()) > TOLD:
-        told = ", ".join(f"{name} {np.mean(values):g}" for name, values in levels.items())
+        listed = ", ".join(f"{name} {np.mean(values):g}" for name, values in levels.items())
         notes.append(
-            f"{len(everything)} pictures are stretched one by one, which hides that stored values differ between classes (means: {told}); "
+            f"{len(everything)} pictures are stretched one by one, which hides that stored values differ between classes (means: {listed}); "
             "if their units mean something, give intensity=(low, high) or window=(low, high)"
         )
 
@@ -252,7 +252,10 @@ def _dicom(file: Path, options: Options) -> Decoded:
     if options.intensity == "image":
         pass
     elif window is None and "WindowCenter" in record and "WindowWidth" in record:
-        first = lambda value: float(value[0] if isinstance(value, pydicom.multival.MultiValue) else value)
+
+        def first(value):
+            return float(value[0] if isinstance(value, pydicom.multival.MultiValue) else value)
+
         centre, half = first(record.WindowCenter) - 0.5, max(first(record.WindowWidth) - 1, 1e-3) / 2
         window = centre - half, centre + half
     elif window is None and record.get("Modality") == "CT":

@@ -36,7 +36,10 @@ def pooled(sources: Mapping[str, Splits | str | Path] | Sequence[Splits]) -> Spl
             f"sources are {list(names)}, expected two or more, each with a name of its own; pass a dict"
         )
     loaded = [load(splits) if isinstance(splits, (str, Path)) else splits for _, splits in pairs]
-    alike = lambda splits: (tuple(splits.train.inputs.shape[1:]), splits.train.augmentation)
+
+    def alike(splits):
+        return (tuple(splits.train.inputs.shape[1:]), splits.train.augmentation)
+
     if other := [name for name, splits in zip(names, loaded, strict=True) if alike(splits) != alike(loaded[0])]:
         raise DataError(
             f"source {other[0]!r} holds {alike(loaded[names.index(other[0])])}, {names[0]!r} {alike(loaded[0])}; bring them to one shape "

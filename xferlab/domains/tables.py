@@ -191,7 +191,10 @@ def _check(table: Path, rows: list[Row], asked: list[str]) -> None:
 
 def _file_column(files: list[Path], rows: list[Row]) -> str:
     """The column that names most of the files."""
-    hits = lambda column: sum(file is not None for file in files_named(files, [row.cells[column] for row in rows]))
+
+    def hits(column):
+        return sum(file is not None for file in files_named(files, [row.cells[column] for row in rows]))
+
     return max(rows[0].cells, key=hits)
 
 

@@ -98,7 +98,10 @@ def from_rows(
     names = tuple(map(str, classes)) if classes is not None else tuple(sorted(set(labels or ())))
     if labels and (lacking := sorted(set(labels) - set(names))):
         raise DataError(f"{where} has labels {lacking} that classes lack ({list(names)}); rename or drop them")
-    numbered = lambda values, order: None if values is None else torch.tensor([order[value] for value in values])
+
+    def numbered(values, order):
+        return None if values is None else torch.tensor([order[value] for value in values])
+
     return Domain(
         tokenize(cells["text"], tokenizer, max_length),
         numbered(labels, {name: i for i, name in enumerate(names)}),

@@ -131,7 +131,10 @@ def recording(
     with contextlib.ExitStack() as hooks:
         for block in encoder.blocks:
             if (kept := seen.get(block.name)) is not None:
-                keep = lambda _module, _inputs, output, kept=kept: kept.append(output)
+
+                def keep(_module, _inputs, output, kept=kept):
+                    kept.append(output)
+
                 hooks.enter_context(block.modules[-1].register_forward_hook(keep))
         yield seen
 

@@ -137,15 +137,15 @@ def load_encoder(name: str, pretrained: bool = True) -> TextEncoder:
     """
     transformers = transformers_package()
     where, words = model_folder(name), load_tokenizer(name)
-    here = {"local_files_only": Path(where).is_dir()}  # a folder needs no network, so none is asked
+    local = {"local_files_only": Path(where).is_dir()}  # a folder needs no network, so none is asked
     if name == "minilm" and pretrained:
         verify(Path(where) / "model.safetensors", MINILM_SHA256)
     with _quiet(transformers):
         try:
             if pretrained:
-                net = transformers.AutoModel.from_pretrained(where, **here)
+                net = transformers.AutoModel.from_pretrained(where, **local)
             else:
-                net = transformers.AutoModel.from_config(transformers.AutoConfig.from_pretrained(where, **here))
+                net = transformers.AutoModel.from_config(transformers.AutoConfig.from_pretrained(where, **local))
         except (OSError, ValueError) as error:
             raise DownloadError(absent(name, error)) from error
     net = net.float()

@@ -33,10 +33,10 @@ class World:
                 from accelerate import PartialState
             except ImportError as error:
                 raise MissingExtra("accelerate", extra="distributed") from error
-            here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), torch.cuda.device_count()
-            if self.device.type == "cuda" and here > gpus:
+            local, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), torch.cuda.device_count()
+            if self.device.type == "cuda" and local > gpus:
                 raise ArgumentError(
-                    f"{here} processes share {gpus} GPU{'s' * (gpus > 1)} of this machine; start as many as there are GPUs, or pass "
+                    f"{local} processes share {gpus} GPU{'s' * (gpus > 1)} of this machine; start as many as there are GPUs, or pass "
                     "device='cpu'"
                 )
             state = PartialState(cpu=self.device.type == "cpu")
@@ -76,10 +76,10 @@ class World:
 
     def agree(self, step: int) -> None:
         """Raises `CheckpointError` unless every process starts from the same step."""
-        here = torch.tensor([float(step)], device=self.device)
-        mean = here.clone()
+        own = torch.tensor([float(step)], device=self.device)
+        mean = own.clone()
         self.average([mean])
-        if not torch.equal(here, mean):
+        if not torch.equal(own, mean):
             raise CheckpointError(
                 f"process {self.rank} of {self.size} found {self.checkpoint} at step {step}, others at another; put it where all can read it"
             )

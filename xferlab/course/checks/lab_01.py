@@ -31,14 +31,17 @@ def contrast_as_code(contrast):
     g = torch.Generator().manual_seed(3)
     za, zb = torch.randn(2, 5, 4, generator=g) * torch.tensor([1.0, 3.0]).view(2, 1, 1)
     za.requires_grad_(True)
-    said = contrast(za, zb, 0.4)
-    if not isinstance(said, torch.Tensor) or said.ndim:
+    loss = contrast(za, zb, 0.4)
+    if not isinstance(loss, torch.Tensor) or loss.ndim:
         return "A tensor without dimensions is wanted, so that it can be a loss."
-    near = lambda other: math.isclose(said.item(), other.item(), rel_tol=1e-4)
+
+    def near(other):
+        return math.isclose(loss.item(), other.item(), rel_tol=1e-4)
+
     if near(nt_xent(za, zb, 0.4)):
         return (
             None
-            if said.requires_grad
+            if loss.requires_grad
             else "The number is right but has no gradient: as a loss it would change nothing."
         )
     partner = torch.arange(10).roll(5)
@@ -66,7 +69,7 @@ def contrast_as_code(contrast):
             return "Divide by the temperature instead of multiplying."
         if near(nt_xent(za, zb, 1.0)):
             return "The temperature is not used."
-    return f"On five pairs this gives {said.item():.4f}, not {nt_xent(za, zb, 0.4).item():.4f}."
+    return f"On five pairs this gives {loss.item():.4f}, not {nt_xent(za, zb, 0.4).item():.4f}."
 
 
 @recognises("01.3", right="0.98: at T = 0.1 only the nearest strangers feel the push.")
@@ -84,13 +87,16 @@ def push_at_a_temperature(share):
 @recognises("01.4", right="1 everywhere on the sphere, 0 in a collapse.")
 def spread_of_features(spread):
     z = torch.tensor([[2.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, -1.0], [-4.0, 3.0, 0.0], [0.0, 1.0, 1.0]])
-    said = torch.as_tensor(spread(z.clone()))
-    if said.numel() != 1:
-        return f"These are {said.numel()} numbers; average over the dimensions to get one."
-    said = float(said)
+    value = torch.as_tensor(spread(z.clone()))
+    if value.numel() != 1:
+        return f"These are {value.numel()} numbers; average over the dimensions to get one."
+    value = float(value)
     unit = F.normalize(z, dim=1)
     right = (unit.std(0, correction=0).mean() * 3**0.5).item()
-    near = lambda other: math.isclose(said, float(other), rel_tol=1e-4)
+
+    def near(other):
+        return math.isclose(value, float(other), rel_tol=1e-4)
+
     if near(right):
         return None
     if near(z.std(0, correction=0).mean() * 3**0.5):
@@ -103,7 +109,7 @@ def spread_of_features(spread):
         return "Use `correction=0`, so that vectors that point everywhere come out at 1."
     if near(unit.std(0, correction=0).mean() * 5**0.5):
         return "That is sqrt(N); D is the number of dimensions, `z.shape[1]`."
-    return f"On five vectors in three dimensions this gives {said:.3f}, not {right:.3f}."
+    return f"On five vectors in three dimensions this gives {value:.3f}, not {right:.3f}."
 
 
 @recognises("01.5", right="Colour, orientation and size are each the label once.")

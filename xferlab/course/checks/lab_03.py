@@ -17,7 +17,10 @@ def weighted_vote(monocyte):
         return sum(votes[1:]) / sum(votes)
 
     right = share([math.exp(x / 0.1) for x in s])
-    near = lambda other: math.isclose(monocyte, other, abs_tol=2e-3)
+
+    def near(other):
+        return math.isclose(monocyte, other, abs_tol=2e-3)
+
     if near(right):
         return None
     if near(1 - right):
@@ -46,7 +49,10 @@ def leave_one_out(left_out):
     if answer.shape != y.shape:
         return f"Five scores go in and {tuple(answer.shape)} come out; one number for each picture is wanted."
     residual = y - scores
-    near = lambda other: torch.allclose(answer, other, atol=1e-6)
+
+    def near(other):
+        return torch.allclose(answer, other, atol=1e-6)
+
     if near(y - residual / (1 - leverage)):
         return None
     if near(residual / (1 - leverage)):
@@ -66,7 +72,9 @@ def leave_one_out(left_out):
 
 @recognises("03.3", right="1.4 of at most 2: these laboratories are easy to tell apart.")
 def distance_from_error(distance):
-    near = lambda other: math.isclose(distance, other, abs_tol=1e-6)
+    def near(other):
+        return math.isclose(distance, other, abs_tol=1e-6)
+
     if near(1.4):
         return None
     if near(-1.4):
@@ -95,7 +103,10 @@ def linear_cka(cka):
     except RuntimeError as error:
         return f"For features (12, 3) and (12, 2) this fails: {error}. Means go over pictures, `a.mean(0)`; then B'A is `b.T @ a`."
     ca, cb = a - a.mean(0), b - b.mean(0)
-    near = lambda other: math.isclose(answer, other, rel_tol=1e-6)
+
+    def near(other):
+        return math.isclose(answer, other, rel_tol=1e-6)
+
     if near(of(ca, cb)):
         return None
     if near(of(a, b)):
@@ -113,11 +124,11 @@ def linear_cka(cka):
 
 @recognises("03.5", right="Chosen without the target's labels. That it is not the best away is for next year to say.")
 def layer_by_bound(chosen_layer):
-    said = str(chosen_layer).strip().lower()
-    if said == "late":
+    answer = str(chosen_layer).strip().lower()
+    if answer == "late":
         return None
-    if said == "middle":
+    if answer == "middle":
         return Mistake("used_target_labels")
-    if said == "early":
+    if answer == "early":
         return Mistake("largest")
     return f"{chosen_layer!r} is not a layer: give one of the names early, middle and late."

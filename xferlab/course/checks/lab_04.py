@@ -14,18 +14,18 @@ from . import Mistake, recognises
 @recognises("04.1", right="The adversary goes down its loss, the encoder up, in one backward pass.")
 def reversal(function):
     gradient = torch.tensor([3.0, 4.0])
-    said = function(gradient.clone(), 0.5)
-    if not isinstance(said, torch.Tensor):
-        return f"Return the gradient alone, one tensor of its shape; this is a {type(said).__name__}."
-    if torch.equal(said, torch.tensor([-1.5, -2.0])):
+    passed = function(gradient.clone(), 0.5)
+    if not isinstance(passed, torch.Tensor):
+        return f"Return the gradient alone, one tensor of its shape; this is a {type(passed).__name__}."
+    if torch.equal(passed, torch.tensor([-1.5, -2.0])):
         return None
-    if torch.equal(said, torch.tensor([1.5, 2.0])):
+    if torch.equal(passed, torch.tensor([1.5, 2.0])):
         return Mistake("wrong_sign")
-    if torch.equal(said, -gradient):
+    if torch.equal(passed, -gradient):
         return Mistake("no_strength")
-    if torch.equal(said, torch.tensor([-6.0, -8.0])):
+    if torch.equal(passed, torch.tensor([-6.0, -8.0])):
         return Mistake("divided")
-    return f"For a gradient of [3, 4] at strength 0.5 this passes back {said.tolist()}, not [-1.5, -2]."
+    return f"For a gradient of [3, 4] at strength 0.5 this passes back {passed.tolist()}, not [-1.5, -2]."
 
 
 @recognises("04.2", right="Against it, 15 points may be five, or none.")

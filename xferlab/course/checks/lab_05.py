@@ -27,28 +27,28 @@ def coral_by_hand(function):
     g = torch.Generator().manual_seed(1)
     zs, zt = torch.randn(30, 5, generator=g) + 3, 2 * torch.randn(20, 5, generator=g) - 1
     try:
-        said = float(function(zs, zt))
+        value = float(function(zs, zt))
     except RuntimeError as error:
         return (
             f"For features (30, 5) and (20, 5) this fails: {error}. Covariances are (5, 5): `torch.cov` wants `zs.T`."
         )
     right = float(coral(zs, zt))
-    if math.isclose(said, right, rel_tol=1e-4):
+    if math.isclose(value, right, rel_tol=1e-4):
         return None
     d = 5
     plain = zs.T @ zs / 29 - zt.T @ zt / 19
-    if math.isclose(said, float(plain.square().sum() / (4 * d**2)), rel_tol=1e-4):
+    if math.isclose(value, float(plain.square().sum() / (4 * d**2)), rel_tol=1e-4):
         return Mistake("mean_not_removed")
-    if math.isclose(said, right * 4 * d**2, rel_tol=1e-4):
+    if math.isclose(value, right * 4 * d**2, rel_tol=1e-4):
         return Mistake("no_scale")
-    if math.isclose(said, math.sqrt(right * 4 * d**2) / (4 * d**2), rel_tol=1e-4):
+    if math.isclose(value, math.sqrt(right * 4 * d**2) / (4 * d**2), rel_tol=1e-4):
         return Mistake("not_squared")
-    if math.isclose(said, right * d, rel_tol=1e-4):
+    if math.isclose(value, right * d, rel_tol=1e-4):
         return Mistake("d_not_squared")
     biased = (zs.T.cov(correction=0) - zt.T.cov(correction=0)).square().sum() / (4 * d**2)
-    if math.isclose(said, float(biased), rel_tol=1e-4):
+    if math.isclose(value, float(biased), rel_tol=1e-4):
         return Mistake("by_n")
-    return f"On a small example this gives {said:.4f}, not {right:.4f}."
+    return f"On a small example this gives {value:.4f}, not {right:.4f}."
 
 
 @recognises("05.3", right="Everyone moves by one; nobody gains by jumping the queue.")

@@ -77,17 +77,17 @@ def _runs(target: bool) -> list[dict]:
 
 @recognises("08.3", right="Chosen by the mean over seeds, and no target label was needed.")
 def choice_without_labels(choose):
-    said = choose(_runs(target=True))
-    if said == "cheat":
+    choice = choose(_runs(target=True))
+    if choice == "cheat":
         return Mistake("chose_by_target")
-    if said == "home":
+    if choice == "home":
         return Mistake("chose_by_source")
-    if said == "lucky":
+    if choice == "lucky":
         return Mistake("best_single_run")
-    if isinstance(said, dict):
+    if isinstance(choice, dict):
         return "This returns a whole run; return its recipe's name."
-    if said != "steady":
-        return f"On four recipes your function says {said!r}; by the highest mean it is 'steady'."
+    if choice != "steady":
+        return f"On four recipes your function says {choice!r}; by the highest mean it is 'steady'."
     try:
         again = choose(_runs(target=False))
     except (TypeError, KeyError):
@@ -100,15 +100,15 @@ def information_of_a_collapse(information):
     collapsed, even = np.tile([1.0, 0.0, 0.0], (6, 1)), np.tile(np.eye(3), (2, 1))
     unsure = np.full((6, 3), 1 / 3)
     at = {"collapsed": collapsed, "even": even, "unsure": unsure}
-    said = {name: information(p.copy()) for name, p in at.items()}
-    if any(np.ndim(value) for value in said.values()):
+    values = {name: information(p.copy()) for name, p in at.items()}
+    if any(np.ndim(value) for value in values.values()):
         return "An array came back, one number is wanted: the rows' entropies need a mean."
-    said = {name: float(value) for name, value in said.items()}
-    if any(math.isnan(value) for value in said.values()):
+    values = {name: float(value) for name, value in values.items()}
+    if any(math.isnan(value) for value in values.values()):
         return Mistake("nan")
 
     def close(name, other):
-        return math.isclose(said[name], other, abs_tol=1e-4)
+        return math.isclose(values[name], other, abs_tol=1e-4)
 
     if close("collapsed", 0) and close("even", math.log(3)) and close("unsure", 0):
         return None
@@ -127,4 +127,4 @@ def information_of_a_collapse(information):
         "even": "Six certain answers, spread evenly over three classes,",
         "unsure": "Six rows of three equal probabilities",
     }
-    return f"{rows[wrong]} give {said[wrong]:.3f}; it should be {right[wrong]:.3f}."
+    return f"{rows[wrong]} give {values[wrong]:.3f}; it should be {right[wrong]:.3f}."
