@@ -26,7 +26,7 @@ quick: .venv/dev     ## on any system: it installs, imports, answers, and its sm
 	$(BIN)/python -m pytest tests/test_house.py tests/test_recipe.py tests/test_estimation.py tests/test_probes.py tests/encoders/test_reading.py
 
 soak: .venv/dev      ## hours: the long reliability runs, of which make test holds a share
-	for harness in crashes network files fuzz mutate poison determinism; do $(BIN)/python tests/reliability/$$harness.py || exit 1; done
+	for harness in crashes network files layouts fuzz mutate poison determinism; do $(BIN)/python tests/reliability/$$harness.py || exit 1; done
 
 bench: .venv/bench   ## how fast, beside what people would otherwise write: bench/results.json, bench/scale.json
 	$(BIN)/python bench/run.py

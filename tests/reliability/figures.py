@@ -18,6 +18,7 @@ SUBJECTS = {
     "crashes": "Crashes: killed at a random moment, is a rerun the undisturbed run?",
     "network": "Network: whatever a server does, is it the right file or one sentence?",
     "files": "Untrusted files: refused before memory is taken, nothing run, nothing written outside",
+    "layouts": "Folders of any layout, damaged files: read as they were written, or refused?",
     "fuzz": "Bad input: every call works or raises a documented error",
     "mutation": "Silent wrongness: do the tests notice a changed operator, number or line?",
     "poison": "Silent wrongness: do target labels reach training or choice?",

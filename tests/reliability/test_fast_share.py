@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from reliability import determinism, figures, files, fuzz, network, offline, poison, same_bits, versions
+from reliability import determinism, figures, files, fuzz, layouts, network, offline, poison, same_bits, versions
 from small import TwentyLines, blobs
 
 import xferlab as xl
@@ -44,6 +44,12 @@ def test_a_misbehaving_server_gives_the_file_or_a_sentence():
 def test_a_hostile_file_is_refused(name, tmp_path):
     if files.refused(name, tmp_path) is None:
         pytest.skip("pydicom is not installed (extra labs)")
+
+
+def test_folders_come_back_as_they_were_written():
+    """Fails where a level is taken for another, a table's row finds another file, or a damaged file raises anything else."""
+    said = layouts.main(cases=40, files=44)
+    assert int(said[0].split()[0]) > 30, said
 
 
 def test_names_of_files_and_classes_are_text_in_a_page(tmp_path):

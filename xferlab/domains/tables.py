@@ -156,8 +156,12 @@ def places(root: Path, files: list[Path], labels: str, left_out: dict[str, list]
     )
     if unknown := sorted({name for name in split.values() if part_of(name) is None}):
         raise DataError(f"{table} has splits {unknown[:4]}, expected train, val and test; rename them, or the column")
-    if not split and {"train", "test"} <= (above := {part_of(file.relative_to(root).parts[0]) for file in label}):
-        split = {file: file.relative_to(root).parts[0] for file in label if None not in above}
+    if not split:  # folders that are named as splits
+        above = {file: {part_of(step) for step in file.relative_to(root).parts[:-1]} - {None} for file in label}
+        if all(len(parts) == 1 for parts in above.values()):
+            split = {file: str(parts.pop()) for file, parts in above.items()}
+        if not {"train", "test"} <= set(split.values()):
+            split = {}
     return [
         Place(file, part_of(split.get(file, "")), label[file], patient.get(file) or None)
         for file in files
