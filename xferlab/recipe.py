@@ -144,6 +144,7 @@ class Recipe:
         steps: int = 400,
         lr: float = 1e-3,
         checkpoint: str | Path | None = None,
+        first_stage: str | Path | None = None,
         augment: Sequence | str | None = "default",
         **arguments,
     ) -> Run:
@@ -152,7 +153,8 @@ class Recipe:
         `augment` is "default", which is what the domains' `augmentation` allows, a pipeline, or None. By default pictures stay
         as they are where the encoder does not move, so that its features are computed once, and in stages on the target alone.
 
-        With a checkpoint each stage keeps its own file beside it (`name.0.pt`, `name.1.pt`, ...). Raises `ArgumentError`
+        With a checkpoint each stage keeps its own file beside it (`name.0.pt`, `name.1.pt`, ...); the first keeps `first_stage`
+        instead where that is given, so that recipes which begin alike train their first stage once. Raises `ArgumentError`
         when the recipe adapts and there is no target.
         """
         if self.needs_target and target is None:
@@ -187,7 +189,9 @@ class Recipe:
                 steps=max(1, round(steps * stage.share)),
                 lr=lr * stage.lr,
                 augment=pipeline,
-                checkpoint=checkpoint and Path(checkpoint).with_suffix(f".{i}.pt"),
+                checkpoint=(i == 0 and first_stage)
+                or (checkpoint and Path(checkpoint).with_suffix(f".{i}.pt"))
+                or None,
                 **arguments,
             )
             whole.history += [entry | {"stage": float(i)} for entry in run.history]

@@ -597,3 +597,35 @@ def test_minutes_that_are_left_go_into_further_seeds(tmp_path, monkeypatch):
 def test_workers_give_the_same_table(tmp_path, one_thread):
     settings = dict(recipes=["source_only", "dann"], seeds=1, encoder="small_cnn", steps=3)
     assert same(compare(tmp_path / "one", **settings), compare(tmp_path / "two", workers=2, **settings))
+
+
+ALIKE = ["adabn", "tent", "shot", "adda", "mcc", "bnm", "linear_probe", "lp_ft", "small_net", "depth_probe"]
+
+
+def test_first_stages_that_are_the_same_train_once_and_change_no_bit(tmp_path, monkeypatch):
+    """Four recipes train on the source first, two warm up on it, and two begin with a probe; each against a store of its own."""
+    trained, fit = [], importlib.import_module("xferlab.recipe").fit
+    spy = lambda *a, **k: trained.append((run := fit(*a, **k)).resumed_from < k["steps"]) or run
+    monkeypatch.setattr("xferlab.recipe.fit", spy)
+    board = compare(tmp_path / "together", ALIKE, seeds=1)
+    together, trained[:] = sum(trained), []
+    for run in board.runs:
+        (alone,) = compare(tmp_path / run["recipe"], [run["recipe"]], seeds=1).runs
+        assert {k: v for k, v in run.items() if k != "seconds"} == {k: v for k, v in alone.items() if k != "seconds"}
+    assert sum(trained) - together == 3 + 1 + 1
+    assert not list((tmp_path / "together").glob("*.pt"))
+
+
+def test_a_damaged_shared_stage_is_trained_anew(tmp_path, monkeypatch):
+    wanted = compare(tmp_path / "whole", ["adabn", "tent"], seeds=1)
+    perform, seen = comparison.perform, []
+
+    def damage(task):
+        seen.append(task.shared_stage)
+        if task.name == "tent":
+            task.shared_stage.write_bytes(b"no checkpoint")
+        return perform(task)
+
+    monkeypatch.setattr(comparison, "perform", damage)
+    assert same(wanted, compare(tmp_path / "damaged", ["adabn", "tent"], seeds=1))
+    assert seen[0] == seen[1] is not None

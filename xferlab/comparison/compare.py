@@ -8,6 +8,7 @@ import itertools
 import math
 import multiprocessing
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import replace
@@ -162,8 +163,11 @@ def compare(
                     store=store,
                     keep_weights=keep_weights,
                     deadline=deadline,
+                    shared_stage=_stage(recipe, store, seed, data, first[label], settings),
                 )
                 tasks.append(task)
+        alike = Counter(task.shared_stage for task in tasks)
+        tasks = [task if alike[task.shared_stage] > 1 else replace(task, shared_stage=None) for task in tasks]
         if executor is not None and not isinstance(executor, ThreadPoolExecutor):
             check_picklable(tasks)
         return tasks
@@ -197,6 +201,7 @@ def compare(
     shown = settings | {"seeds": sorted({task.seed for task in tasks})}
     words = [f"{key} {described(value)}" for key, value in shown.items() if value is not None]
     setting = ", ".join([f"{source.name} -> {adapt.name}", " and ".join(map(name_of, encoders.values())), *words])
+    _forget_stages([*done, *tried])
     board = Leaderboard(
         runs, [candidate.name for candidate in everyone], list(judges), selector, metric, setting, notes
     )
@@ -239,6 +244,21 @@ def _rounds(
         more = train(running, [seed])
         done += more if seed in seeds else [one for one in more if one[1] is not None]
     return done, out
+
+
+def _stage(recipe: Recipe, store: Path, seed: int, data: str, first: str, settings: dict) -> Path | None:
+    """Where the state after the recipe's first stage is kept for others that begin alike; None where it is solved in one go."""
+    begin = recipe.stages[0]
+    start = fingerprint(version(), definition(Recipe("", (begin,))), seed, data, first, described(settings))
+    return None if begin.solve else store / f"stage-{start}.pt"
+
+
+def _forget_stages(done: list[tuple[Task, dict | None]]) -> None:
+    """Removes the states after shared first stages once no run waits for them."""
+    if all(run is not None for _, run in done):
+        for task, _ in done:
+            if task.shared_stage:
+                task.shared_stage.unlink(missing_ok=True)
 
 
 def _settle(board: Leaderboard, tasks: list[Task], tried: list[Task]) -> None:

@@ -62,6 +62,7 @@ class Task:
     store: Path
     keep_weights: bool | str
     deadline: float
+    shared_stage: Path | None = None
 
     @property
     def name(self) -> str:
@@ -150,12 +151,15 @@ def _fit(task: Task, recipe: Recipe, model: Classifier):
     target = task.target if recipe.needs_target else None
     checkpoint = task.store / f"{task.stem}.pt"
     arguments: dict[str, Any] = dict(seed=task.seed, checkpoint=checkpoint, progress_bar=False) | settings
+    arguments["first_stage"] = task.shared_stage
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*lacks the classes")  # said once, by compare
         try:
             return recipe.fit(model, train, target, **arguments)
         except CheckpointError:  # damaged, or of other code: begin again
             _forget_checkpoints(task)
+            if task.shared_stage:
+                task.shared_stage.unlink(missing_ok=True)
             return recipe.fit(make_model(task.encoder, task.source.classes, task.seed), train, target, **arguments)
 
 
