@@ -576,7 +576,7 @@ def wobbling(value):
 
 def test_minutes_that_are_left_go_into_further_seeds(tmp_path, monkeypatch):
     clock = [1000.0]
-    monkeypatch.setattr(comparison.time, "time", lambda: clock[0])
+    monkeypatch.setattr("time.time", lambda: clock[0])
     real = comparison.perform
 
     def slow(task):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..errors import ArgumentError
@@ -100,3 +102,31 @@ def selector_values(runs: Iterable[dict | None], selector: str) -> dict[str, dic
         if run is not None and value is not None:
             values.setdefault(run["recipe"], {})[run["seed"]] = value
     return values
+
+
+def rounds(
+    everyone: list[Candidate],
+    seeds: list[int],
+    selector: str,
+    race: bool,
+    fill: bool,
+    deadline: float,
+    train: Callable[[Sequence[Candidate], Sequence[int]], list[tuple[Any, dict | None]]],
+) -> tuple[list[tuple[Any, dict | None]], list[str]]:
+    """Tasks with their records, seed after seed, and which candidates a race left behind."""
+    first = seeds[:2] if race else seeds
+    done, out = train(everyone, first), []
+    following = itertools.chain(seeds[len(first) :], itertools.count(max(seeds) + 1) if fill else ())
+    for seed in following:
+        runs = [run for _, run in done]
+        if seed not in seeds and (None in runs or time.time() > deadline):
+            break
+        values = selector_values(runs, selector)
+        if race and None not in runs:
+            out += [name for name in values if name not in in_front(values) and name not in out]
+        running = [candidate for candidate in everyone if candidate.name not in out]
+        if seed not in seeds:  # what has failed so far would only fail again
+            running = [candidate for candidate in running if candidate.name in values]
+        more = train(running, [seed])
+        done += more if seed in seeds else [one for one in more if one[1] is not None]
+    return done, out

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import math
 import multiprocessing
 import time
@@ -24,7 +23,7 @@ from ..evaluation import METRICS
 from ..recipe import Recipe
 from ..storage import cache_folder, described, fingerprint
 from . import labeling, selection
-from .candidates import Candidate, address, chosen_recipes, in_front, labels_of, selector_values, strongest
+from .candidates import Candidate, address, chosen_recipes, labels_of, rounds, strongest
 from .leaderboard import Leaderboard
 from .runs import (
     Task,
@@ -139,7 +138,7 @@ def compare(
     encoders = labels_of(encoder)
     everyone = [Candidate(recipe, label) for label in encoders for recipe in chosen]
 
-    def tasks_of(candidates: Sequence[Candidate], seeds: Sequence[int]) -> list[Task]:
+    def train(candidates: Sequence[Candidate], seeds: Sequence[int]) -> list[tuple[Task, dict | None]]:
         tasks, definitions = [], [definition(candidate.recipe) for candidate in candidates]
         for seed in seeds:
             models = {label: make_model(made, source.classes, seed) for label, made in encoders.items()}
@@ -170,10 +169,6 @@ def compare(
         tasks = [task if alike[task.shared_stage] > 1 else replace(task, shared_stage=None) for task in tasks]
         if executor is not None and not isinstance(executor, ThreadPoolExecutor):
             check_picklable(tasks)
-        return tasks
-
-    def train(candidates: Sequence[Candidate], seeds: Sequence[int]) -> list[tuple[Task, dict | None]]:
-        tasks = tasks_of(candidates, seeds)
         return list(zip(tasks, _perform(tasks, executor, progress_bar), strict=True))
 
     searched: dict[str, list[dict]] = {}
@@ -186,7 +181,7 @@ def compare(
             at = [candidate.at(factor) for candidate in everyone for factor in candidate.recipe.grid]
             tried = train(at, seeds[:1])
             everyone, searched = strongest(everyone, at, [run for _, run in tried], selector)
-        done, out = _rounds(everyone, seeds, selector, race, fill, deadline, train)
+        done, out = rounds(everyone, seeds, selector, race, fill, deadline, train)
     tasks = [task for task, _ in done]
     runs = [run for _, run in done if run is not None]
     if out:
@@ -216,34 +211,6 @@ def compare(
     if keep_weights == "chosen":
         _settle(board, tasks, [task for task, _ in tried])
     return board
-
-
-def _rounds(
-    everyone: list[Candidate],
-    seeds: list[int],
-    selector: str,
-    race: bool,
-    fill: bool,
-    deadline: float,
-    train: Callable[[Sequence[Candidate], Sequence[int]], list[tuple[Task, dict | None]]],
-) -> tuple[list[tuple[Task, dict | None]], list[str]]:
-    """Tasks with their records, seed after seed, and which candidates a race left behind."""
-    first = seeds[:2] if race else seeds
-    done, out = train(everyone, first), []
-    rounds = itertools.chain(seeds[len(first) :], itertools.count(max(seeds) + 1) if fill else ())
-    for seed in rounds:
-        runs = [run for _, run in done]
-        if seed not in seeds and (None in runs or time.time() > deadline):
-            break
-        values = selector_values(runs, selector)
-        if race and None not in runs:
-            out += [name for name in values if name not in in_front(values) and name not in out]
-        running = [candidate for candidate in everyone if candidate.name not in out]
-        if seed not in seeds:  # what has failed so far would only fail again
-            running = [candidate for candidate in running if candidate.name in values]
-        more = train(running, [seed])
-        done += more if seed in seeds else [one for one in more if one[1] is not None]
-    return done, out
 
 
 def _stage(recipe: Recipe, store: Path, seed: int, data: str, first: str, settings: dict) -> Path | None:
