@@ -605,7 +605,12 @@ ALIKE = ["adabn", "tent", "shot", "adda", "mcc", "bnm", "linear_probe", "lp_ft",
 def test_first_stages_that_are_the_same_train_once_and_change_no_bit(tmp_path, monkeypatch):
     """Four recipes train on the source first, two warm up on it, and two begin with a probe; each against a store of its own."""
     trained, fit = [], importlib.import_module("xferlab.recipe").fit
-    spy = lambda *a, **k: trained.append((run := fit(*a, **k)).resumed_from < k["steps"]) or run
+
+    def spy(*arguments, **named):
+        run = fit(*arguments, **named)
+        trained.append(run.resumed_from < named["steps"])
+        return run
+
     monkeypatch.setattr("xferlab.recipe.fit", spy)
     board = compare(tmp_path / "together", ALIKE, seeds=1)
     together, trained[:] = sum(trained), []
