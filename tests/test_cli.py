@@ -190,6 +190,17 @@ def test_doctor_says_what_to_fix(healthy, monkeypatch):
     assert "needs the package mlxtend" in done.output
 
 
+def test_doctor_shows_the_cached_files_and_clears_them(healthy, tmp_path):
+    """Fails where the size or the bound is not shown, and where clearing leaves a cached file or takes a run."""
+    for folder in ("features", "runs"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a").write_bytes(bytes(60_000_000))
+    assert "0.1 GB, at most 5 (XFERLAB_CACHE_GB)" in run("doctor", "--quick").output
+    done = run("doctor", "--quick", "--clear-cache")
+    assert "0.1 GB of cached files removed." in done.output and "0.0 GB, at most 5" in done.output
+    assert (tmp_path / "runs" / "a").exists() and not (tmp_path / "features" / "a").exists()
+
+
 def test_doctor_says_when_labs_and_package_differ(healthy, monkeypatch, tmp_path):
     """A folder filled by another version, which the learner opened a folder below."""
     (tmp_path / ".xferlab.json").write_text('{"version": "0.0.1", "files": {}}')

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from xferlab.errors import ChecksumError, DataError
-from xferlab.storage import cache_folder, fingerprint, verify, write_atomically
+from xferlab.errors import ArgumentError, ChecksumError, DataError
+from xferlab.storage import cache_folder, cache_limit, cached_files, fingerprint, shrink_cache, verify, write_atomically
 
 
 def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -67,3 +67,40 @@ def test_fingerprint_sees_values_shapes_types_and_order():
     assert len({fingerprint(item) for item in different}) == len(different)
     assert fingerprint(x) == fingerprint(x.clone()) == fingerprint(np.arange(6))
     assert fingerprint(torch.arange(12).view(3, 4).T) == fingerprint(torch.arange(12).view(3, 4).T.contiguous())
+
+
+def fill(folder, name, age, kilobytes=1):
+    file = cache_folder(folder, name)
+    with write_atomically(file) as temporary:
+        temporary.write_bytes(bytes(1000 * kilobytes))
+    os.utime(file, (1e9 - age, 1e9 - age))
+    return file
+
+
+def test_the_cache_is_bounded_and_the_oldest_goes_first(monkeypatch, tmp_path, capsys):
+    """Fails where nothing is removed, where the newest or the file just written goes, and where it is said at each write."""
+    monkeypatch.setenv("XFERLAB_DATA", str(tmp_path))
+    monkeypatch.setenv("XFERLAB_CACHE_GB", "3e-6")  # 3 kB
+    oldest, other, new = (fill(folder, "a", age) for folder, age in (("cells", 9), ("features", 5), ("tokens", 1)))
+    assert oldest.exists() and capsys.readouterr().err == ""  # 3 kB are not more than 3 kB
+    newest = fill("features", "b", 0)
+    assert not oldest.exists() and other.exists() and new.exists() and newest.exists()
+    assert "more than 3e-06 GB (XFERLAB_CACHE_GB)" in capsys.readouterr().err
+    large = fill("features", "large", 100, kilobytes=9)  # larger than the limit: it alone stays, for it is needed now
+    assert [path for _, _, path in cached_files()] == [large] and capsys.readouterr().err == ""
+
+
+def test_downloads_runs_and_progress_are_never_removed(monkeypatch, tmp_path):
+    monkeypatch.setenv("XFERLAB_DATA", str(tmp_path))
+    kept = [fill(folder, "a", 9) for folder in ("medmnist", "runs", "")]
+    gone = fill("arrays", "a", 0)
+    assert shrink_cache(0) == 1000 and not gone.exists() and all(file.exists() for file in kept)
+
+
+def test_the_bound_is_a_number_of_gigabytes(monkeypatch):
+    monkeypatch.delenv("XFERLAB_CACHE_GB", raising=False)
+    assert cache_limit() == 5e9
+    for text in ("much", "-1", "nan"):
+        monkeypatch.setenv("XFERLAB_CACHE_GB", text)
+        with pytest.raises(ArgumentError, match="number of gigabytes"):
+            cache_limit()

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from .errors import ArgumentError, MissingExtra, XferlabError
+from .storage import shrink_cache
 
 READING = "How folders and tables are read"
 
@@ -54,8 +55,13 @@ def main() -> None:
 def doctor(
     network: Annotated[bool, typer.Option("--network", help="also try to reach the data host (5 s at most)")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="without what needs torch: GPU and weights")] = False,
+    clear_cache: Annotated[
+        bool, typer.Option("--clear-cache", help="remove cached files that can be made again; downloads and runs stay")
+    ] = False,
 ) -> None:
     """Print a pasteable report of this machine and what to fix before a workshop."""
+    if clear_cache:
+        typer.echo(f"{shrink_cache(0) / 1e9:.1f} GB of cached files removed.\n")
     from .course.doctor import report
 
     text, fixes = report(network, quick)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import glob
 import hashlib
 import os
 import re
 import secrets
+import sys
 import time
 import types
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from .errors import ChecksumError, DataError
+from .errors import ArgumentError, ChecksumError, DataError
 
 
 def cache_folder(*parts: str) -> Path:
@@ -24,12 +26,53 @@ def cache_folder(*parts: str) -> Path:
     return Path(root).expanduser().joinpath(*parts)
 
 
+# folders of the cache whose files can be made again from what they were made of; downloads, runs and progress are none
+REMADE = ("arrays", "cells", "digits", "features", "folders", "tokens")
+
+
+def cached_files() -> list[tuple[float, int, Path]]:
+    """When each file of the cache that can be made again was written, its size in bytes and where it is; oldest first."""
+    found = []
+    for folder in REMADE:
+        for path in cache_folder(folder).glob("[!.]*"):
+            with contextlib.suppress(OSError):  # another process may have removed it
+                stat = path.stat()
+                found.append((stat.st_mtime, stat.st_size, path))
+    return sorted(found)
+
+
+def cache_limit() -> float:
+    """How many bytes they may take: `$XFERLAB_CACHE_GB`, else 5 GB. Raises `ArgumentError` for what is no number of them."""
+    text = os.environ.get("XFERLAB_CACHE_GB", "5")
+    with contextlib.suppress(ValueError):
+        if (limit := 1e9 * float(text)) >= 0:
+            return limit
+    raise ArgumentError(f"XFERLAB_CACHE_GB is {text!r}, expected a number of gigabytes, such as 5")
+
+
+def shrink_cache(limit: float, keep: Path | None = None) -> int:
+    """Removes the oldest of `cached_files`, but not `keep`, until they take `limit` bytes or less; how many bytes that freed."""
+    files = cached_files()
+    excess, freed = sum(size for _, size, _ in files) - limit, 0
+    for _, size, path in files:
+        if freed < excess and path != keep:
+            with contextlib.suppress(OSError):  # in use (Windows), or another process was first
+                path.unlink()
+                freed += size
+    return freed
+
+
+@functools.cache
+def _print_once(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
 @contextlib.contextmanager
 def write_atomically(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success it is flushed to disk and renamed onto it, on error removed.
 
     A reader sees the old file or the new one, never half of one, whatever kills the writer. What writers that were killed
-    left of this file goes after a day. Raises `DataError` when the folder cannot be written.
+    left of this file goes after a day, and the oldest of `cached_files` where they are more than `cache_limit`. Raises `DataError` when the folder cannot be written.
     """
     path = Path(path)
     try:
@@ -52,6 +95,8 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
         raise DataError(f"cannot write {path} ({reason}); the earlier file, if any, is intact") from error
     finally:
         temporary.unlink(missing_ok=True)
+    if path.parent in map(cache_folder, REMADE) and shrink_cache(limit := cache_limit(), keep=path):
+        _print_once(f"Cached files take more than {limit / 1e9:g} GB (XFERLAB_CACHE_GB): the oldest are removed.")
 
 
 def _sweep(path: Path) -> None:

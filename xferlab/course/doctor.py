@@ -14,7 +14,7 @@ from pathlib import Path
 from .. import __version__
 from ..errors import XferlabError
 from ..machine import cores
-from ..storage import cache_folder
+from ..storage import cache_folder, cache_limit, cached_files
 from . import workspace
 from .content import course, folder
 
@@ -180,6 +180,8 @@ def _places(fixes: list[str], network: bool) -> list[tuple[str, str]]:
     free = shutil.disk_usage(existing).free / 1e9
     writable = os.access(existing, os.W_OK)
     rows = [("Cache folder", f"{cache}, {free:.0f} GB free{'' if writable else ', NOT writable'}")]
+    held = sum(size for _, size, _ in cached_files()) / 1e9
+    rows.append(("Cached files", f"{held:.1f} GB, at most {cache_limit() / 1e9:g} (XFERLAB_CACHE_GB)"))
     if not writable:
         fixes.append(f"{existing} cannot be written: point XFERLAB_DATA at a folder that can")
     if free < 2:
