@@ -15,14 +15,18 @@ peer), null where not measured; the note says why, or when and where. Run it on 
 from __future__ import annotations
 
 import argparse
+import atexit
 import copy
 import datetime
 import fnmatch
 import gc
 import importlib.util
+import io
 import json
+import math
 import os
 import platform
+import shutil
 import statistics
 import tempfile
 import time
@@ -31,13 +35,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from peers import adapt, bare, pairwise, probes, tutorial
+from PIL import Image
 from threadpoolctl import threadpool_limits
 
 import xferlab as xl
+from xferlab.domains import folders, found
 from xferlab.objectives.discrepancy import mmd
 from xferlab.objectives.objective import warm_up
 from xferlab.storage import write_atomically
@@ -57,6 +64,8 @@ TARGETS = {
     "dann_step_vs_pytorch_adapt": 1.5,
     "text_epoch_vs_bare": 0.9,
     "ridge_path_vs_sklearn": 5,
+    "load_folder_vs_torchvision": 2.5,
+    "reload_folder": 20,
 }
 LITE0 = {"mean": 127.0, "std": 128.0}
 GRAY = {"mean": 127.5, "std": 127.5}
@@ -537,6 +546,70 @@ def gpu_seeds_stacked_vs_in_turn(quick: bool, device: str = "cuda") -> Row:
     return Row(stacked, in_turn, close_then_near)
 
 
+# ---- folders ----
+
+
+def photographs(quick: bool) -> Path:
+    """Class folders of 1,000 JPEG of 1,200 x 900 pixels, twenty of which differ."""
+    n, width, height = (20, 120, 90) if quick else (1000, 1200, 900)
+    root = Path(tempfile.mkdtemp(prefix="photographs-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    g = np.random.default_rng(0)
+    for i in range(20):
+        noise = Image.fromarray(g.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)).resize(
+            (width, height)
+        )
+        content = io.BytesIO()
+        noise.save(content, "JPEG", quality=90)
+        for j in range(i, n, 20):
+            file = root / str(i % 2) / f"{j:04d}.jpg"
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(content.getvalue())
+    return root
+
+
+def decoded(root: Path) -> torch.Tensor:
+    """All pictures at 96 pixels a side, uint8 `(N, 3, 96, 96)`, and nothing kept of them."""
+    with patch.object(found, "SETTLED", math.inf):
+        return folders.find(root, size=96).images
+
+
+def load_folder_vs_torchvision(quick: bool) -> Row:
+    """A folder of photographs as a tensor of small ones, against ImageFolder, Resize and a DataLoader with a worker a core."""
+    from torchvision.datasets import ImageFolder
+    from torchvision.transforms import Compose, PILToTensor, Resize
+
+    root = photographs(quick)
+
+    def theirs():
+        small = ImageFolder(root, Compose([Resize((72, 96)), PILToTensor()]))
+        batches = torch.utils.data.DataLoader(small, 64, num_workers=0 if quick else os.cpu_count() or 1)
+        return lambda: torch.cat([x for x, _ in batches])
+
+    def same(a, b):
+        gap = (a[:, :, 12:84].float() - b.float()).abs().mean()  # ours pads to a square
+        assert gap < 4, f"pictures differ by {gap:.1f} grey levels on average"
+
+    return Row(lambda: lambda: decoded(root), theirs, same, "s")
+
+
+def reload_folder(quick: bool) -> Row:
+    """The same folder a second time, from the cache, against decoding it again."""
+    root, cache = photographs(quick), tempfile.mkdtemp(prefix="cache-")
+    atexit.register(shutil.rmtree, cache, ignore_errors=True)
+
+    def kept():
+        with patch.dict(os.environ, XFERLAB_DATA=cache), patch.multiple(found, SETTLED=-1.0, WORTH=0.0):
+            return folders.find(root, size=96).images.clone()  # a clone, so that every page is read
+
+    kept()
+
+    def same(a, b):
+        assert torch.equal(a, b), "the cache gives other pictures"
+
+    return Row(lambda: kept, lambda: lambda: decoded(root), same, "ms")
+
+
 def train_stacked(nets: list[torch.nn.Module], data) -> torch.Tensor:
     """Losses `(steps, nets)` of networks of one shape trained at once on the same batches, each by its own AdamW."""
     from torch.func import functional_call, grad_and_value, stack_module_state, vmap
@@ -582,6 +655,8 @@ ROWS = (
     ridge_path_vs_sklearn,
     ridge_path_vs_ridge_cv,
     logme_100k,
+    load_folder_vs_torchvision,
+    reload_folder,
     gpu_fit_finetune_vs_bare,
     gpu_compile_vs_eager,
     gpu_seeds_stacked_vs_in_turn,
