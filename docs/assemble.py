@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import base64
 import html
 import inspect
 import json
@@ -260,7 +261,14 @@ def main(arguments: list[str] | None = None) -> None:
     entries = [entry for entry in content.course(LABS)["labs"] if entry["built"]]
     entries = [entry for entry in entries if options.only is None or entry["number"] in options.only]
     for entry in entries:
-        nbformat.write(lab(entry), folder / "labs" / f"{entry['name']}.ipynb")
+        page = lab(entry)
+        for cell in page.cells:
+            for name, kinds in cell.pop("attachments", {}).items():
+                picture = folder / "labs" / "attached" / f"{entry['number']}_{name}"
+                picture.parent.mkdir(parents=True, exist_ok=True)
+                picture.write_bytes(base64.b64decode(next(iter(kinds.values()))))
+                cell.source = cell.source.replace(f"attachment:{name}", f"attached/{picture.name}")
+        nbformat.write(page, folder / "labs" / f"{entry['name']}.ipynb")
     pages = {"methods": methods()} | {f"api/{name}": text for name, text in api().items()}
     for name, text in pages.items():
         (folder / f"{name}.md").parent.mkdir(parents=True, exist_ok=True)

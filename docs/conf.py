@@ -25,6 +25,7 @@ html_theme = "sphinx_book_theme"
 html_title = "xferlab"
 html_static_path = [str(ROOT / "docs" / "static")]
 html_css_files = ["site.css"]
+html_js_files = ["site.js"]
 html_copy_source = html_show_sourcelink = False
 html_theme_options = {
     "show_navbar_depth": 1,

@@ -26,13 +26,22 @@ def _norm_parameters(block: Block) -> list[nn.Parameter]:
 
 @dataclass(frozen=True)
 class Strategy:
-    """name, and `rate(i, n, progress)`: the multiplier for block i of n (0 is nearest the input) at a progress 0..1.
+    """What of a model moves, and how fast.
 
-    within  which parameters of a moving block move (all, the norms' only, LoRA's only)
-    head    the head's multiplier
-    add     adds parts to the model before training (LoRA)
-    freeze_statistics  batch norms of moving blocks keep the statistics they came with: a head that was trained on
-        features made with them would no longer fit
+    Parameters
+    ----------
+    name, rate
+        What it is called, and `rate(i, n, progress)`: the multiplier for block i of n (0 is nearest the input) at a
+        progress 0..1.
+    within
+        Which parameters of a moving block move: all, the norms' only, LoRA's only.
+    head
+        The head's multiplier.
+    add
+        Adds parts to the model before training (LoRA).
+    freeze_statistics
+        Batch norms of moving blocks keep the statistics they came with: a head that was trained on features made with
+        them would no longer fit.
     """
 
     name: str

@@ -17,10 +17,15 @@ class Watch(Objective):
 
     Parameters
     ----------
-    domains: What to embed, such as some source and some target pictures.
-    moments: Shares of the run, 0 to 1.
+    domains
+        What to embed, such as some source and some target pictures.
+    moments
+        Shares of the run, 0 to 1.
 
-    `kept` maps each moment's name to a tuple of features `(N, D)`, one for each domain.
+    Attributes
+    ----------
+    kept
+        Each moment's name to a tuple of features `(N, D)`, one for each domain.
     """
 
     needs = frozenset({"source"})

@@ -15,18 +15,33 @@ from ..errors import ArgumentError, DataError
 class Domain:
     """Examples from one place, on one device.
 
-    inputs   uint8 images `(N, C, H, W)` with C 1 or 3, or int64 token ids `(N, L)` (0 pads)
-    labels   int64 `(N,)`, or float `(N, K)` of zeros and ones for multi-label sets, or None
-    classes  K class names; `labels` index them; may be empty where `labels` is None and nobody knows the classes
-    groups   int64 `(N,)`, patient or slide ids that must not straddle a split, or None
-    name     what plots and tables call it
-    synthetic  True when the examples are rendered, so that everything shown from them can say so
-    augmentation  what may be done to an example without changing its class, see `augment.default`: "upright" (images, unless
-             told otherwise), "mirror", "any_way_up" (microscopy), "digits", "text" (tokens), or "none"
-    files    the file of each example, below the folder it was read from, or None
-    site, sites  int64 `(N,)`, which of the places named in `sites` each example is from, where there are several: see `sites.pooled`
+    Parameters
+    ----------
+    inputs
+        uint8 images `(N, C, H, W)` with C 1 or 3, or int64 token ids `(N, L)` (0 pads).
+    labels
+        int64 `(N,)`, or float `(N, K)` of zeros and ones for multi-label sets, or None.
+    classes
+        K class names; `labels` index them; may be empty where `labels` is None and nobody knows the classes.
+    groups
+        int64 `(N,)`, patient or slide ids that must not straddle a split, or None.
+    name
+        What plots and tables call it.
+    synthetic
+        True when the examples are rendered, so that everything shown from them can say so.
+    augmentation
+        What may be done to an example without changing its class, see `augment.default`: "upright" (images, unless
+        told otherwise), "mirror", "any_way_up" (microscopy), "digits", "text" (tokens), or "none".
+    files
+        The file of each example, below the folder it was read from, or None.
+    site, sites
+        int64 `(N,)`, which of the places named in `sites` each example is from, where there are several: see
+        `sites.pooled`.
 
-    Raises `DataError` on anything else, naming the value.
+    Raises
+    ------
+    DataError
+        On anything else, naming the value.
     """
 
     inputs: Tensor
