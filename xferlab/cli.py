@@ -71,7 +71,10 @@ def doctor(
 
 @app.command()
 def compare(
-    source: Annotated[str, typer.Option(help="labelled: a folder of class folders, a .npz, or a name")],
+    source: Annotated[
+        list[str],
+        typer.Option(help="labelled: a folder of class folders, a .npz, or a name; again for each further site"),
+    ],
     target: Annotated[
         str, typer.Option(help="the same, or a flat folder without labels; labels make the oracle's columns alone")
     ],

@@ -220,13 +220,21 @@ def test_the_sources_scale_goes_to_the_target_and_into_the_model_file(tmp_path):
             file = tmp_path / root / "ab"[i % 2] / f"{i}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(values.astype(np.uint16)).save(file)
-    sides = read_sides(str(tmp_path / "here"), str(tmp_path / "there"), None, size=28)
+    sides = read_sides([str(tmp_path / "here")], str(tmp_path / "there"), None, size=28)
     assert sides.scale == (0, 4095, 12) and sides.target.together().inputs.max() == round(2000 / 4095 * 255)
     compared(tmp_path, tmp_path / "here", tmp_path / "there")
     kept = modelfile.load(tmp_path / "r.safetensors")[1]["intensities"]
     assert kept == {"intensity": [0, 4095, 12]}
     pictures = read_pictures(tmp_path / "there", classes=("a", "b"), size=28, channels=1, **kept)
     assert pictures.domain.inputs.max() == round(2000 / 4095 * 255)
+
+
+def test_several_sources_on_the_command_line(tmp_path, sides):
+    """Two folders of one name keep their paths for names; a class that one lacks is no error; the worst is named."""
+    more = [folder(tmp_path / "b" / "here", shift=20, seed=2, classes="ab"), folder(tmp_path / "c", shift=40, seed=3)]
+    said = compared(tmp_path, sides[0], sides[1], "--source", more[0], "--source", more[1])
+    assert "by leave_one_site_out" in said and "is the worst; balanced accuracy after training on the others" in said
+    assert f"{more[0]} " in said and "Each site of the source" in (tmp_path / "r.html").read_text()
 
 
 def test_a_network_of_your_own(tmp_path, sides):

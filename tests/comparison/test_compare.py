@@ -19,6 +19,7 @@ from small import TwentyLines, blobs
 
 import xferlab as xl
 from xferlab import selection
+from xferlab.domains.domain import cut
 from xferlab.errors import ArgumentError, DataError, TargetLabelsError
 
 runs = importlib.import_module("xferlab.comparison.runs")
@@ -428,7 +429,7 @@ def test_a_few_labelled_target_examples_join_the_training(tmp_path, monkeypatch)
 def test_forty_labelled_examples_choose_and_those_are_never_trained_on(tmp_path):
     many = blobs(42, shift=60, seed=30, name="few")
     board = compare(tmp_path, ["source_only"], seeds=1, labeled=many, keep_weights=True)
-    train, held = (many[rows] for rows in comparison.cut(many, (0.5, 0.5)))
+    train, held = (many[rows] for rows in cut(many, (0.5, 0.5)))
     value = board.runs[0]["validators"]["target_labels"]
     assert board.selector == "target_labels" and len(held) == 21
     assert value == xl.evaluate(board.best().model, held).balanced_accuracy

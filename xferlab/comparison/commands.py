@@ -21,7 +21,7 @@ from .runs import version
 
 
 def compare(
-    source: str,
+    source: str | Sequence[str],
     target: str,
     *,
     chosen: Sequence[str] | None = None,
@@ -52,7 +52,8 @@ def compare(
     all runs stay there until the choice is made, so that nothing is trained twice. `reading` holds options of `read_sides`.
     """
     began, store = time.time(), store or cache_folder("runs")
-    names = list(chosen or RECIPES)
+    source = [source] if isinstance(source, str) else list(source)
+    names = list(chosen or (RECIPES if len(source) == 1 else (*RECIPES[:7], "group_dro", *RECIPES[7:])))
     most = max(len(recipe.grid) for recipe in chosen_recipes(names))
     _check(weights, factory, minutes=minutes, seeds=seeds, steps=steps, propose=propose, workers=workers)
     own = [modelfile.from_factory(factory, weights, size)] if factory else []
@@ -68,6 +69,7 @@ def compare(
     notes = list(sides.notes)
     if steps is None:
         times = len(makers) * (1 + (most - 1) / seeds if search else 1)
+        times *= 1 + len(source) if len(source) > 2 else 1  # each site is held out once
         plan = make_plan(sides, names, seeds, minutes, makers[0], store, began, say, times=times)
         chosen_to_fit = f"chosen to fit {minutes:g} minutes on this machine."
         notes.append(f"Trained for {plan.steps} steps of {BATCH} images a run, {chosen_to_fit}")

@@ -8,7 +8,7 @@ import math
 import multiprocessing
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
@@ -17,12 +17,11 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..domains import Domain, Splits
-from ..domains.domain import cut
-from ..errors import ArgumentError, DataError, TargetLabelsError
+from ..errors import ArgumentError
 from ..evaluation import METRICS
 from ..recipe import Recipe
 from ..storage import cache_folder, described, fingerprint
-from . import labeling, selection
+from . import given, labeling, selection
 from .candidates import Candidate, address, chosen_recipes, labels_of, rounds, strongest
 from .leaderboard import Leaderboard
 from .runs import (
@@ -44,7 +43,7 @@ _FIT = {"augment", "batch_size", "checkpoint_every", "device", "precision", "vie
 
 def compare(
     recipes: Sequence[str | Recipe] | None,
-    source: Splits,
+    source: Splits | Mapping[str, Splits | str | Path] | Sequence[Splits],
     target: Splits | Domain,
     *,
     seeds: int | Sequence[int] = 3,
@@ -80,13 +79,15 @@ def compare(
 
     Args:
         recipes: Names in `xl.recipes`, or Recipes; None for all of `xl.recipes`.
-        source: Labelled Splits: `train` trains, `val` is what validators may see, `test` gives the source score.
+        source: Labelled Splits: `train` trains, `val` is what validators may see, `test` gives the source score. Or several places,
+            Splits (or what `load` takes) by name: batches hold as many of each, and every place has a score of its own.
         target: Splits: `train`, its labels dropped, is adapted to and validated on, and the labels of `test` make the
             oracle's columns and nothing else; or one unlabelled Domain, and there is no oracle.
         seeds: How many (0, 1, ...), or which: each sets the head's and the encoder's first weights, batches and draws.
         validators: Names in `selection.validators` (None for all), or functions by name.
         selector: The validator that `best()` and the report go by; fix it before the oracle is looked at. None is
-            "target_labels" where enough images are `labeled`, else "information_maximization".
+            "target_labels" where enough images are `labeled`, else "leave_one_site_out" where there are three places or more, else
+            "information_maximization".
         labeled: The few target examples that have labels (not ones of `target.test`): they join the source's training
             examples, each up to 10 times over, to make up at most half. Of 40 or more, half are kept out of training and
             are the validator "target_labels": balanced accuracy on them.
@@ -119,12 +120,13 @@ def compare(
         TargetLabelsError: For a labelled target Domain.
         ArgumentError: For unknown names, or when no run succeeded.
     """
-    source, adapt, test, notes = _domains(source, target)
+    source, adapt, test, notes = given.sides(source, target)
     chosen = chosen_recipes(recipes)
-    labeled_target, held = (None, None) if labeled is None else _labeled(labeled, source, test, notes)
-    on_labels = {} if held is None else {"target_labels": functools.partial(selection.on_labels, held)}
-    selector = selector or next(iter(on_labels), "information_maximization")
-    judges = _validators(validators, selector, on_labels)
+    labeled_target, held = (None, None) if labeled is None else given.few(labeled, source, test, notes)
+    special = {} if held is None else {"target_labels": functools.partial(selection.on_labels, held)}
+    special |= {"leave_one_site_out": selection.leave_one_site_out} if len(source.train.sites) >= 3 else {}
+    selector = selector or next(iter(special), "information_maximization")
+    judges = _validators(validators, selector, special)
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     _check(seeds, metric, keep_weights, propose, fill and minutes is None, arguments)
     store = Path(store) if store else cache_folder("runs")
@@ -132,6 +134,7 @@ def compare(
 
     parts = [(part.inputs, part.labels) for part in source.parts().values()]
     more = [] if labeled is None else [(labeled.inputs, labeled.labels, labeled.classes)]
+    more += [] if source.train.site is None else [source.train.site]
     may = (source.train.augmentation, adapt.augmentation)
     data = fingerprint(parts, adapt.inputs, source.classes, *may, test and (test.inputs, test.labels), *more)
     settings = {"steps": steps, "lr": lr, "per_class": per_class} | arguments
@@ -291,69 +294,6 @@ def _check(
         raise ArgumentError(f"compare has no argument {min(unknown)!r}; of fit's it takes {', '.join(sorted(_FIT))}")
     if endless:
         raise ArgumentError("fill spends what is left of the minutes; give minutes too")
-
-
-def _domains(source: Splits, target: Splits | Domain) -> tuple[Splits, Domain, Domain | None, list[str]]:
-    """Source, the target's unlabelled examples, its labelled test part or None, and what is to be said of them."""
-    if not isinstance(source, Splits):
-        raise ArgumentError(f"source is a {type(source).__name__}, expected Splits, such as xl.load(...) gives")
-    if not isinstance(target, (Splits, Domain)):
-        raise ArgumentError(f"target is a {type(target).__name__}, expected Splits or an unlabelled Domain")
-    if isinstance(target, Domain) and target.labels is not None:
-        instead = "pass target.unlabeled(), or Splits, whose test labels make the oracle's columns"
-        raise TargetLabelsError(f"target {target.name!r} has labels; {instead}")
-    adapt = target.train.unlabeled() if isinstance(target, Splits) else target
-    test = target.test if isinstance(target, Splits) and target.test.labels is not None else None
-    if any(part.labels is None for part in source.parts().values()):
-        raise DataError(f"source {source.name!r} has an unlabelled part; label its train, val and test")
-    if source.train.multilabel or (test is not None and test.multilabel):
-        raise DataError(
-            "compare chooses between single-label classifiers; pass one label of multi-label data at a time"
-        )
-    if source.train.is_image != adapt.is_image:
-        raise DataError(f"source {source.name!r} and target {adapt.name!r} are not both images, or both tokens")
-    adapt.align(source.classes)  # raises for a class that the source lacks
-    notes = []
-    if test is None:
-        notes.append(
-            "The target has no labelled test part: there is no oracle, and nothing here measures target accuracy."
-        )
-    if empty := _without_examples(source.train):
-        notes.append(f"The source has no training example of {', '.join(empty)}: no recipe can learn it from labels.")
-    if absent := ", ".join(name for name in source.classes if adapt.classes and name not in adapt.classes):
-        notes.append(f"The target lacks {absent}: methods that match whole domains may force examples into it.")
-    if test is not None and (unseen := _without_examples(test)):
-        notes.append(f"The target's test part has no example of {', '.join(unseen)}: the oracle says nothing of it.")
-    if source.train.synthetic or adapt.synthetic:
-        notes.append("Synthetic data: rendered, not from patients.")
-    return source, adapt, test, notes
-
-
-def _without_examples(domain: Domain) -> list[str]:
-    return [name for name, count in zip(domain.classes, domain.counts().tolist(), strict=True) if count == 0]
-
-
-def _labeled(labeled: Domain, source: Splits, test: Domain | None, notes: list[str]) -> tuple[Domain, Domain | None]:
-    """The labelled target examples to train on, and those to judge by where there are enough."""
-    if labeled.labels is None or labeled.multilabel:
-        raise DataError(
-            f"labeled {labeled.name!r} has no single-label labels; pass target examples with one class each"
-        )
-    ours, theirs = (tuple(part.inputs.shape[1:]) for part in (labeled, source.train))
-    if ours != theirs:
-        raise DataError(f"labeled {labeled.name!r} holds {ours}, the source {theirs}; bring them to one shape")
-    labeled, seen = labeled.align(source.classes), set()
-    if test is not None:
-        seen = {x.numpy().tobytes() for x in test.inputs.cpu()} & {x.numpy().tobytes() for x in labeled.inputs.cpu()}
-    if seen:
-        notes.append(f"{len(seen)} of the labelled images are in the target's test part too: the oracle is too good.")
-    if len(labeled) < 40:
-        notes.append(f"Trained on {len(labeled)} labelled target images too: too few to choose by as well.")
-        return labeled, None
-    train, held = (labeled[rows] for rows in cut(labeled, (0.5, 0.5)))
-    others = f"{len(held)} others are the validator target_labels."
-    notes.append(f"Trained on {len(train)} labelled target images too; {others}")
-    return train, held
 
 
 def _validators(wanted: Sequence[str] | dict | None, selector: str, more: dict) -> dict[str, selection.Validator]:

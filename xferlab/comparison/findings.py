@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from .. import novelty
@@ -48,13 +49,33 @@ def warnings(board: Leaderboard) -> list[str]:
     found = list(board.notes)
     for name in board.names:
         found += _failures(board, name) + _adversary(board, name)
-    return found + _class_shares(board) + (_against_baselines(board) if board.has_oracle else [])
+    return found + _sites(board) + _class_shares(board) + (_against_baselines(board) if board.has_oracle else [])
 
 
 def _failures(board: Leaderboard, name: str) -> list[str]:
     runs = [run for run in board.runs if run["recipe"] == name]
     errors = [run["error"] for run in runs if "error" in run]
     return [f"{name} failed in {len(errors)} of {len(runs)} runs: {errors[0]}"] if errors else []
+
+
+def sites(board: Leaderboard) -> list[tuple[str, float, float]]:
+    """Each of the source's sites under the chosen recipe, the worst first: name, mean score where training held the site out,
+    and on its test part where training saw it. NaN where it was not measured; empty for a source of one site."""
+    runs = board.finished(board.best(load=False).recipe)
+    names = dict.fromkeys(name for run in runs for name in run.get("sites", ()))
+    held = {name: mean(run.get("held_out", {}).get(name) for run in runs) for name in names}
+    seen = {name: mean(run["sites"][name]["balanced_accuracy"] for run in runs) for name in names}
+    rows = [(name, held[name], seen[name]) for name in names]
+    return sorted(rows, key=lambda row: row[2] if math.isnan(row[1]) else row[1])
+
+
+def _sites(board: Leaderboard) -> list[str]:
+    if not (rows := sites(board)):
+        return []
+    measured = not math.isnan(rows[0][1])
+    words = ", ".join(f"{name} {held if measured else seen:.2f}" for name, held, seen in rows)
+    how = "after training on the others" if measured else "after training on all"
+    return [f"Of the source's sites {rows[0][0]} is the worst; balanced accuracy {how}: {words}."]
 
 
 def _adversary(board: Leaderboard, name: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from ..domains import Domain, Splits, folders, tables, texts
 from ..domains import load as load_domain
 from ..domains.intensity import Scale
 from ..domains.layout import same_name
+from ..domains.sites import pooled
 from ..errors import DataError
 from . import labeling
 
@@ -46,10 +48,10 @@ class Sides:
         train = self.source.train
         return ", ".join(f"{name} {n}" for name, n in zip(train.classes, train.counts().tolist(), strict=True))
 
-    def describe(self, source: str, target: str) -> list[str]:
+    def describe(self, source: Sequence[str], target: str) -> list[str]:
         """Lines for a terminal: what was found where."""
         parts = " + ".join(str(len(part)) for part in self.source.parts().values())
-        lines = [f"source  {source}: {parts} images to train, validate and test"]
+        lines = [f"source  {' + '.join(source)}: {parts} images to train, validate and test"]
         lines.append(f"        training images of each class: {self.class_counts}")
         found = f"target  {target}: {len(self.adapt)} images"
         if isinstance(self.target, Domain):
@@ -62,7 +64,7 @@ class Sides:
 
 
 def read_sides(
-    source: str,
+    source: Sequence[str],
     target: str,
     labeled: str | None,
     *,
@@ -71,24 +73,32 @@ def read_sides(
     rename: dict[str, str] | None = None,
     **options,
 ) -> Sides:
-    """Reads the source first: its classes and channels are what the target's are held against.
+    """Reads the source first, or the first of several: its classes and channels are what the target's are held against.
 
     Args:
-        source, target: Paths or names.
+        source, target: Paths or names; of several sources each keeps its name, see `domains.sites.pooled`.
         labeled: The few target images with labels: a folder, a `.npz`, or a table that names them, `table.csv:image,label`.
         source_labels, target_labels: Tables of labels for folders, see `folders.read`.
         rename: The target's class names to the source's.
         options: For both sides, those of `read`.
     """
-    splits, notes, scale = read(source, labels=source_labels, **options)
-    if not isinstance(splits, Splits) or splits.train.labels is None:
-        hint = "".join(f"; {note}" for note in notes if "--source-labels" in note)
-        raise DataError(
-            f"{source} has no class folders, and a source needs labels: one folder a class, named after it, or a table{hint}"
-        )
-    options |= dict(classes=splits.classes, channels=splits.train.inputs.shape[1], rename=rename)
-    if scale is not None:
-        options.setdefault("intensity", scale)
+    found: dict[str, Splits] = {}
+    notes: list[str] = []
+    scale = None
+    for where in source:
+        splits, own, first = read(where, labels=source_labels, **options)
+        if not isinstance(splits, Splits) or splits.train.labels is None:
+            hint = "".join(f"; {note}" for note in own if "--source-labels" in note)
+            raise DataError(
+                f"{where} has no class folders, and a source needs labels: one folder a class, named after it, or a table{hint}"
+            )
+        if not found:
+            scale = first
+            options |= dict(classes=splits.classes, channels=splits.train.inputs.shape[1], rename=rename)
+            options = options if scale is None else {"intensity": scale} | options
+        name = Path(where).name if len({Path(one).name for one in source}) == len(source) else where
+        found, notes = found | {name: splits}, notes + own
+    splits = pooled(found) if len(source) > 1 else next(iter(found.values()))
     other, more, _ = read(target, labels=target_labels, **options)
     labeled_target: Domain | None = None
     most: list[str] = []

@@ -45,6 +45,7 @@ def write_page(board: Leaderboard, path: Path, command: str | None = None) -> Pa
         wanted=[(thumbnail(want.inputs), want.file, want.why) for want in board.wanted],
         quality=_quality_cells(board) if board.has_oracle and enough else None,
         searched=_searched_cells(board) if board.searched else None,
+        sites=_site_cells(board) if findings.sites(board) else None,
         bought=labeling.bought(),
         provenance=provenance(board, command),
     )
@@ -159,6 +160,12 @@ def _shift_cells(board: Leaderboard) -> Table:
         for k, name in enumerate(board.classes)
     ]
     return header + (["share of the target's test labels (oracle)"] if truth else []), rows
+
+
+def _site_cells(board: Leaderboard) -> Table:
+    return ["site", "held out", "trained on"], [
+        [name, number(held), number(seen)] for name, held, seen in findings.sites(board)
+    ]
 
 
 def _calibration_cells(board: Leaderboard) -> Table:

@@ -7,6 +7,7 @@ import base64
 import contextlib
 import copy
 import datetime
+import functools
 import inspect
 import json
 import math
@@ -37,6 +38,7 @@ from ..evaluation import METRICS, Scores, evaluate
 from ..machine import describe as machine
 from ..recipe import Recipe, find
 from ..storage import described, fingerprint, write_atomically
+from ..training import Run
 from . import selection, shift
 
 _TURN = threading.Lock()  # fit seeds torch's random state, which the threads of a process share
@@ -127,10 +129,15 @@ def perform(task: Task) -> dict | None:
             on_source = evaluate(model, task.source.test)
             on_target = None if task.test is None else evaluate(model, task.test)
             record |= {"source": _scores(on_source), "target": on_target and _scores(on_target)}
-            candidate = selection.Candidate(model, recipe, task.source, task.target)
+            if task.source.test.site is not None:
+                record["sites"] = _by_site(on_source, task.source.test)
+            retrain = functools.partial(_retrain, task, recipe)
+            candidate = selection.Candidate(model, recipe, task.source, task.target, retrain)
             record["shift"] = describe_shift(candidate, on_source, on_target)
             record["estimate"] = estimates(candidate, on_source, record["shift"]["temperature"])
             record["validators"] = record["validators"] | selection.validate(candidate, task.validators)
+            if "leave_one_site_out" in task.validators:
+                record["held_out"] = candidate.held_out
         except DataError as error:  # NaN in what the model gives
             record["error"] = str(error)
         if task.keep_weights and not task.weights:
@@ -143,29 +150,56 @@ def _recipe(task: Task) -> Recipe:
     return find(task.recipe) if isinstance(task.recipe, str) else task.recipe
 
 
-def _fit(task: Task, recipe: Recipe, model: Classifier):
-    settings = dict(task.settings)
-    per_class = settings.pop("per_class")
-    train = task.source.train if per_class is None else task.source.train.take(per_class, seed=task.seed)
+def _fit(task: Task, recipe: Recipe, model: Classifier) -> Run:
+    train = task.source.train
+    if (per_class := task.settings["per_class"]) is not None:
+        train = train.take(per_class, seed=task.seed)
     train = train if task.labeled is None else _beside(train, task.labeled)
-    target = task.target if recipe.needs_target else None
-    checkpoint = task.store / f"{task.stem}.pt"
+    try:
+        return _train(task, recipe, model, train, task.target, task.store / f"{task.stem}.pt")
+    except CheckpointError:  # damaged, or of other code: begin again
+        _forget_checkpoints(task)
+        if task.shared_stage:
+            task.shared_stage.unlink(missing_ok=True)
+        model = make_model(task.encoder, task.source.classes, task.seed)
+        return _train(task, recipe, model, train, task.target, task.store / f"{task.stem}.pt")
+
+
+def _train(
+    task: Task, recipe: Recipe, model: Classifier, train: Domain, target: Domain, checkpoint: Path | None = None
+) -> Run:
+    settings = {key: value for key, value in task.settings.items() if key != "per_class"}
     arguments: dict[str, Any] = dict(seed=task.seed, checkpoint=checkpoint, progress_bar=False) | settings
-    arguments["first_stage"] = task.shared_stage
+    arguments["first_stage"] = task.shared_stage if checkpoint else None  # made by the task's own data
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*lacks the classes")  # said once, by compare
-        try:
-            return recipe.fit(model, train, target, **arguments)
-        except CheckpointError:  # damaged, or of other code: begin again
-            _forget_checkpoints(task)
-            if task.shared_stage:
-                task.shared_stage.unlink(missing_ok=True)
-            return recipe.fit(make_model(task.encoder, task.source.classes, task.seed), train, target, **arguments)
+        return recipe.fit(model, train, target if recipe.needs_target else None, **arguments)
+
+
+def _retrain(task: Task, recipe: Recipe, train: Domain, target: Domain) -> Classifier:
+    """The recipe's model of other domains, from the task's first weights."""
+    return _train(task, recipe, make_model(task.encoder, task.source.classes, task.seed), train, target).model
 
 
 def _beside(source: Domain, labeled: Domain) -> Domain:
-    """The source and the few, repeated up to 10 times, to make up at most half."""
-    return replace(joined([source] + [labeled] * max(1, min(10, len(source) // len(labeled)))), groups=None)
+    """The source and the few, repeated up to 10 times, to make up at most half; beside several sites, as one more."""
+    if source.site is not None:
+        source = replace(source, sites=(*source.sites, "the target"))
+        site = torch.full((len(labeled),), len(source.sites) - 1, device=source.device)
+        labeled = replace(labeled, site=site, sites=source.sites)
+    times = max(1, min(10, len(source) // len(labeled))) if source.site is None else 1
+    return replace(joined([source] + [labeled] * times), groups=None)
+
+
+def _by_site(here: Scores, test: Domain) -> dict[str, dict[str, float]]:
+    """The scores of each site of the source's test part, by name."""
+    assert test.site is not None
+    found = {}
+    for k in test.site.unique().tolist():
+        rows = (test.site == k).cpu().numpy()
+        one = replace(here, probabilities=here.probabilities[rows], labels=here.labels[rows], groups=None)
+        found[test.sites[k]] = _scores(one)
+    return found
 
 
 def _remember(task: Task, record: dict) -> dict:

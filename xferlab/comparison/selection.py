@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..domains import Domain, Splits
 from ..encoders import Classifier
-from ..errors import TargetLabelsError
+from ..errors import DivergenceError, TargetLabelsError
 from ..evaluation import evaluate, evaluating, in_batches, inference_batch
 from ..objectives import selftraining
 from ..recipe import Recipe
@@ -34,6 +34,7 @@ class Candidate:
     recipe  how it was trained, or None
     source  labelled Splits; the model's training saw the train part
     target  the target's unlabelled Domain
+    retrain trains the same recipe anew, `(labelled source, unlabelled target) -> Classifier`, or None
 
     Raises `TargetLabelsError` when the target has labels.
     """
@@ -42,6 +43,7 @@ class Candidate:
     recipe: Recipe | None
     source: Splits
     target: Domain
+    retrain: Callable[[Domain, Domain], Classifier] | None = None
 
     def __post_init__(self):
         if self.target.labels is not None:
@@ -61,6 +63,19 @@ class Candidate:
         labels = self.source.val.align(self.model.classes).labels
         assert labels is not None
         return labels.cpu()
+
+    @cached_property
+    def held_out(self) -> dict[str, float]:
+        """By site of the source, balanced accuracy on its validation part after training on the others alone, with its own training
+        examples, unlabeled, for a target. Empty without sites, NaN where training diverged."""
+        train, val, found = self.source.train, self.source.val, {}
+        for k, name in enumerate(train.sites if self.retrain else ()):
+            try:
+                model = self.retrain(train[train.site != k], train[train.site == k].unlabeled())
+                found[name] = evaluate(model, val[val.site == k]).balanced_accuracy
+            except DivergenceError:
+                found[name] = float("nan")
+        return found
 
     @cached_property
     def on_source_train(self) -> tuple[Tensor, Tensor]:
@@ -251,6 +266,12 @@ def on_labels(labeled: Domain, candidate: Candidate) -> float:
     """Balanced accuracy on a few labelled target examples that no training saw: `partial(on_labels, domain)` is a validator,
     "target_labels" in `compare(..., labeled=domain)`."""
     return evaluate(candidate.model, labeled).balanced_accuracy
+
+
+def leave_one_site_out(candidate: Candidate) -> float:
+    """Mean over the source's sites of balanced accuracy on one after training on the others: what a new site does to the recipe
+    (leave-one-domain-out: Gulrajani & Lopez-Paz, 2021, arXiv:2007.01434). As many more runs as there are sites."""
+    return float(np.mean(list(candidate.held_out.values()))) if candidate.held_out else float("nan")
 
 
 validators: dict[str, Validator] = {
