@@ -13,14 +13,16 @@ from .errors import ArgumentError, DataError
 def temperature(probabilities: ArrayLike, labels: ArrayLike) -> float:
     """The T, 0.05 to 20, that makes `softmax(log p / T)` likeliest: temperature scaling (Guo et al., 2017, arXiv:1706.04599).
 
-    Probabilities `(N, K)` and labels `(N,)` of labelled examples that the model was not trained on.
+    Probabilities `(N, K)` and labels `(N,)` of labelled examples that the model was not trained on. One example more counts, as likely
+    of each class as of another (Laplace's rule): where every answer is right, a T of its own would have them all certain.
     """
     from scipy.optimize import minimize_scalar
 
     labels, rows = np.asarray(labels), np.arange(len(labels))
 
-    def loss(t):
-        return -np.log(scaled(probabilities, np.exp(t))[rows, labels].clip(1e-12)).mean()
+    def loss(log_t: float) -> float:
+        said = -np.log(scaled(probabilities, np.exp(log_t)).clip(1e-12))
+        return float((said[rows, labels].sum() + said.mean()) / (len(rows) + 1))
 
     return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
 

@@ -253,6 +253,42 @@ def confusion(scores, *, title: str = ""):
     return figure
 
 
+def roc_and_reliability(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str]):
+    """Each class against the rest as a ROC curve, and how often answers of each confidence are right, a bar a tenth.
+
+    probabilities `(N, K)`, labels `(N,)`; of two classes the second has the curve. More than 8 classes share one gray.
+    """
+    plt = pyplot()
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 4.0))
+    present = [k for k in range(len(classes)) if 0 < (labels == k).sum() < len(labels)]
+    for k in present[1:] if len(classes) == 2 else present:
+        order = np.argsort(-probabilities[:, k], kind="stable")
+        member, last = labels[order] == k, np.append(np.diff(probabilities[order, k]) != 0, True)
+        found, false = (np.r_[0, np.cumsum(part)[last] / part.sum()] for part in (member, ~member))
+        few = len(present) <= 8
+        left.plot(
+            false, found, color=PALETTE[k % 8] if few else "0.6", label=str(classes[k]) if few else None, linewidth=1.5
+        )
+    left.set_xlabel("others that are flagged (1 - specificity)")
+    left.set_ylabel("members that are found (sensitivity)")
+    if len(present) <= 8:
+        left.legend(loc="lower right", fontsize=9)
+    confidence, correct = probabilities.max(1), probabilities.argmax(1) == labels
+    tenth = np.minimum((10 * confidence).astype(int), 9)
+    for b in np.unique(tenth):
+        at = tenth == b
+        right.bar((b + 0.5) / 10, correct[at].mean(), 0.092, color=PALETTE[0], alpha=0.35 + 0.65 * at.mean())
+        right.text((b + 0.5) / 10, correct[at].mean() + 0.01, str(at.sum()), ha="center", fontsize=8)
+    right.set_xlabel("confidence (the number of answers above each bar)")
+    right.set_ylabel("share that is right")
+    for axis in (left, right):
+        axis.plot([0, 1], [0, 1], color="0.4", linestyle="--", linewidth=1)
+        axis.set_xlim(0, 1.01)
+        axis.set_ylim(0, 1.07)
+    figure.tight_layout()
+    return figure
+
+
 def ranking(
     values: Mapping[str, Sequence[float]],
     *,

@@ -95,7 +95,15 @@ def test_compare_then_predict_end_to_end(tmp_path, sides):
 def test_a_flat_target_is_adapted_to_whole_and_has_no_oracle(tmp_path, sides):
     said = compared(tmp_path, sides[0], folder(tmp_path / "flat", shift=60, flat=True))
     assert "30 images without labels" in said and "was not measured" in said and "there is no oracle" in said
-    assert "no labels. Label some" in (tmp_path / "r.md").read_text()
+    card, page = (tmp_path / "r.md").read_text(), (tmp_path / "r.html").read_text()
+    assert "no labels. Label some" in card and "estimated accuracy at the target" in page
+    head = dict(line.split(": ", 1) for line in card.split("---")[1].strip().splitlines())
+    (index,) = json.loads(head["model-index"])
+    assert [result["dataset"]["name"] for result in index["results"]] == ["here"], "no score where nobody measured"
+    assert all(
+        text in page for text in ("Sure", "Unsure", "Unlike the others", "<script>", "reliability", "expect, a share")
+    )
+    assert page.count("<figure") == 30 + 20, "ten sure, ten unsure and ten unlike images, then the strangest twenty"
     run("predict", "--model", tmp_path / "r.safetensors", "--input", tmp_path / "flat", "--out", tmp_path / "p.csv")
     table = rows(tmp_path / "p.csv")
     assert len(table) == 30 and "like_source" not in table[0], "nine held-out source pictures are too few to tell"

@@ -19,6 +19,8 @@ import pandas as pd
 from small import blobs
 
 import xferlab as xl
+from xferlab import operating
+from xferlab.comparison import reference
 
 ORACLE = ("target_", "vs_")  # columns that the target's test labels make
 CLOCK = ["seconds"]  # what no two runs share
@@ -32,6 +34,16 @@ def poisoned(splits: xl.Splits) -> xl.Splits:
         return replace(part, labels=(part.labels + 1 + (part.inputs.flatten(1).long().sum(1) % (k - 1))) % k)
 
     return xl.Splits(*map(wrong, splits.parts().values()))
+
+
+def later(source: xl.Splits, target: xl.Splits) -> list:
+    """What `predict` goes by: temperature, threshold, abstention and p-values of one model."""
+    model = xl.Classifier(xl.encoder("lenet", size=28), source.classes)
+    t, kept = reference.calibrate(model, source, target.train)
+    given = reference.answer(model, kept, target.train)
+    point = operating.threshold(kept.probabilities[:, 1], kept.labels == 1, 0.9)
+    rule = operating.abstention(kept.probabilities, kept.labels, 0.3)
+    return [t, point, rule, *(p.tolist() for p in (given.probabilities, given.like_source, given.like_target))]
 
 
 def main(names: list[str] | None, seeds: int, steps: int) -> list[str]:
@@ -48,13 +60,16 @@ def main(names: list[str] | None, seeds: int, steps: int) -> list[str]:
     oracle = [column for column in honest if column.startswith(ORACLE)]
     assert not honest[oracle].equals(lied[oracle]), "not even the oracle noticed: the labels were not poisoned"
     assert boards[0].best() == boards[1].best(), "the choice moved"
+    assert boards[0].estimates == boards[1].estimates, "an estimated accuracy moved"
+    kept = [later(source, there) for there in (target, poisoned(target))]
+    assert kept[0] == kept[1], "a temperature, a threshold, an abstention or a p-value moved"
     for a, b in zip(boards[0].runs, boards[1].runs, strict=True):
         assert a["history"] == b["history"] and a["validators"] == b["validators"], (
             f"{a['recipe']} was trained otherwise"
         )
     return [
-        f"{len(honest)} recipes, {seeds} seeds, every target label wrong: {len(blind)} columns, all histories, validators and "
-        f"the choice identical; only the {len(oracle)} columns of the oracle moved"
+        f"{len(honest)} recipes, {seeds} seeds, every target label wrong: {len(blind)} columns, all histories, validators, "
+        f"estimates, thresholds, p-values and the choice identical; only the {len(oracle)} columns of the oracle moved"
     ]
 
 

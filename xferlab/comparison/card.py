@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 
 from ..domains import Domain
 from ..evaluation import evaluate
@@ -56,9 +57,29 @@ def sections(board: Leaderboard, choice: Choice, sides: Sides, plan: Plan, netwo
     ]
 
 
-def markdown(card: list[Section]) -> str:
-    """The card as Markdown."""
-    parts = ["# Model card", "", "**Not for clinical use.**", ""]
+def markdown(card: list[Section], board: Leaderboard, choice: Choice, sides: Sides) -> str:
+    """The card as Markdown, under the head in YAML that the Hugging Face Hub reads (its values are JSON, which is YAML too)."""
+    run, names = board.run(choice.recipe, choice.seed), {"source": sides.source.name, "target": sides.adapt.name}
+    results = [
+        {
+            "task": {"type": "image-classification"},
+            "dataset": {"name": name, "type": "own", "split": "test"},
+            "metrics": [
+                {"type": kind, "value": round(run[side][kind], 4)} for kind in ("accuracy", "balanced_accuracy")
+            ],
+        }
+        for side, name in names.items()
+        if run[side]
+    ]
+    head = {
+        "library_name": "xferlab",
+        "pipeline_tag": "image-classification",
+        "metrics": ["accuracy", "balanced_accuracy"],
+    }
+    head |= {"tags": ["domain-adaptation", "transfer-learning", "not-for-clinical-use"]}
+    head |= {"model-index": [{"name": choice.recipe, "results": results}]}
+    parts = ["---", *(f"{key}: {json.dumps(value)}" for key, value in head.items()), "---"]
+    parts += ["# Model card", "", "**Not for clinical use.**", ""]
     for heading, lines in card:
         parts += [f"## {heading}", "", *(f"- {' '.join(line.split())}" for line in lines), ""]
     return "\n".join(parts)

@@ -136,7 +136,7 @@ def compare(
         use="not for clinical use",
     )
     with write_atomically(save_model.with_suffix(".md")) as temporary:
-        temporary.write_text(card.markdown(board.card), "utf-8")
+        temporary.write_text(card.markdown(board.card, board, choice, sides), "utf-8")
     board.to_html(out, command)
     say(f"Report:      {out}\nModel:       {save_model}\nModel card:  {save_model.with_suffix('.md')}")
     if propose:

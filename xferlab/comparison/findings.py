@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from .. import novelty
 from ..evaluation import DRAWS
-from .records import BASELINES, adversary_curve, mean
+from .records import BASELINES, FIRST, adversary_curve, mean
+
+APART = 0.1  # estimates that lie further apart disagree
 
 if TYPE_CHECKING:
     from .leaderboard import Leaderboard
@@ -39,9 +41,40 @@ def estimate(board: Leaderboard) -> str:
     ]
     values = [value for value, _, _ in found.values()]
     text = f"Estimated accuracy at the target, not measured: {'; '.join(words)}."
-    if max(values) - min(values) > 0.1:
+    if max(values) - min(values) > APART:
         return text + " They disagree, so trust none of them: label some images."
     return text + " They rest on confidence that keeps its meaning there; the intervals are over images alone."
+
+
+def headline(board: Leaderboard) -> tuple[str, str] | None:
+    """The number that a reader takes away, and what it is: measured where there are labels, estimated where there are none."""
+    if board.has_oracle:
+        name = board.best(load=False).recipe
+        measured = f"{board.metric.replace('_', ' ')} on the target's test labels, mean over {len(board.target_scores(name))} seeds"
+        return f"{board.target_mean(name):.2f}", measured
+    if not (found := board.estimates):
+        return None
+    value, low, high = found[FIRST]
+    return f"{value:.2f}", (
+        f"estimated accuracy at the target, probably between {low:.2f} and {high:.2f}. Nobody measured it: there are no labels there."
+    )
+
+
+def cautions(board: Leaderboard) -> list[str]:
+    """What somebody who reads no further must know, in about three sentences."""
+    found = []
+    values = [value for value, _, _ in board.estimates.values()]
+    if values and max(values) - min(values) > APART:
+        found.append(
+            f"Ways to estimate the accuracy at the target disagree, from {min(values):.2f} to {max(values):.2f}: label 40 images to know."
+        )
+    elif values and not board.has_oracle:
+        found.append(
+            "The estimate trusts the model's confidence, which a new scanner may mislead: label 40 images to know."
+        )
+    if board.given is not None:
+        found += unlike(board.given, "the source")[:1]
+    return [*found, "A threshold that holds at the source may not hold at the target. Not for clinical use."]
 
 
 def warnings(board: Leaderboard) -> list[str]:
@@ -141,7 +174,7 @@ def unlike(answers: Answers, source: str) -> list[str]:
         (answers.like_source, reference.source, f"the held-out pictures of {source}"),
         (answers.like_target, reference.target, "the pictures that the model was adapted to"),
     ):
-        if p is None:
+        if p is None or len(known) < 100:  # no p-value of theirs is below 0.01
             continue
         n, strange = len(p), int((p < 0.01).sum())
         text = f"{strange} of {n} pictures look unlike {name} (p < 0.01)"

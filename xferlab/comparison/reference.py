@@ -43,6 +43,7 @@ class Answers:
     """What a model says of pictures: probabilities `(M, K)`, and how like the source's and the target's they look, a p-value
     `(M,)` each, None where too few pictures were there to tell."""
 
+    classes: tuple[str, ...]
     pictures: Domain
     reference: Reference | None
     probabilities: np.ndarray
@@ -80,4 +81,4 @@ def answer(model: Classifier, reference: Reference | None, pictures: Domain) -> 
     if reference is not None:
         looks, sides = novelty.looks(model, pictures), (reference.source, reference.target)
         like = [novelty.p_values(known, looks) if len(known) >= FEWEST else None for known in sides]
-    return Answers(pictures, reference, predict(model, pictures).numpy(), *like)
+    return Answers(model.classes, pictures, reference, predict(model, pictures).numpy(), *like)

@@ -7,12 +7,14 @@ import datetime
 import io
 import math
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import Tensor
 
-from .. import plots
+from .. import estimation, plots
 from ..errors import MissingExtra
 from ..evaluation import format_interval
 from ..storage import write_atomically
@@ -22,20 +24,36 @@ from .records import BASELINES
 
 if TYPE_CHECKING:
     from .leaderboard import Leaderboard
+    from .reference import Answers
 
 LEGEND = (
     "Ordered by the selector. Brackets: 95 % t-intervals over seeds; differences are paired by seed, * where over at least 5 seeds "
     "the interval leaves out zero. Only the columns target and vs saw target labels (and target_labels, where some were given)."
 )
 Table = tuple[list[str], list[list[str]]]
+Strip = list[tuple[str, str, str]]  # address, caption and file of each picture
 
 
 def write_page(board: Leaderboard, path: Path, command: str | None = None) -> Path:
     """Writes the page that `report.html.j2` draws; jinja2 escapes every name that stands in it."""
     has_shift, enough = board.shift is not None, sum(bool(board.finished(name)) for name in board.names) >= 3
+    choice, given = board.best(load=False), board.given
+    about = board.run(choice.recipe, choice.seed).get("about", "")
     written = page(
         "report.html.j2",
         board=board,
+        title=f"{board.setting.split(', ')[0]}: {choice.recipe}",
+        chosen=f"Of {len(board.names)} methods, {choice.recipe} was chosen without a target label: {about}.",
+        headline=findings.headline(board),
+        cautions=findings.cautions(board),
+        gallery=_gallery(given) if given else [],
+        strangest=_strangest(given) if given else [],
+        unlike=findings.unlike(given, "the source") if given else [],
+        expected=_expected_cells(board) if given else None,
+        curves=data_address(_curves(board)) if given and given.reference else None,
+        held_out=f"On {len(given.reference.labels)} held-out images, after the temperature."
+        if given and given.reference
+        else "",
         picture=data_address(picture(board)),
         estimate=findings.estimate(board),
         table=cells(board),
@@ -82,6 +100,56 @@ def thumbnail(inputs: Tensor) -> str:
     image.thumbnail((96, 96))
     image.save(drawn, "png")
     return f"data:image/png;base64,{base64.b64encode(drawn.getvalue()).decode()}"
+
+
+def _gallery(given: Answers) -> list[tuple[str, Strip]]:
+    """What it is sure of, class by class, what it is not sure of, and what it may never have seen."""
+    p, like = given.probabilities, given.like_target
+    answers, confidence = p.argmax(1), p.max(1)
+    first, counts = [], dict.fromkeys(range(p.shape[1]), 0)
+    for i in np.argsort(-confidence, kind="stable"):  # the surest of each class, then the second of each
+        counts[answers[i]] += 1
+        first.append((counts[answers[i]], -confidence[i], i))
+    rows = {"Sure": [i for _, _, i in sorted(first)], "Unsure": list(np.argsort(confidence, kind="stable"))}
+    if like is not None:
+        rows["Unlike the others"] = list(np.argsort(like, kind="stable"))
+
+    def caption(i: int) -> str:
+        return f"{given.classes[answers[i]]} {confidence[i]:.2f}"
+
+    return [(name, _strip(given, at[:10], caption)) for name, at in rows.items()] if given.pictures.is_image else []
+
+
+def _strangest(given: Answers) -> Strip:
+    like = given.like_target
+    if like is None or not given.pictures.is_image:
+        return []
+
+    def name(i: int) -> str:
+        return Path(given.pictures.files[i]).name if given.pictures.files else f"no. {i}"
+
+    return _strip(given, np.argsort(like, kind="stable")[:20], lambda i: f"p {like[i]:.3f} {name(i)}")
+
+
+def _strip(given: Answers, rows: Sequence[int], caption: Callable[[int], str]) -> Strip:
+    files = given.pictures.files or [f"no. {i}" for i in range(len(given.pictures))]
+    return [(thumbnail(given.pictures.inputs[i]), caption(i), str(files[i])) for i in map(int, rows)]
+
+
+def _curves(board: Leaderboard) -> Any:
+    assert board.given is not None and board.given.reference is not None
+    held = board.given.reference
+    return plots.roc_and_reliability(held.probabilities.numpy(), held.labels.numpy(), board.classes)
+
+
+def _expected_cells(board: Leaderboard) -> Table | None:
+    assert board.given is not None
+    if len(board.classes) > 12:
+        return None
+    shares = estimation.expected_confusion(board.given.probabilities)
+    return ["", *board.classes], [
+        [name, *(f"{value:.3f}" for value in row)] for name, row in zip(board.classes, shares, strict=True)
+    ]
 
 
 def picture(board: Leaderboard) -> Any:

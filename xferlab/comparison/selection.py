@@ -127,6 +127,20 @@ def bnm(candidate: Candidate) -> float:
     return float(selftraining.nuclear_norm(candidate.on_target[1]))
 
 
+def mano(candidate: Candidate, p: int = 4, eta: float = 5.0) -> float:
+    """Matrix norm of normalized target logits (Xie et al., 2024, arXiv:2405.18979), between 0 and 1: far from the boundaries.
+
+        S = (1 / NK sum_ik Q_ik^p)^(1/p),   Q_i = v(q_i) / sum_k v(q_ik)
+
+    v is exp where the model is sure, in that -1/NK sum_ik log softmax(q)_ik is above `eta`, else its expansion 1 + q + q^2 / 2, which
+    trusts it less. p and eta are the paper's.
+    """
+    logits = candidate.on_target[1]
+    sure = -logits.log_softmax(1).mean() > eta
+    q = logits.softmax(1) if sure else F.normalize(1 + logits + logits.square() / 2, p=1, dim=1)
+    return float(q.pow(p).mean() ** (1 / p))
+
+
 def soft_neighborhood_density(probabilities: Tensor, temperature: float = 0.05) -> float:
     """Mean entropy of each row's softmax over its similarities to the other rows, `(N, K)` to a number up to log(N - 1).
 
