@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
-.PHONY: run test check quick soak bench lab build publish site release clean
+.PHONY: run test check quick newest oldest soak bench lab build publish site release clean
 
 run: .venv/labs      ## lab 02, headless: a results table and the executed notebook as HTML
 	$(BIN)/xferlab labs run 02
@@ -24,6 +24,17 @@ quick: .venv/dev     ## on any system: it installs, imports, answers, and its sm
 	$(BIN)/xferlab doctor --quick
 	$(BIN)/xferlab labs list
 	$(BIN)/python -m pytest tests/test_house.py tests/test_recipe.py tests/test_estimation.py tests/test_probes.py tests/encoders/test_reading.py
+
+newest: $(BIN)/python ## the tests and every lab, at the size that a learner runs, on the newest versions of all they build on
+	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[dev]'
+	$(BIN)/python -m pip list
+	$(BIN)/python -m pytest -rs
+	XFERLAB_PROFILE=quick $(BIN)/python -m pytest --nbval-lax labs/solutions
+	for lab in $$($(BIN)/xferlab labs list | grep -v planned | cut -d' ' -f1); do $(BIN)/xferlab labs run $$lab || exit 1; done
+
+oldest: $(BIN)/python ## the tests on the oldest versions that pyproject.toml allows
+	$(BIN)/python -m pip install --quiet --constraint tests/oldest.txt --editable '.[dev]'
+	$(BIN)/python -m pytest -rs
 
 soak: .venv/dev      ## hours: the long reliability runs, of which make test holds a share
 	for harness in crashes network files layouts fuzz mutate poison determinism; do $(BIN)/python tests/reliability/$$harness.py || exit 1; done
