@@ -80,7 +80,7 @@ def _nearest(distances: Tensor, copies: Tensor, k: int) -> Tensor:
 
 
 def more_than_chance(p: np.ndarray, n: int, level: float = 0.01) -> bool:
-    """Whether so many of the p-values lie below `level` that chance explains it in fewer than 1 of 100 cases.
+    """Whether so many of the p-values lie below `level` that chance explains it in fewer than 1 of 20 cases.
 
     All rest on the same reference of `n` pictures, so their number is beta-binomial and not binomial; a reference of fewer than
     `1 / level` pictures gives no such p-value.
@@ -88,4 +88,4 @@ def more_than_chance(p: np.ndarray, n: int, level: float = 0.01) -> bool:
     from scipy.stats import betabinom
 
     rank = int(np.ceil(level * (n + 1))) - 1  # of n + 1, below level
-    return rank > 0 and bool(betabinom.sf((p < level).sum() - 1, len(p), rank, n + 1 - rank) < 0.01)
+    return rank > 0 and bool(betabinom.sf((p < level).sum() - 1, len(p), rank, n + 1 - rank) < 0.05)

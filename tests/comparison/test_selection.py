@@ -63,6 +63,15 @@ def test_entropy_information_and_nuclear_norm(model):
     assert selection.bnm(seen) == pytest.approx(sqrt(4 / 3 + 2 * sqrt(2 / 9)) / 2)
 
 
+def test_mano_by_hand(model):
+    """Logits (0, 0, 0) and (2, 0, 0) are not sure, so v is 1 + q + q^2 / 2: Q is (1/3, 1/3, 1/3) and (5/7, 1/7, 1/7)."""
+    seen = candidate(model, colours([[0, 0, 0], [2, 0, 0]]))
+    powers = 3 * (1 / 3) ** 4 + (5 / 7) ** 4 + 2 * (1 / 7) ** 4
+    assert selection.mano(seen) == pytest.approx((powers / 6) ** 0.25, rel=1e-5)
+    sure = candidate(model, colours([[90, 0, 0]]))  # -log softmax is 60 on average: exp, and Q is one-hot
+    assert selection.mano(sure) == pytest.approx((1 / 3) ** 0.25)
+
+
 def test_validators_judge_what_the_head_says_not_the_features(model):
     """A head that knows nothing, on features that are as good as can be: each P is (1/3, 1/3, 1/3), each label 0."""
     torch.nn.init.zeros_(model.head.weight)

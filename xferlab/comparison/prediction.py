@@ -100,7 +100,7 @@ def predict(
         notes.append(text + ".")
     if notes and not about["from_target"]:
         notes.append(
-            f"Both hold for pictures such as those of {about['held_out']}. Elsewhere the same threshold may miss more or flag more: "
+            f"Set on held-out pictures of {about['held_out']}. Elsewhere the same threshold may miss more or flag more: "
             "give compare 40 or more labeled pictures from there (--labeled), and it is set on them."
         )
     for name, like in (("like_source", answers.like_source), ("like_target", answers.like_target)):
