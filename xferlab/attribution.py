@@ -18,10 +18,17 @@ def grad_cam(model: Classifier, inputs: Tensor, *, layer: str | None = None, cla
     `L = relu(sum_c w_c A_c)`, `w_c` the mean over space of the class logit's gradient in channel c. Returns `(B, H, W)`
     on the inputs' own pixels, each map scaled to a maximum of 1 (0 where nothing speaks for the class).
 
-    layer    the last block whose activation still has a height and a width, if None
-    classes  int64 `(B,)`; the model's own predictions if None
+    Parameters
+    ----------
+    layer
+        The last block whose activation still has a height and a width, if None.
+    classes
+        Int64 `(B,)`; the model's own predictions if None.
 
-    Raises `ArgumentError` for a layer the encoder lacks or one without space, and for text.
+    Raises
+    ------
+    ArgumentError
+        For a layer the encoder lacks or one without space, and for text.
     """
     if inputs.ndim != 4:
         raise ArgumentError(
@@ -61,9 +68,15 @@ def token_attribution(model: Classifier, inputs: Tensor, *, classes: Tensor | No
     that are no words (`encoder.special`). `text.pieces(inputs)` names the tokens. A pass over the texts for each token: for a
     few short texts. Gradient times input would need one pass, but its signs often disagree with what leaving out shows.
 
-    classes  int64 `(B,)`; the model's own predictions if None
+    Parameters
+    ----------
+    classes
+        Int64 `(B,)`; the model's own predictions if None.
 
-    Raises `ArgumentError` for a model of images.
+    Raises
+    ------
+    ArgumentError
+        For a model of images.
     """
     if not isinstance(model.encoder, TextEncoder):
         raise ArgumentError(f"encoder {model.encoder.name!r} reads no tokens; for images there is grad_cam")

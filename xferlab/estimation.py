@@ -21,16 +21,24 @@ def average_thresholded_confidence(held_out: ArrayLike, labels: ArrayLike, on_ta
 
     Garg et al. (2022, arXiv:2201.04234), with negative entropy.
 
-    Args:
-        held_out: Probabilities `(N, K)` on source examples that were not trained on.
-        labels: Their classes `(N,)`.
-        on_target: Probabilities `(M, K)` on the target.
+    Parameters
+    ----------
+    held_out
+        Probabilities `(N, K)` on source examples that were not trained on.
+    labels
+        Their classes `(N,)`.
+    on_target
+        Probabilities `(M, K)` on the target.
 
-    Returns:
+    Returns
+    -------
+    float
         An estimated accuracy, 0 to 1.
 
-    Raises:
-        DataError: For shapes that do not fit, or values that are not finite.
+    Raises
+    ------
+    DataError
+        For shapes that do not fit, or values that are not finite.
     """
     p, y, q = _checked(held_out, labels, on_target)
     scores = np.sort(_negative_entropy(p))
@@ -54,11 +62,15 @@ def agreement(answers: ArrayLike) -> float:
 
     For models that are calibrated as an ensemble it equals their accuracy (Jiang et al., 2022, arXiv:2106.13799).
 
-    Args:
-        answers: Classes `(S, M)`, a row a model.
+    Parameters
+    ----------
+    answers
+        Classes `(S, M)`, a row a model.
 
-    Raises:
-        DataError: For fewer than two models, or no examples.
+    Raises
+    ------
+    DataError
+        For fewer than two models, or no examples.
     """
     given = np.asarray(answers)
     if given.ndim != 2 or len(given) < 2 or not given.shape[1]:

@@ -64,7 +64,10 @@ def inference_batch(model: nn.Module, domain: Domain) -> int:
 def in_batches(model: nn.Module, compute, domain: Domain, batch_size: int | None) -> Tensor:
     """`compute` on a domain's inputs a batch at a time, `model` in evaluation mode; float32 on the CPU, in the domain's order.
 
-    Raises `DataError` where the result is not finite.
+    Raises
+    ------
+    DataError
+        Where the result is not finite.
     """
     device = next(model.parameters()).device
     batch_size = inference_batch(model, domain) if batch_size is None else batch_size
@@ -246,8 +249,17 @@ def paired(
 ) -> list[dict]:
     """What each method gains over `baseline` within the same `unit` (a draw of labels, a seed), the luck of which both share.
 
-    rows   dicts with the columns `by` (the method), `unit` and `value`
-    Returns a dict a method, with its name and its `gain`. Raises `ArgumentError` when no row is of the baseline.
+    Returns a dict a method, with its name and its `gain`.
+
+    Parameters
+    ----------
+    rows
+        Dicts with the columns `by` (the method), `unit` and `value`.
+
+    Raises
+    ------
+    ArgumentError
+        When no row is of the baseline.
     """
     units = [unit] if isinstance(unit, str) else list(unit)
     values = {(row[by], *(row[u] for u in units)): row[value] for row in rows}

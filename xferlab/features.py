@@ -121,11 +121,18 @@ def pool(activation: Tensor) -> Tensor:
 class RidgePath:
     """Ridge classifiers for every L2 value: from `ridge_path`.
 
-    alphas    float64 `(A,)`, in the order they were given
-    weights   `(A, D, K)`, biases `(A, K)`: scores are `features @ weights[a] + biases[a]`
-    accuracy  `(A,)`, held out: leave-one-out, or on the validation examples
-    error     `(A,)`, mean squared distance of held-out scores to the one-hot labels
-    best      which alpha: the highest accuracy, among equals the lowest error
+    Parameters
+    ----------
+    alphas
+        Float64 `(A,)`, in the order they were given.
+    weights
+        `(A, D, K)`, biases `(A, K)`: scores are `features @ weights[a] + biases[a]`.
+    accuracy
+        `(A,)`, held out: leave-one-out, or on the validation examples.
+    error
+        `(A,)`, mean squared distance of held-out scores to the one-hot labels.
+    best
+        Which alpha: the highest accuracy, among equals the lowest error.
     """
 
     alphas: Tensor
@@ -160,15 +167,28 @@ def ridge_path(
     (Allen 1974, Technometrics 16; Golub, Heath and Wahba 1979, Technometrics 21). Nothing is fitted again, whatever the
     number of alphas: an eigendecomposition of the smaller of F'F and FF', then matrix products.
 
-    features    (N, D), N at least 2: used as they are; standardise first where dimensions differ in scale
-    labels      int64 (N,), 0 to classes - 1
-    alphas      above 0, as in scikit-learn's Ridge; None for 29 from 1e-6 to 10 times the largest eigenvalue of F'F
-    classes     K; None for one more than the largest label
-    validation  features and labels that choose alpha instead of leave-one-out
-
     Ridge pays no heed to class balance: draw equal numbers a class, or correct the scores. Runs where `features` are
-    (untested on GPU). Raises `DataError` for features that are not finite or labels that do not fit, `ArgumentError`
-    for an alpha that is not above 0.
+    (untested on GPU).
+
+    Parameters
+    ----------
+    features
+        (N, D), N at least 2: used as they are; standardise first where dimensions differ in scale.
+    labels
+        Int64 (N,), 0 to classes - 1.
+    alphas
+        Above 0, as in scikit-learn's Ridge; None for 29 from 1e-6 to 10 times the largest eigenvalue of F'F.
+    classes
+        K; None for one more than the largest label.
+    validation
+        Features and labels that choose alpha instead of leave-one-out.
+
+    Raises
+    ------
+    DataError
+        For features that are not finite or labels that do not fit.
+    ArgumentError
+        For an alpha that is not above 0.
     """
     classes = _check(features, "features", labels=labels, classes=classes, minimum=2)
     x, labels = features.double(), labels.to(features.device)

@@ -33,13 +33,19 @@ def depth_probe(model: Classifier, source: Domain, views: bool = True) -> None:
     views from then on. The L2 strength is the one with the lowest log loss on splits inside the source, in which views of one
     picture and members of one group stay together.
 
-    Args:
-        model: Made deep by `make_deep`; its head and standardization change, in place.
-        source: Labelled, a class each.
-        views: False leaves the pictures as they are.
+    Parameters
+    ----------
+    model
+        Made deep by `make_deep`; its head and standardization change, in place.
+    source
+        Labelled, a class each.
+    views
+        False leaves the pictures as they are.
 
-    Raises:
-        ArgumentError: For a domain without labels, or with several a picture.
+    Raises
+    ------
+    ArgumentError
+        For a domain without labels, or with several a picture.
     """
     if source.labels is None or source.multilabel:
         raise ArgumentError(f"a depth probe needs one class an example, and domain {source.name!r} has none or several")

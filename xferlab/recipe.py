@@ -154,8 +154,12 @@ class Recipe:
         as they are where the encoder does not move, so that its features are computed once, and in stages on the target alone.
 
         With a checkpoint each stage keeps its own file beside it (`name.0.pt`, `name.1.pt`, ...); the first keeps `first_stage`
-        instead where that is given, so that recipes which begin alike train their first stage once. Raises `ArgumentError`
-        when the recipe adapts and there is no target.
+        instead where that is given, so that recipes which begin alike train their first stage once.
+
+        Raises
+        ------
+        ArgumentError
+            When the recipe adapts and there is no target.
         """
         if self.needs_target and target is None:
             raise ArgumentError(f"recipe {self.name!r} adapts to a target and got none; pass target.train.unlabeled()")

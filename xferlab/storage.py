@@ -42,7 +42,13 @@ def cached_files() -> list[tuple[float, int, Path]]:
 
 
 def cache_limit() -> float:
-    """How many bytes they may take: `$XFERLAB_CACHE_GB`, else 5 GB. Raises `ArgumentError` for what is no number of them."""
+    """How many bytes they may take: `$XFERLAB_CACHE_GB`, else 5 GB.
+
+    Raises
+    ------
+    ArgumentError
+        For what is no number of them.
+    """
     text = os.environ.get("XFERLAB_CACHE_GB", "5")
     with contextlib.suppress(ValueError):
         if (limit := 1e9 * float(text)) >= 0:
@@ -72,7 +78,12 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success it is flushed to disk and renamed onto it, on error removed.
 
     A reader sees the old file or the new one, never half of one, whatever kills the writer. What writers that were killed
-    left of this file goes after a day, and the oldest of `cached_files` where they are more than `cache_limit`. Raises `DataError` when the folder cannot be written.
+    left of this file goes after a day, and the oldest of `cached_files` where they are more than `cache_limit`.
+
+    Raises
+    ------
+    DataError
+        When the folder cannot be written.
     """
     path = Path(path)
     try:

@@ -21,7 +21,12 @@ def tfidf(train: Domain, test: Domain, *, tokenizer: str = "minilm", C: float = 
     """Scores on `test` of logistic regression on TF-IDF of words, word pairs and parts of words: the baseline that could win.
 
     Words and pairs, and 2 to 5 letters within words (which know "-itis"), each with `1 + log tf` and unit length; L2 with
-    inverse strength C. Reads the texts that `decode` gives. Raises `DataError` where a domain has no labels.
+    inverse strength C. Reads the texts that `decode` gives.
+
+    Raises
+    ------
+    DataError
+        Where a domain has no labels.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression

@@ -43,7 +43,12 @@ def interpolate(start: dict[str, Tensor], end: dict[str, Tensor], alpha: float) 
     """`(1 - alpha) start + alpha end` of two state dicts: a new state dict; integer entries are `end`'s.
 
     WiSE-FT (Wortsman et al., 2022, arXiv:2109.01903): `start` a model with the pretrained encoder and a trained head (a
-    linear probe), `end` the same fine-tuned. Endpoints are exact. Raises `ArgumentError` when names or shapes differ.
+    linear probe), `end` the same fine-tuned. Endpoints are exact.
+
+    Raises
+    ------
+    ArgumentError
+        When names or shapes differ.
     """
     shapes = [{key: tuple(tensor.shape) for key, tensor in state.items()} for state in (start, end)]
     if differing := sorted({key for key, _ in set(shapes[0].items()) ^ set(shapes[1].items())}):
@@ -89,8 +94,12 @@ def add_lora(module: nn.Module, rank: int = 8, alpha: float | None = None) -> li
     """Adds a LoRA to every Conv2d and Linear in `module`, freezes their weights and returns the new parameters.
 
     `alpha` None is `rank`, a scale of 1. Outputs do not change until the new parameters do; a layer that already has
-    one keeps it. What else trains (biases, norms) is left to the strategy. Raises `ArgumentError` for a rank below 1 or
-    a module without such layers.
+    one keeps it. What else trains (biases, norms) is left to the strategy.
+
+    Raises
+    ------
+    ArgumentError
+        For a rank below 1 or a module without such layers.
     """
     if rank < 1:
         raise ArgumentError(f"LoRA rank is {rank}, expected 1 or more")

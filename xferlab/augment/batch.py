@@ -19,10 +19,16 @@ LUMA = (0.299, 0.587, 0.114)
 class Sides:
     """What a joint augmentation sees.
 
-    source_inputs  images `(B, C, H, W)` or None
-    source_labels  int64 `(B,)`, float `(B, K)` (multi-label or already soft), or None
-    target_inputs  images of their own batch size, or None; target labels are never here
-    classes        K, the width of soft labels
+    Parameters
+    ----------
+    source_inputs
+        Images `(B, C, H, W)` or None.
+    source_labels
+        Int64 `(B,)`, float `(B, K)` (multi-label or already soft), or None.
+    target_inputs
+        Images of their own batch size, or None; target labels are never here.
+    classes
+        K, the width of soft labels.
     """
 
     source_inputs: Tensor | None

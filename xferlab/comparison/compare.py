@@ -77,48 +77,78 @@ def compare(
     Each record also says what the shift did to the model, see `shift`: class shares of the target estimated from its
     answers, its confidence on both sides, and calibration before and after temperature scaling.
 
-    Args:
-        recipes: Names in `xl.recipes`, or Recipes; None for all of `xl.recipes`.
-        source: Labelled Splits: `train` trains, `val` is what validators may see, `test` gives the source score. Or several places,
-            Splits (or what `load` takes) by name: batches hold as many of each, and every place has a score of its own.
-        target: Splits: `train`, its labels dropped, is adapted to and validated on, and the labels of `test` make the
-            oracle's columns and nothing else; or one unlabelled Domain, and there is no oracle.
-        seeds: How many (0, 1, ...), or which: each sets the head's and the encoder's first weights, batches and draws.
-        validators: Names in `selection.validators` (None for all), or functions by name.
-        selector: The validator that `best()` and the report go by; fix it before the oracle is looked at. None is
-            "target_labels" where enough images are `labeled`, else "leave_one_site_out" where there are three places or more, else
-            "information_maximization".
-        labeled: The few target examples that have labels (not ones of `target.test`): they join the source's training
-            examples, each up to 10 times over, to make up at most half. Of 40 or more, half are kept out of training and
-            are the validator "target_labels": balanced accuracy on them.
-        encoder: A name for `xl.encoder`, a module (copied for each run), or a function that makes an Encoder, a module or a
-            Classifier; given the seed if it has an argument `seed`. Or a list of these, ranked together: rows of the second
-            are called "dann on NAME", and the first one's baselines are those of all.
-        metric: "accuracy", "balanced_accuracy" or "auc": of source and target scores.
-        per_class: Draw so many source training examples of each class, anew for each seed; None takes all.
-        search: Try each recipe at the strengths of its `grid` with the first seed; the selector chooses among them, and further
-            seeds run at the strength chosen. `Leaderboard.searched` says what was tried.
-        minutes: Start no run after that long; what was left out is said. Runs go seed by seed, so all recipes get as far.
-        race: After two seeds, candidates that lie behind by more than their spread allows get no further one, see `candidates.in_front`.
-        fill: Spend what is left of `minutes` on further seeds.
-        store: Folder of finished runs (default: in the cache folder).
-        keep_weights: True keeps each run's weights there too. "chosen" keeps them until every run has finished and the
-            choice is made, then removes the others' (not those that an earlier call kept with True). With either
-            `best().model` is there.
-        propose: How many target examples to propose for labeling, see `Leaderboard.wanted` and `xferlab.proposals`.
-        executor: Any `concurrent.futures` executor. Processes need recipes by name, and picklable functions; start them
-            with `multiprocessing.get_context("spawn")`. Threads take turns, since they share torch's random state.
-        workers: Processes that train side by side on this machine, one thread each, where no executor is given.
-        progress_bar: Whether to show one.
-        steps, lr, arguments: Go to `Recipe.fit`; there is no checkpoint selection: the last step is what counts.
+    Parameters
+    ----------
+    recipes
+        Names in `xl.recipes`, or Recipes; None for all of `xl.recipes`.
+    source
+        Labelled Splits: `train` trains, `val` is what validators may see, `test` gives the source score. Or several
+        places, Splits (or what `load` takes) by name: batches hold as many of each, and every place has a score of
+        its own.
+    target
+        Splits: `train`, its labels dropped, is adapted to and validated on, and the labels of `test` make the
+        oracle's columns and nothing else; or one unlabelled Domain, and there is no oracle.
+    seeds
+        How many (0, 1, ...), or which: each sets the head's and the encoder's first weights, batches and draws.
+    validators
+        Names in `selection.validators` (None for all), or functions by name.
+    selector
+        The validator that `best()` and the report go by; fix it before the oracle is looked at. None is
+        "target_labels" where enough images are `labeled`, else "leave_one_site_out" where there are three places or
+        more, else "information_maximization".
+    labeled
+        The few target examples that have labels (not ones of `target.test`): they join the source's training
+        examples, each up to 10 times over, to make up at most half. Of 40 or more, half are kept out of training
+        and are the validator "target_labels": balanced accuracy on them.
+    encoder
+        A name for `xl.encoder`, a module (copied for each run), or a function that makes an Encoder, a module or a
+        Classifier; given the seed if it has an argument `seed`. Or a list of these, ranked together: rows of the
+        second are called "dann on NAME", and the first one's baselines are those of all.
+    metric
+        "accuracy", "balanced_accuracy" or "auc": of source and target scores.
+    per_class
+        Draw so many source training examples of each class, anew for each seed; None takes all.
+    search
+        Try each recipe at the strengths of its `grid` with the first seed; the selector chooses among them, and
+        further seeds run at the strength chosen. `Leaderboard.searched` says what was tried.
+    minutes
+        Start no run after that long; what was left out is said. Runs go seed by seed, so all recipes get as far.
+    race
+        After two seeds, candidates that lie behind by more than their spread allows get no further one, see
+        `candidates.in_front`.
+    fill
+        Spend what is left of `minutes` on further seeds.
+    store
+        Folder of finished runs (default: in the cache folder).
+    keep_weights
+        True keeps each run's weights there too. "chosen" keeps them until every run has finished and the choice is
+        made, then removes the others' (not those that an earlier call kept with True). With either `best().model`
+        is there.
+    propose
+        How many target examples to propose for labeling, see `Leaderboard.wanted` and `xferlab.proposals`.
+    executor
+        Any `concurrent.futures` executor. Processes need recipes by name, and picklable functions; start them with
+        `multiprocessing.get_context("spawn")`. Threads take turns, since they share torch's random state.
+    workers
+        Processes that train side by side on this machine, one thread each, where no executor is given.
+    progress_bar
+        Whether to show one.
+    steps, lr, arguments
+        Go to `Recipe.fit`; there is no checkpoint selection: the last step is what counts.
 
-    Returns:
+    Returns
+    -------
+    Leaderboard
         The Leaderboard.
 
-    Raises:
-        DataError: For a class that the source lacks or multi-label data.
-        TargetLabelsError: For a labelled target Domain.
-        ArgumentError: For unknown names, or when no run succeeded.
+    Raises
+    ------
+    DataError
+        For a class that the source lacks or multi-label data.
+    TargetLabelsError
+        For a labelled target Domain.
+    ArgumentError
+        For unknown names, or when no run succeeded.
     """
     source, adapt, test, notes = given.sides(source, target)
     chosen = chosen_recipes(recipes)

@@ -40,23 +40,39 @@ class Leaderboard:
     5 seeds whose interval leaves out zero. Nothing but the oracle's columns depends on target labels, or on the few that
     were given to train on.
 
-    Args:
-        runs: A dict a run: recipe, seed, `source` and `target` scores (target None without labels), `validators`,
-            `seconds`, `history` (thinned), settings, date, machine; `error` instead where it failed.
-        names: Recipes in the order they were asked for.
-        validators: Names of the validators.
-        selector: The validator that `best()` and the report go by.
-        metric: Which score `table` shows.
-        setting: Data, encoder and arguments in a line.
-        notes: What is to be said of them.
-        load_model: Gives the weights of a run as a Classifier, or None where they were not kept.
-        classes: Class names.
-        true_shares: Each class's share of the target's test labels, where there are any.
-        held: Labeled target images that no training saw, where 40 or more were given.
-        searched: By recipe, its first seed's runs at each strength that a search tried; empty without one.
-        given: The calibrated chosen model's answers to the target's pictures that were adapted to.
-        card: Sections `(heading, lines)` of the winner's model card, which the page shows.
-        wanted: The target examples to label next, where `compare(..., propose=n)` was asked for them.
+    Parameters
+    ----------
+    runs
+        A dict a run: recipe, seed, `source` and `target` scores (target None without labels), `validators`,
+        `seconds`, `history` (thinned), settings, date, machine; `error` instead where it failed.
+    names
+        Recipes in the order they were asked for.
+    validators
+        Names of the validators.
+    selector
+        The validator that `best()` and the report go by.
+    metric
+        Which score `table` shows.
+    setting
+        Data, encoder and arguments in a line.
+    notes
+        What is to be said of them.
+    load_model
+        Gives the weights of a run as a Classifier, or None where they were not kept.
+    classes
+        Class names.
+    true_shares
+        Each class's share of the target's test labels, where there are any.
+    held
+        Labeled target images that no training saw, where 40 or more were given.
+    searched
+        By recipe, its first seed's runs at each strength that a search tried; empty without one.
+    given
+        The calibrated chosen model's answers to the target's pictures that were adapted to.
+    card
+        Sections `(heading, lines)` of the winner's model card, which the page shows.
+    wanted
+        The target examples to label next, where `compare(..., propose=n)` was asked for them.
     """
 
     runs: list[dict]
@@ -138,13 +154,19 @@ class Leaderboard:
     def best(self, validator: str | None = None, *, load: bool = True) -> Choice:
         """The label-free choice: the recipe whose mean over seeds is best by `validator` (the selector if None).
 
-        Args:
-            validator: Its name.
-            load: Whether to read the weights that were kept.
+        Parameters
+        ----------
+        validator
+            Its name.
+        load
+            Whether to read the weights that were kept.
 
-        Raises:
-            ArgumentError: For an unknown validator.
-            DataError: When it has no value for any run.
+        Raises
+        ------
+        ArgumentError
+            For an unknown validator.
+        DataError
+            When it has no value for any run.
         """
         name = validator or self.selector
         if name not in self.validators:
@@ -176,8 +198,10 @@ class Leaderboard:
         Columns: spearman with low and high (rank correlation of recipe means with the oracle's; 95 % percentile bootstrap
         over recipes), candidates, chosen, regret (the oracle's best score minus the chosen one's).
 
-        Raises:
-            DataError: Without target labels or with fewer than 3 recipes.
+        Raises
+        ------
+        DataError
+            Without target labels or with fewer than 3 recipes.
         """
         import pandas as pd
 

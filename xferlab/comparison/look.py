@@ -33,15 +33,24 @@ SHEET, SHOWN, LISTED = 8, 24, 3  # pictures of each class; suspects and pairs on
 class Side:
     """What there is to see of one place.
 
-    Args:
-        where: As it was given.
-        domain: All pictures, with `part` naming the part of each.
-        part: "train", "val" or "test" of each picture, or "" where there are no parts.
-        facts: How it was read, by heading.
-        notes: What was left out, and what else the reader must know.
-        repeats: Near-duplicates, `(row, row)`.
-        suspects: Labels that a probe disagrees with; None where it could not be asked.
-        features: In depth, of the pictures that the encoder read.
+    Parameters
+    ----------
+    where
+        As it was given.
+    domain
+        All pictures, with `part` naming the part of each.
+    part
+        "train", "val" or "test" of each picture, or "" where there are no parts.
+    facts
+        How it was read, by heading.
+    notes
+        What was left out, and what else the reader must know.
+    repeats
+        Near-duplicates, `(row, row)`.
+    suspects
+        Labels that a probe disagrees with; None where it could not be asked.
+    features
+        In depth, of the pictures that the encoder read.
     """
 
     where: str

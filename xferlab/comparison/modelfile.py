@@ -42,9 +42,18 @@ def load(path: str | Path, factory: str | None = None) -> tuple[Classifier, dict
     """The Classifier of a file that `save` wrote, ready to predict, and what the file says about itself; `reference` is None, or
     the Reference that was saved with it.
 
-    factory  `module.py:function`, as in `from_factory`, where the network is your own: a model file never says which code
-             to run. Raises `DataError` for a file that is damaged or not one of ours, `ArgumentError` when the factory is
-             missing or makes another network.
+    Parameters
+    ----------
+    factory
+        `module.py:function`, as in `from_factory`, where the network is your own: a model file never says which
+        code to run.
+
+    Raises
+    ------
+    DataError
+        For a file that is damaged or not one of ours.
+    ArgumentError
+        When the factory is missing or makes another network.
     """
     path = Path(path)
     if not path.is_file():
@@ -104,7 +113,14 @@ def from_factory(reference: str, weights: str | Path | None = None, size: int | 
     """A function that makes your own network from `module.py:function`, with the weights of a file of tensors in it.
 
     The function takes nothing, or `seed`, and gives a module that maps float images to `(B, D)`, an Encoder or a Classifier.
-    Its file is run, so give your own. Raises `ArgumentError` when it cannot be, `DataError` for weights that do not fit.
+    Its file is run, so give your own.
+
+    Raises
+    ------
+    ArgumentError
+        When it cannot be.
+    DataError
+        For weights that do not fit.
     """
     file, _, name = reference.rpartition(":")
     if not file or not Path(file).is_file():

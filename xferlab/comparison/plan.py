@@ -141,13 +141,20 @@ def measure(model: Classifier, sides: Sides) -> tuple[float, float]:
 def fit_to(budget: float, names: list[str], costs: list[float], seeds: int, step: float, scoring: float) -> Plan:
     """What fits a budget: as many steps as there is time for; where these are too few, seeds go, then recipes from the end.
 
-    Args:
-        budget: Seconds for all runs.
-        names: Recipes in order.
-        costs: Of each recipe, in source-only steps.
-        seeds: How many are wished for.
-        step: Seconds of a source-only step.
-        scoring: Seconds of scoring one run.
+    Parameters
+    ----------
+    budget
+        Seconds for all runs.
+    names
+        Recipes in order.
+    costs
+        Of each recipe, in source-only steps.
+    seeds
+        How many are wished for.
+    step
+        Seconds of a source-only step.
+    scoring
+        Seconds of scoring one run.
     """
 
     def most(n: int, k: int) -> int:

@@ -23,12 +23,18 @@ from . import labeling
 class Sides:
     """Both sides of a comparison.
 
-    Args:
-        source: Labelled Splits.
-        target: Splits whose test labels make the oracle's columns, or one unlabelled Domain.
-        labeled: The few target images with labels, or None.
-        notes: What the reader must know: images left out, near-duplicates, parts that were cut.
-        scale: The intensities that became black and white in the source's pictures of more than 8 bits, or None.
+    Parameters
+    ----------
+    source
+        Labelled Splits.
+    target
+        Splits whose test labels make the oracle's columns, or one unlabelled Domain.
+    labeled
+        The few target images with labels, or None.
+    notes
+        What the reader must know: images left out, near-duplicates, parts that were cut.
+    scale
+        The intensities that became black and white in the source's pictures of more than 8 bits, or None.
     """
 
     source: Splits
@@ -75,12 +81,18 @@ def read_sides(
 ) -> Sides:
     """Reads the source first, or the first of several: its classes and channels are what the target's are held against.
 
-    Args:
-        source, target: Paths or names; of several sources each keeps its name, see `domains.sites.pooled`.
-        labeled: The few target images with labels: a folder, a `.npz`, or a table that names them, `table.csv:image,label`.
-        source_labels, target_labels: Tables of labels for folders, see `folders.read`.
-        rename: The target's class names to the source's.
-        options: For both sides, those of `read`.
+    Parameters
+    ----------
+    source, target
+        Paths or names; of several sources each keeps its name, see `domains.sites.pooled`.
+    labeled
+        The few target images with labels: a folder, a `.npz`, or a table that names them, `table.csv:image,label`.
+    source_labels, target_labels
+        Tables of labels for folders, see `folders.read`.
+    rename
+        The target's class names to the source's.
+    options
+        For both sides, those of `read`.
     """
     found: dict[str, Splits] = {}
     notes: list[str] = []
@@ -114,12 +126,17 @@ def read(
 ) -> tuple[Splits | Domain, list[str], Scale | None]:
     """Splits of a folder, a table of texts, a `.npz` or a named set, the warnings in words, and the scale of a folder's intensities.
 
-    Args:
-        where: A path or a name.
-        labels: A table of labels, for folders.
-        augmentation: What leaves the class of an image as it is, see `Domain`.
-        options: Those that any of the kinds takes; a kind gets the ones it knows. With `classes`, the source's, a target is read:
-            one Domain where it has no labels, since all of it is there to adapt to.
+    Parameters
+    ----------
+    where
+        A path or a name.
+    labels
+        A table of labels, for folders.
+    augmentation
+        What leaves the class of an image as it is, see `Domain`.
+    options
+        Those that any of the kinds takes; a kind gets the ones it knows. With `classes`, the source's, a target is
+        read: one Domain where it has no labels, since all of it is there to adapt to.
     """
     path, known = Path(where), options.get("classes")
     takes: set[str] = set()

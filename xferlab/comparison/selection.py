@@ -30,13 +30,23 @@ ROWS = 2000  # what the classifiers inside DEV and reverse validation are fitted
 class Candidate:
     """A trained model and all that a choice without target labels may look at.
 
-    model   the Classifier, in whatever state training left it
-    recipe  how it was trained, or None
-    source  labelled Splits; the model's training saw the train part
-    target  the target's unlabelled Domain
     retrain trains the same recipe anew, `(labelled source, unlabelled target) -> Classifier`, or None
 
-    Raises `TargetLabelsError` when the target has labels.
+    Parameters
+    ----------
+    model
+        The Classifier, in whatever state training left it.
+    recipe
+        How it was trained, or None.
+    source
+        Labelled Splits; the model's training saw the train part.
+    target
+        The target's unlabelled Domain.
+
+    Raises
+    ------
+    TargetLabelsError
+        When the target has labels.
     """
 
     model: Classifier

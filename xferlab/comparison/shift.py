@@ -44,8 +44,12 @@ def target_shares(
     a class that is never answered does no harm. predicted, labels  answers and truth on labelled source examples that the
     model was not trained on `(N,)`; on_target  answers there `(M,)`. The interval is a percentile bootstrap over both.
 
-    It takes the pictures of a class to look alike on both sides: where they do not, it is a hint. Raises `DataError` when
-    there is nothing to count.
+    It takes the pictures of a class to look alike on both sides: where they do not, it is a hint.
+
+    Raises
+    ------
+    DataError
+        When there is nothing to count.
     """
     predicted, labels, on_target = (np.asarray(a, dtype=np.int64) for a in (predicted, labels, on_target))
     if not len(labels) or not len(on_target) or len(predicted) != len(labels):

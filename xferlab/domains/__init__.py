@@ -36,8 +36,12 @@ def load(name: object, *, augmentation: str | None = None, **options) -> Splits:
     `augmentation` says what leaves a class as it is, where the source does not know: "any_way_up" for microscopy, "mirror", "none"
     (see `Domain`).
 
-    Raises `DataError` for a name that is neither known nor there, `ArgumentError` for an option the source does not take,
-    and what the source raises.
+    Raises
+    ------
+    DataError
+        For a name that is neither known nor there.
+    ArgumentError
+        For an option the source does not take, and what the source raises.
     """
     splits = _load(name, options)
     return splits if augmentation is None else splits.augmented(augmentation)

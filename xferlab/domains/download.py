@@ -20,8 +20,14 @@ TIMEOUT = 20.0  # seconds without a byte
 def fetch(url: str, path: str | Path, md5: str) -> Path:
     """Downloads `url` to `path`, which appears only when whole and of the right MD5.
 
-    Two processes that fetch one file take turns. Raises `DownloadError` when the server cannot be reached, refuses or keeps
-    breaking off, or the disk is full, and `ChecksumError` when it sends other bytes than the promised ones.
+    Two processes that fetch one file take turns.
+
+    Raises
+    ------
+    DownloadError
+        When the server cannot be reached, refuses or keeps breaking off, or the disk is full.
+    ChecksumError
+        When it sends other bytes than the promised ones.
     """
     path = Path(path)
     part = path.with_name(f".{path.name}.part")

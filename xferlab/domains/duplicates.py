@@ -22,7 +22,12 @@ def near_duplicates(splits: Splits) -> list[tuple[str, int, str, int]]:
 
     A pair is reported when its 16x16 grey thumbnails correlate above 0.998 and its pixels differ by at most 4 grey levels
     on average: a copy, a recompressed or a slightly brightened copy; not a flipped or cropped one. Blank pictures are never
-    reported. Raises `DataError` for a domain that holds no images.
+    reported.
+
+    Raises
+    ------
+    DataError
+        For a domain that holds no images.
     """
     parts = splits.parts()
     if not all(part.is_image for part in parts.values()):

@@ -30,8 +30,6 @@ SETTLED = 2.0  # seconds since the last change: changes closer than a file syste
 class Found(NamedTuple):
     """All images of a folder, with what the folder tells of each.
 
-    root, files     where they are
-    names           of the files below the folder; of a frame of several, with # and its number
     parts, patients the split and the patient of each image, None and "" where nothing says; no patients where nobody knows
     images, labels  uint8 `(N, C, H, W)`, and class numbers `(N,)`, -1 where there is none
     groups          patients numbered, or None
@@ -39,6 +37,13 @@ class Found(NamedTuple):
     scale           the intensities that became 0 and 255 in pictures of more than 8 bits, or None
     guessed         whether patients were told by folders rather than by the caller
     notes           what is to be said of it
+
+    Parameters
+    ----------
+    root, files
+        Where they are.
+    names
+        Of the files below the folder; of a frame of several, with # and its number.
     """
 
     root: Path

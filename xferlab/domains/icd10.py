@@ -46,7 +46,12 @@ def load(name: str, *, seed: int = 0, tokenizer: str = "minilm", max_length: int
     "minilm" or whatever `xl.encoder` takes. Codes with a seventh character (initial or subsequent encounter) repeat others
     and are left out, as are the chapters in `LEFT_OUT` and phrases that stand under two categories.
 
-    Raises `DataError` for another name, `MissingExtra` without the extra `nlp`.
+    Raises
+    ------
+    DataError
+        For another name.
+    MissingExtra
+        Without the extra `nlp`.
     """
     if name not in NAMES:
         raise DataError(f"icd10/{name} is not known, expected one of {', '.join(f'icd10/{n}' for n in NAMES)}")

@@ -32,7 +32,13 @@ def to_uint8(values: np.ndarray, window: tuple[float, float] | None = None) -> n
 
 
 def check(window: tuple[float, float] | str | None, intensity: str | tuple | None) -> None:
-    """Raises `ArgumentError` for a window or an intensity that is none."""
+    """
+
+    Raises
+    ------
+    ArgumentError
+        For a window or an intensity that is none.
+    """
     if isinstance(window, str) and window not in WINDOWS:
         raise ArgumentError(f"window is {window!r}, expected one of {', '.join(WINDOWS)}, or (low, high)")
     if isinstance(intensity, str) and intensity not in ("collection", "image"):

@@ -48,7 +48,12 @@ def arrange(
 ) -> list[Place]:
     """The place of each file, by `layout` or by what the folders' names say; files that have none are counted in `left_out`.
 
-    Raises `DataError` where the folders can be read in two ways, `ArgumentError` for a layout that is none.
+    Raises
+    ------
+    DataError
+        Where the folders can be read in two ways.
+    ArgumentError
+        For a layout that is none.
     """
     below = [file.relative_to(root).parts for file in files]
     levels = _levels(root, below, classes or ()) if layout is None else [level for level in layout.split("/") if level]

@@ -28,9 +28,20 @@ def load(name: str, *, size: int = 28, seed: int = 0) -> Splits:
     """One set, by its `medmnist` name such as `bloodmnist`, at 28, 64, 128 or 224 px, with its official split.
 
     The file is looked for in `$XFERLAB_DATA/medmnist` (else `~/.cache/xferlab/medmnist`), in `$XFERLAB_DATA` and in
-    `~/.medmnist`, and downloaded to the first where it is in none; its MD5 is checked each time. Raises `ArgumentError` for
-    another size, `DataError` for an unknown set, `ChecksumError` for wrong bytes, `DownloadError` without a network,
-    `MissingExtra` without the `medmnist` package, whose records hold addresses and checksums.
+    `~/.medmnist`, and downloaded to the first where it is in none; its MD5 is checked each time.
+
+    Raises
+    ------
+    ArgumentError
+        For another size.
+    DataError
+        For an unknown set.
+    ChecksumError
+        For wrong bytes.
+    DownloadError
+        Without a network.
+    MissingExtra
+        Without the `medmnist` package, whose records hold addresses and checksums.
     """
     known = records()
     if name not in known:
@@ -66,7 +77,12 @@ def records() -> dict[str, dict]:
     """The `medmnist` package's records of its 2-D sets: url, MD5, label, license, n_samples and more, by name.
 
     Read from the package's source without importing it: its import pulls in torchvision and pandas and makes a folder in the
-    user's home. Raises `MissingExtra` where the package is not installed.
+    user's home.
+
+    Raises
+    ------
+    MissingExtra
+        Where the package is not installed.
     """
     if "medmnist.info" in sys.modules:
         info = sys.modules["medmnist.info"].INFO

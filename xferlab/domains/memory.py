@@ -19,18 +19,28 @@ def load(
 ) -> Splits:
     """Splits, 70/10/20 by `seed`, class and group.
 
-    Args:
-        things: A pandas DataFrame with a column of texts; a list of texts; uint8 pictures `(N, H, W)` or `(N, H, W, 3)` as a
-            NumPy array; or a torch Dataset whose items are `(image, label)` or images, all of one size.
-        seed: Of the split.
-        labels: Of texts and pictures: a name or a number each, `(N,)`; absent where there are none.
-        classes: Class names; by default a Dataset's own `classes`, else the names that occur.
-        groups: Patients or slides, a name or a number each; a DataFrame has them in its column `group`.
-        options: For texts, those of `texts.from_rows`.
+    Parameters
+    ----------
+    things
+        A pandas DataFrame with a column of texts; a list of texts; uint8 pictures `(N, H, W)` or `(N, H, W, 3)` as
+        a NumPy array; or a torch Dataset whose items are `(image, label)` or images, all of one size.
+    seed
+        Of the split.
+    labels
+        Of texts and pictures: a name or a number each, `(N,)`; absent where there are none.
+    classes
+        Class names; by default a Dataset's own `classes`, else the names that occur.
+    groups
+        Patients or slides, a name or a number each; a DataFrame has them in its column `group`.
+    options
+        For texts, those of `texts.from_rows`.
 
-    Raises:
-        ArgumentError: For anything else.
-        DataError: For pictures that cannot be used as they are, saying what to do.
+    Raises
+    ------
+    ArgumentError
+        For anything else.
+    DataError
+        For pictures that cannot be used as they are, saying what to do.
     """
     kind = f"the {type(things).__name__}"
     if hasattr(things, "columns") and hasattr(things, "to_dict"):

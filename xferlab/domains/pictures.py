@@ -37,10 +37,16 @@ def tell(left_out: dict[str, list]) -> str:
 class Decoded(NamedTuple):
     """What a file gave.
 
-    pixels  a picture, then uint8 `(H, W)` or `(H, W, 3)` of each frame
-    ids     PatientID and StudyInstanceUID of DICOM
-    pages   2 where the file has several, of which the first was taken
-    level   the mean of its stored values, where the picture was stretched by itself
+    Parameters
+    ----------
+    pixels
+        A picture, then uint8 `(H, W)` or `(H, W, 3)` of each frame.
+    ids
+        PatientID and StudyInstanceUID of DICOM.
+    pages
+        2 where the file has several, of which the first was taken.
+    level
+        The mean of its stored values, where the picture was stretched by itself.
     """
 
     pixels: list

@@ -30,7 +30,12 @@ class Row(NamedTuple):
 def read(path: Path, notes: list[str]) -> list[Row]:
     """The rows of a table with commas, semicolons, tabs or bars between its cells, in UTF-8, UTF-16 or cp1252.
 
-    What is not plain UTF-8 is said in `notes`. Raises `DataError` for what is no table, naming the line where there is one.
+    What is not plain UTF-8 is said in `notes`.
+
+    Raises
+    ------
+    DataError
+        For what is no table, naming the line where there is one.
     """
     raw = path.read_bytes()
     wide = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}.get(raw[:2])
@@ -71,7 +76,10 @@ def read(path: Path, notes: list[str]) -> list[Row]:
 def find(root: Path, reference: str) -> tuple[Path, list[str]] | None:
     """The table, in `root` or as a path, and the columns that `table.csv:column,column` names; None where it names no table.
 
-    Raises `DataError` for a table that is not there.
+    Raises
+    ------
+    DataError
+        For a table that is not there.
     """
     match = re.fullmatch(
         rf"(.*(?:{'|'.join(map(re.escape, ENDINGS))}))(?::(.*))?", reference, re.IGNORECASE | re.DOTALL
@@ -87,8 +95,12 @@ def find(root: Path, reference: str) -> tuple[Path, list[str]] | None:
 def files_named(files: list[Path], values: list[str]) -> list[Path | None]:
     """The file that each value names, with or without its folders and its ending; None where there is none.
 
-    Folders that all values share need not be there: tables are often made on another machine. Raises `DataError` for a value
-    that names two files.
+    Folders that all values share need not be there: tables are often made on another machine.
+
+    Raises
+    ------
+    DataError
+        For a value that names two files.
     """
     known: dict[str, list[Path]] = defaultdict(list)
     for file in files:

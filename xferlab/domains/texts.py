@@ -29,8 +29,10 @@ def read(path: str | Path, **options) -> Domain:
     A table may have commas, semicolons, tabs or bars between its cells; what is not in UTF-8 is read as UTF-16 or cp1252, with a
     warning. JSON Lines hold an object a line.
 
-    Raises:
-        DataError: Naming the line of a missing value, of a broken row, or of a label that `classes` lacks.
+    Raises
+    ------
+    DataError
+        Naming the line of a missing value, of a broken row, or of a label that `classes` lacks.
     """
     path = Path(path).expanduser()
     notes: list[str] = []
@@ -54,17 +56,27 @@ def from_rows(
 ) -> Domain:
     """The texts of `rows`, each a number and its cells by column, as one Domain.
 
-    Args:
-        where: What errors call the table.
-        rows: Numbered rows. A column `group` is an id, such as a patient's, that must not straddle two parts.
-        name: What plots and tables call it.
-        text_column, label_column: Where texts and labels stand; a table without the column `label` has no labels. The case of a
-            column's name, and spaces, `_` and `-` in it, do not count.
-        classes: A source's class names to number labels by; by default the labels themselves, sorted.
-        broken: "raise" a DataError at a row without a text or a label, or "skip" it, with a warning.
-        tokenizer, max_length: The encoder's, see `tokenize`.
+    Parameters
+    ----------
+    where
+        What errors call the table.
+    rows
+        Numbered rows. A column `group` is an id, such as a patient's, that must not straddle two parts.
+    name
+        What plots and tables call it.
+    text_column, label_column
+        Where texts and labels stand; a table without the column `label` has no labels. The case of a column's name,
+        and spaces, `_` and `-` in it, do not count.
+    classes
+        A source's class names to number labels by; by default the labels themselves, sorted.
+    broken
+        "raise" a DataError at a row without a text or a label, or "skip" it, with a warning.
+    tokenizer, max_length
+        The encoder's, see `tokenize`.
 
-    Returns:
+    Returns
+    -------
+    Domain
         Tokens `(N, L)`, with labels and groups where there are such columns.
     """
     if broken not in ("raise", "skip"):

@@ -18,11 +18,21 @@ from ..storage import cache_folder, digest, fingerprint, write_atomically
 def tokenize(texts: Sequence[str], tokenizer: str = "minilm", max_length: int = 128) -> Tensor:
     """Token ids, int64 `(N, L)`, L the longest text's and at most `max_length`; 0 pads.
 
-    tokenizer   "minilm" (packaged), a Hugging Face name or a local folder: the same as the encoder's. Where it pads with another
-                id than 0, the two ids change places; the encoder changes them back.
-
     Done once: the ids are kept in the cache folder under the content of the texts. Texts that reach `max_length` are cut,
-    with a warning. Raises `DataError` for what is not text, `ArgumentError` for a length the model cannot read.
+    with a warning.
+
+    Parameters
+    ----------
+    tokenizer
+        "minilm" (packaged), a Hugging Face name or a local folder: the same as the encoder's. Where it pads with
+        another id than 0, the two ids change places; the encoder changes them back.
+
+    Raises
+    ------
+    DataError
+        For what is not text.
+    ArgumentError
+        For a length the model cannot read.
     """
     texts = list(texts)
     if wrong := [i for i, text in enumerate(texts) if not isinstance(text, str)][:1]:

@@ -30,13 +30,19 @@ def register(name: str, make: Maker, reads: str = "images") -> None:
 
     Another package registers its own by an entry point of the group `xferlab.encoders`: a name and a `make`.
 
-    Args:
-        name: What to call it; an earlier one of that name is replaced.
-        make: Takes `pretrained` and the settings of `xl.encoder` that were given.
-        reads: "images" or "tokens".
+    Parameters
+    ----------
+    name
+        What to call it; an earlier one of that name is replaced.
+    make
+        Takes `pretrained` and the settings of `xl.encoder` that were given.
+    reads
+        "images" or "tokens".
 
-    Raises:
-        ArgumentError: For another kind of input, or a name that means timm's or Hugging Face's.
+    Raises
+    ------
+    ArgumentError
+        For another kind of input, or a name that means timm's or Hugging Face's.
     """
     if reads not in ("images", "tokens"):
         raise ArgumentError(f"reads is {reads!r}, expected 'images' or 'tokens'")
@@ -79,23 +85,38 @@ def encoder(
     - an nn.Module: anything that maps float images to `(B, D)`; give the `channels` and `size` it wants. Of a classifier of
       torchvision or timm, the features before its last linear layer, which becomes the `source_head`.
 
-    Args:
-        source: A name, or a module.
-        pretrained: False starts from `seed`.
-        channels: 1 or 3.
-        size: Pixels a side, or (height, width); inputs are resized to it.
-        mean: On the 0..255 scale, as is `std`.
-        std: Inputs become `(x - mean) / std`.
-        weights: A local file of tensors for a timm name.
-        output: Which part of a module's output is the features, where it gives a dict, a tuple or a Hugging Face
-            ModelOutput: a key, an index, or a function of the output.
-        read: "depth" or names of blocks: features are their pooled means and standard deviations, see `reading`.
-        seed: Draws what is not pretrained.
+    Parameters
+    ----------
+    source
+        A name, or a module.
+    pretrained
+        False starts from `seed`.
+    channels
+        1 or 3.
+    size
+        Pixels a side, or (height, width); inputs are resized to it.
+    mean
+        On the 0..255 scale, as is `std`.
+    std
+        Inputs become `(x - mean) / std`.
+    weights
+        A local file of tensors for a timm name.
+    output
+        Which part of a module's output is the features, where it gives a dict, a tuple or a Hugging Face
+        ModelOutput: a key, an index, or a function of the output.
+    read
+        "depth" or names of blocks: features are their pooled means and standard deviations, see `reading`.
+    seed
+        Draws what is not pretrained.
 
-    Raises:
-        ArgumentError: For an unknown name or a module that does not give `(B, D)`.
-        ChecksumError: For damaged packaged weights.
-        DownloadError: When weights are neither here nor reachable.
+    Raises
+    ------
+    ArgumentError
+        For an unknown name or a module that does not give `(B, D)`.
+    ChecksumError
+        For damaged packaged weights.
+    DownloadError
+        When weights are neither here nor reachable.
     """
     settings = {
         key: value for key, value in dict(channels=channels, size=size, mean=mean, std=std).items() if value is not None

@@ -122,7 +122,10 @@ def recording(
 ) -> Iterator[dict[str, list[Tensor]]]:
     """Inside it, each forward pass of `encoder` appends what the named blocks (None: all) put out to their lists, in the order they run.
 
-    Raises `ArgumentError` for a block the encoder lacks.
+    Raises
+    ------
+    ArgumentError
+        For a block the encoder lacks.
     """
     known = [block.name for block in encoder.blocks]
     if unknown := set(names or ()) - set(known):

@@ -23,10 +23,18 @@ if TYPE_CHECKING:
 class Depth(nn.Module):
     """A body that runs up to the last block it reads and gives that of all of them, standardized: `(B, 2 * sum of channels)`.
 
-    blocks     what is read, in order
-    standard   `(z - mean) / std`, without gradient: a batch norm without scale and shift, so that whatever adapts batch-norm
-               statistics adapts these as well
-    symmetric  in evaluation, features are the mean over the eight flips and quarter turns of a picture
+    Parameters
+    ----------
+    blocks
+        What is read, in order.
+    symmetric
+        In evaluation, features are the mean over the eight flips and quarter turns of a picture.
+
+    Attributes
+    ----------
+    standard
+        `(z - mean) / std`, without gradient: a batch norm without scale and shift, so that whatever adapts
+        batch-norm statistics adapts these as well.
     """
 
     symmetric: Tensor
@@ -101,12 +109,17 @@ def turned(x: Tensor) -> list[Tensor]:
 def read_in_depth(encoder: Encoder | TextEncoder, read: str | Sequence[str] = "depth") -> Encoder:
     """Makes `encoder`, in place, give pooled means and standard deviations of its blocks; one that does so already stays.
 
-    Args:
-        encoder: For images; its source head no longer fits and is dropped.
-        read: Names of blocks, or "depth": from a third to seven ninths of the way, of nine blocks the fourth to seventh.
+    Parameters
+    ----------
+    encoder
+        For images; its source head no longer fits and is dropped.
+    read
+        Names of blocks, or "depth": from a third to seven ninths of the way, of nine blocks the fourth to seventh.
 
-    Raises:
-        ArgumentError: Where the encoder reads text, lacks a block, or a block gives neither maps nor token sequences.
+    Raises
+    ------
+    ArgumentError
+        Where the encoder reads text, lacks a block, or a block gives neither maps nor token sequences.
     """
     if not isinstance(encoder, Encoder):
         raise ArgumentError(

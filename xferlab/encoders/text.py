@@ -25,9 +25,17 @@ class TextEncoder(nn.Module):
     `blocks` (the embeddings, then each layer), `prepare`. What goes through a block's hook is the mean over the text's
     tokens too, `(B, D)`. Beside these:
 
-    vocabulary  how many token ids it knows
-    mask_token  the id that hides a token, or None
-    special     ids that are no words: start, end, padding, mask, unknown
+    Parameters
+    ----------
+    mask_token
+        The id that hides a token, or None.
+    special
+        Ids that are no words: start, end, padding, mask, unknown.
+
+    Attributes
+    ----------
+    vocabulary
+        How many token ids it knows.
     """
 
     channels = size = mean = std = source_head = None  # what images have
@@ -132,8 +140,16 @@ def load_encoder(name: str, pretrained: bool = True) -> TextEncoder:
     """The TextEncoder "minilm", or of a Hugging Face name or a local folder; `pretrained=False` has its shape and random weights.
 
     "minilm" is all-MiniLM-L6-v2 (Wang et al., 2020, arXiv:2002.10957; Reimers & Gurevych, 2019, arXiv:1908.10084): six BERT
-    layers, D 384, tuned contrastively for sentences; the package carries no masked-language head. Raises `ChecksumError` for
-    damaged packaged weights, `DownloadError` where a model is neither here nor reachable, `MissingExtra` without `nlp`.
+    layers, D 384, tuned contrastively for sentences; the package carries no masked-language head.
+
+    Raises
+    ------
+    ChecksumError
+        For damaged packaged weights.
+    DownloadError
+        Where a model is neither here nor reachable.
+    MissingExtra
+        Without `nlp`.
     """
     transformers = transformers_package()
     where, words = model_folder(name), load_tokenizer(name)

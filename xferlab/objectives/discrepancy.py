@@ -146,7 +146,12 @@ def deep_jdot(zs: Tensor, zt: Tensor, ys: Tensor, logits: Tensor, alpha: float, 
         C_ij = alpha |zs_i - zt_j|^2 + label_weight CE(ys_i, logits_j),   G = argmin <G, C> over couplings
 
     G is found exactly, by POT, on the CPU, and held fixed for the gradient. zs `(Ns, D)`, zt `(Nt, D)`, ys labels
-    `(Ns,)` or soft `(Ns, K)`, target logits `(Nt, K)`. Raises `MissingExtra` without POT.
+    `(Ns,)` or soft `(Ns, K)`, target logits `(Nt, K)`.
+
+    Raises
+    ------
+    MissingExtra
+        Without POT.
     """
     ot = _pot()
     q = ys if ys.is_floating_point() else F.one_hot(ys, logits.shape[1]).to(logits.dtype)

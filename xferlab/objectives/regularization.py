@@ -113,7 +113,12 @@ class CoTuning(Objective):
     You et al., 2020 (NeurIPS 33). `q = softmax(old head(features))`; `relation[y, s] = p(s | y)`, `(K, S)`, is learned
     once: the mean prediction of the starting encoder and its old head over the source examples of class y (the paper's
     direct form; its reverse form through a logistic regression is left out). A class without examples gets the mean
-    over all. Takes soft labels too. Raises `ArgumentError` when the encoder has no `source_head` or labels are multi-label.
+    over all. Takes soft labels too.
+
+    Raises
+    ------
+    ArgumentError
+        When the encoder has no `source_head` or labels are multi-label.
     """
 
     needs = frozenset({"source", "source_labels"})
@@ -201,7 +206,7 @@ class LwF(Objective):
     """Learning without forgetting: the old head, on the moving features, keeps saying what it said at the start.
 
     Li and Hoiem, 2016, arXiv:1606.09282, equation 2: `distillation` at T = 2 between the encoder's `source_head` (a copy
-    that trains along) and the same head on a frozen copy of the encoder. Raises `ArgumentError` without a `source_head`.
+    that trains along) and the same head on a frozen copy of the encoder.
 
     Parameters
     ----------
@@ -211,6 +216,11 @@ class LwF(Objective):
         Divides both sides' logits.
     on
         "source" or "target".
+
+    Raises
+    ------
+    ArgumentError
+        Without a `source_head`.
     """
 
     def __init__(self, weight: float = 1.0, *, temperature: float = 2.0, on: str = "source"):

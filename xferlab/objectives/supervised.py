@@ -12,11 +12,16 @@ from .objective import Objective
 class CrossEntropy(Objective):
     """Cross-entropy on labels, `-sum_k w_k q_k log p_k`; sigmoid cross-entropy where the domain is multi-label.
 
-    balanced         weighs class k by `N / (K n_k)`, so that rare classes count as much as common ones
-    label_smoothing  q = (1 - s) one_hot + s / K  (Szegedy et al., 2016, arXiv:1512.00567)
-    on               "source", or "target" for the few labelled target examples of a `target_labels=True` run
-
     Soft labels `(B, K)` from MixUp or CutMix are taken as they come.
+
+    Parameters
+    ----------
+    balanced
+        Weighs class k by `N / (K n_k)`, so that rare classes count as much as common ones.
+    label_smoothing
+        Q = (1 - s) one_hot + s / K  (Szegedy et al., 2016, arXiv:1512.00567).
+    on
+        "source", or "target" for the few labelled target examples of a `target_labels=True` run.
     """
 
     def __init__(

@@ -65,7 +65,13 @@ def check(
 
 
 def refuse_multilabel(objectives: Sequence[Objective], *domains: Domain | None) -> None:
-    """Raises `ArgumentError` where an objective that reads one class an example would get a multi-label domain."""
+    """
+
+    Raises
+    ------
+    ArgumentError
+        Where an objective that reads one class an example would get a multi-label domain.
+    """
     several = [domain.name for domain in domains if domain is not None and domain.multilabel]
     if several and (single := [type(objective).__name__ for objective in objectives if objective.single_label]):
         raise ArgumentError(
@@ -84,7 +90,13 @@ def check_numbers(
     checkpoint_every: int,
     seed: int,
 ) -> None:
-    """Raises `ArgumentError` for a number out of its range."""
+    """
+
+    Raises
+    ------
+    ArgumentError
+        For a number out of its range.
+    """
     for name, value, ok, expected in (
         ("steps", steps, steps >= 1, "1 or more"),
         ("batch_size", batch_size, batch_size >= 2, "2 or more"),

@@ -18,11 +18,19 @@ from ..errors import ArgumentError, CheckpointError, MissingExtra, XferlabError
 class World:
     """The processes that share a run, and this one's place among them: 0 of 1 unless a launcher started several.
 
-    device      this process's own: its GPU where there are GPUs
-    checkpoint  the run's file or None, which the message about a lost process names
+    Parameters
+    ----------
+    device
+        This process's own: its GPU where there are GPUs.
+    checkpoint
+        The run's file or None, which the message about a lost process names.
 
-    Raises `MissingExtra` where a launcher started several processes and Accelerate is not installed, `ArgumentError` where it
-    started more than there are GPUs.
+    Raises
+    ------
+    MissingExtra
+        Where a launcher started several processes and Accelerate is not installed.
+    ArgumentError
+        Where it started more than there are GPUs.
     """
 
     def __init__(self, device: str | torch.device | None = None, checkpoint: str | Path | None = None):
@@ -43,7 +51,13 @@ class World:
             self.rank, self.size, self.device = state.process_index, state.num_processes, state.device
 
     def shard(self, rows: Tensor, name: str) -> Tensor:
-        """This process's equal part of a batch's rows. Raises `ArgumentError` where they do not divide."""
+        """This process's equal part of a batch's rows.
+
+        Raises
+        ------
+        ArgumentError
+            Where they do not divide.
+        """
         if len(rows) % self.size:
             raise ArgumentError(
                 f"a batch of {len(rows)} from {name!r} does not divide among {self.size} processes; choose a batch_size that does, "
@@ -54,7 +68,10 @@ class World:
     def average(self, tensors: Iterable[Tensor]) -> None:
         """Each floating-point tensor becomes its mean over the processes, in place: one message for each dtype.
 
-        Raises `XferlabError` where another process is gone.
+        Raises
+        ------
+        XferlabError
+            Where another process is gone.
         """
         tensors = [t for t in tensors if t.is_floating_point() and t.numel()] if self.size > 1 else []
         for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
@@ -75,7 +92,13 @@ class World:
         self.average([torch.zeros(1, device=self.device)])
 
     def agree(self, step: int) -> None:
-        """Raises `CheckpointError` unless every process starts from the same step."""
+        """
+
+        Raises
+        ------
+        CheckpointError
+            Unless every process starts from the same step.
+        """
         own = torch.tensor([float(step)], device=self.device)
         mean = own.clone()
         self.average([mean])

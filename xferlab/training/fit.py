@@ -53,44 +53,75 @@ def fit(
     Started by torchrun, `accelerate launch` or `notebook_launcher`, the processes share each batch and average gradients; the
     first one writes the checkpoint (see `distributed`). `batch_size` is all processes' together and must divide among them.
 
-    Args:
-        model: What is trained. A parameter that requires no gradient does not move, whatever the strategy, and a warning
-            names such parameters. After an error the model has its earlier mode and device, though its weights may have moved.
-        source: Labelled examples, of which each step draws `batch_size`; or None.
-        target: Examples without labels, drawn alike. Both domains are forwarded together in one pass, so that batch norm
-            sees both. A labelled target raises `TargetLabelsError` unless `target_labels=True` (the few-labels case).
-        objectives: What to minimize, `[CrossEntropy()]` if None. Empty: forward passes only, after which batch-norm
-            statistics are the mean over these batches.
-        strategy: What may move, `strategies.full()` if None.
-        steps: Updates in all.
-        batch_size: Examples a step and domain.
-        lr: AdamW's rate at its peak: linear warm-up over the share `warmup` of the steps, then a cosine to 0.
-        weight_decay: AdamW's, on matrices alone.
-        warmup: Share of the steps, 0 to 1.
-        augment: Augmentations applied to each batch.
-        views: Names the augmentations behind `step.view`.
-        val: A labelled domain (of the source!). The weights with the best balanced accuracy on it, looked at every
-            `val_every` steps, are kept; None keeps the last ones.
-        val_every: A tenth of the steps if None.
-        target_labels: True allows a labelled target.
-        checkpoint: A file the run is saved to every `checkpoint_every` steps; the same call finds it and goes on, to the
-            same weights as a run that was never stopped (to the bit, on one CPU).
-        checkpoint_every: Steps.
-        device: A GPU if there is one and None is given.
-        precision: "auto" is bf16 autocast on a GPU and float32 elsewhere; or "fp32", "bf16".
-        seed: Batches, augmentation and dropout of step t depend on (seed, t) alone. The same seed on the same machine gives
-            the same bits, in any process; another number of threads sums in another order, and does not.
-        progress_bar: False hides it.
+    Parameters
+    ----------
+    model
+        What is trained. A parameter that requires no gradient does not move, whatever the strategy, and a warning
+        names such parameters. After an error the model has its earlier mode and device, though its weights may have
+        moved.
+    source
+        Labelled examples, of which each step draws `batch_size`; or None.
+    target
+        Examples without labels, drawn alike. Both domains are forwarded together in one pass, so that batch norm
+        sees both. A labelled target raises `TargetLabelsError` unless `target_labels=True` (the few-labels case).
+    objectives
+        What to minimize, `[CrossEntropy()]` if None. Empty: forward passes only, after which batch-norm statistics
+        are the mean over these batches.
+    strategy
+        What may move, `strategies.full()` if None.
+    steps
+        Updates in all.
+    batch_size
+        Examples a step and domain.
+    lr
+        AdamW's rate at its peak: linear warm-up over the share `warmup` of the steps, then a cosine to 0.
+    weight_decay
+        AdamW's, on matrices alone.
+    warmup
+        Share of the steps, 0 to 1.
+    augment
+        Augmentations applied to each batch.
+    views
+        Names the augmentations behind `step.view`.
+    val
+        A labelled domain (of the source!). The weights with the best balanced accuracy on it, looked at every
+        `val_every` steps, are kept; None keeps the last ones.
+    val_every
+        A tenth of the steps if None.
+    target_labels
+        True allows a labelled target.
+    checkpoint
+        A file the run is saved to every `checkpoint_every` steps; the same call finds it and goes on, to the same
+        weights as a run that was never stopped (to the bit, on one CPU).
+    checkpoint_every
+        Steps.
+    device
+        A GPU if there is one and None is given.
+    precision
+        "auto" is bf16 autocast on a GPU and float32 elsewhere; or "fp32", "bf16".
+    seed
+        Batches, augmentation and dropout of step t depend on (seed, t) alone. The same seed on the same machine
+        gives the same bits, in any process; another number of threads sums in another order, and does not.
+    progress_bar
+        False hides it.
 
-    Returns:
+    Returns
+    -------
+    Run
         The `Run`: model, history, seconds, images per second.
 
-    Raises:
-        ArgumentError: A number or a combination that cannot be trained on.
-        DataError: A domain that cannot be trained on.
-        TargetLabelsError: A labelled target without `target_labels=True`.
-        CheckpointError: `checkpoint` belongs to another run or is damaged.
-        DivergenceError: A loss or a weight stops being finite.
+    Raises
+    ------
+    ArgumentError
+        A number or a combination that cannot be trained on.
+    DataError
+        A domain that cannot be trained on.
+    TargetLabelsError
+        A labelled target without `target_labels=True`.
+    CheckpointError
+        `checkpoint` belongs to another run or is damaged.
+    DivergenceError
+        A loss or a weight stops being finite.
     """
     objectives = [CrossEntropy()] if objectives is None else list(objectives)
     strategy = strategy or full()

@@ -22,7 +22,10 @@ from .distributed import World
 class Movement:
     """AdamW over what the strategy moves, at the strategy's rates times the schedule.
 
-    frozen  parameters that required no gradient when the run began: they do not move, whatever the strategy
+    Parameters
+    ----------
+    frozen
+        Parameters that required no gradient when the run began: they do not move, whatever the strategy.
     """
 
     def __init__(
@@ -78,7 +81,13 @@ class Movement:
         self.optimizer.step()
 
     def end(self) -> None:
-        """Frees the gradients, which are as large as the model. Raises `DivergenceError` where a weight is not finite."""
+        """Frees the gradients, which are as large as the model.
+
+        Raises
+        ------
+        DivergenceError
+            Where a weight is not finite.
+        """
         self.optimizer.zero_grad(set_to_none=True)
         # a sum reads each weight once and shows what is not finite; only then are all looked at, which costs several times as much
         suspects = [(name, value) for name, value in self.model.state_dict().items() if not torch.isfinite(value.sum())]
