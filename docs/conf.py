@@ -20,7 +20,6 @@ default_role = "literal"
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
-maximum_signature_line_length = 88
 html_theme = "sphinx_book_theme"
 html_title = "xferlab"
 html_static_path = [str(ROOT / "docs" / "static")]
