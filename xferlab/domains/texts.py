@@ -48,7 +48,7 @@ def from_rows(
     *,
     name: str = "texts",
     text_column: str = "text",
-    label_column: str = "label",
+    label_column: str | None = "label",
     classes: Sequence[str] | None = None,
     broken: str = "raise",
     tokenizer: str = "minilm",
@@ -65,7 +65,8 @@ def from_rows(
     name
         What plots and tables call it.
     text_column, label_column
-        Where texts and labels stand; a table without the column `label` has no labels. The case of a column's name,
+        Where texts and labels stand; a table without the column `label` has no labels, and with None
+        none are read. The case of a column's name,
         and spaces, `_` and `-` in it, do not count.
     classes
         A source's class names to number labels by; by default the labels themselves, sorted.
@@ -84,9 +85,9 @@ def from_rows(
     if not rows:
         raise DataError(f"{where} has no rows; give at least one text")
     columns = [str(key) for key in dict.fromkeys(key for _, cells in rows for key in cells)]
-    asked = {"text": text_column, "label": label_column, "group": "group"}
+    asked = {"text": text_column, "label": label_column or "", "group": "group"}
     known = {key: next((c for c in columns if same_name(c) == same_name(asked[key])), None) for key in asked}
-    if known["text"] is None or (known["label"] is None and label_column != "label"):
+    if known["text"] is None or (known["label"] is None and label_column not in ("label", None)):
         raise DataError(
             f"{where} has columns {sorted(columns)}, expected {text_column} and, where there are labels, {label_column}; name "
             "others with text_column= and label_column= (--text, --label)"
@@ -106,6 +107,7 @@ def from_rows(
         counted = ", ".join(f"{len(missing)} without a {key}" for key, missing in empty.items() if missing)
         warnings.warn(f"{where}: left out {len(dropped)} of {len(rows)} rows ({counted})", stacklevel=4)
         cells = {key: [v for i, v in enumerate(values) if i not in dropped] for key, values in cells.items()}
+        rows = [row for i, row in enumerate(rows) if i not in dropped]
     labels, groups = cells.get("label"), cells.get("group")
     names = tuple(map(str, classes)) if classes is not None else tuple(sorted(set(labels or ())))
     if labels and (lacking := sorted(set(labels) - set(names))):
@@ -120,6 +122,7 @@ def from_rows(
         names,
         numbered(groups, {name: i for i, name in enumerate(sorted(set(groups or ())))}),
         name=name,
+        files=tuple(f"line {line}" for line, _ in rows),
     )
 
 
