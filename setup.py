@@ -7,7 +7,7 @@ from setuptools.command.build_py import build_py
 
 LABS = Path(__file__).parent / "labs"
 # what a learner gets: no sources, no solutions, nothing of the teacher's
-MATERIAL = ("course.toml", "*.ipynb", "*.md", "answers/*.txt", "results/*.json", "drawings/*.svg")
+MATERIAL = ("course.toml", "*.ipynb", "*.md", "answers/*.txt", "results/*.json")
 
 
 class WithLabs(build_py):

@@ -48,7 +48,7 @@ def test_the_wheel_carries_the_course_and_no_answer_in_the_clear(wheel):
         assert answer not in text
     with zipfile.ZipFile(wheel) as archive:
         library = sum(file.compress_size for file in archive.infolist() if "xferlab/course/" not in file.filename)
-    assert library < 300_000 and wheel.stat().st_size < 600_000
+    assert library < 300_000 and wheel.stat().st_size < 750_000  # notebooks carry their drawings
 
 
 def test_installed_alone_it_starts_lists_runs_resets_and_reads(wheel, tmp_path):

@@ -14,7 +14,7 @@ from ..errors import ArgumentError, DataError
 from ..storage import write_atomically
 from . import content
 
-MATERIAL = ("*.ipynb", "*.md", "results/*.json", "drawings/*.svg")
+MATERIAL = ("*.ipynb", "*.md", "results/*.json")
 RECORD = ".xferlab.json"  # the version that filled a folder, and the digest of each file as it came
 
 
