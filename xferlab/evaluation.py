@@ -161,6 +161,11 @@ class Scores:
         return np.bincount(self.labels * k + self.predictions, minlength=k * k).reshape(k, k)
 
     @property
+    def outside(self) -> float:
+        """Share of answers that name a class of which there is no example here: of a target that holds half the classes, say."""
+        return 0.0 if self._multilabel else float((~np.isin(self.predictions, self.labels)).mean())
+
+    @property
     def _multilabel(self) -> bool:
         return self.labels.ndim == 2
 
@@ -189,7 +194,7 @@ class Scores:
         return (
             f"{self.name}: balanced accuracy {self.balanced_accuracy:.3f} [{low:.3f}, {high:.3f}], accuracy {self.accuracy:.3f}, "
             f"AUC {self.auc:.3f}, ECE {self.ece:.3f}, n {self.n}"
-        )
+        ) + (f", {self.outside:.0%} of answers in classes that are not here" if self.outside else "")
 
 
 def evaluate(model: Classifier, domain: Domain, batch_size: int | None = None) -> Scores:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .. import novelty
 from ..evaluation import DRAWS
-from .records import BASELINES, FIRST, adversary_curve, mean
+from .records import BASELINES, FIRST, adversary_curve, mean, missing_classes, passed_over
 
 APART = 0.1  # estimates that lie further apart disagree
 
@@ -82,7 +82,13 @@ def warnings(board: Leaderboard) -> list[str]:
     found = list(board.notes)
     for name in board.names:
         found += _failures(board, name) + _adversary(board, name)
-    return found + _sites(board) + _class_shares(board) + (_against_baselines(board) if board.has_oracle else [])
+    return (
+        found
+        + _sites(board)
+        + _missing(board)
+        + _class_shares(board)
+        + (_against_baselines(board) if board.has_oracle else [])
+    )
 
 
 def _failures(board: Leaderboard, name: str) -> list[str]:
@@ -118,6 +124,19 @@ def _adversary(board: Leaderboard, name: str) -> list[str]:
     if curves and mean(curve[-1] for curve in curves) < 0.45:
         return [f"The adversary of {name} ended below chance: it lags behind the encoder; lower its strength or lr."]
     return []
+
+
+def _missing(board: Leaderboard) -> list[str]:
+    runs = board.finished()
+    if not (lacking := missing_classes(runs)):
+        return []
+    text = f"The target seems to lack {', '.join(board.classes[k] for k in lacking)}, by every estimate of its class shares."
+    out = passed_over(runs)
+    if not out or board.selector == "target_labels":
+        return [text]
+    return [
+        f"{text} Passed over in the choice, since they draw examples into classes that are not there: {', '.join(out)}."
+    ]
 
 
 def _class_shares(board: Leaderboard) -> list[str]:

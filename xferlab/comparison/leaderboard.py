@@ -16,7 +16,7 @@ from ..errors import ArgumentError, DataError, MissingExtra
 from ..evaluation import gain, t_interval
 from . import findings, report
 from .labeling import Wanted
-from .records import BASELINES, adversary_curve, answers, estimates, mean
+from .records import BASELINES, adversary_curve, answers, eligible, estimates, mean
 from .reference import Answers
 
 
@@ -177,6 +177,7 @@ class Leaderboard:
                 values.setdefault(run["recipe"], {})[run["seed"]] = value
         if not values:
             raise DataError(f"validator {name!r} has no value for any run")
+        values = eligible(values, name, self.finished())
         recipe = max(values, key=lambda recipe: mean(values[recipe].values()))
         seed = max(values[recipe], key=lambda seed: values[recipe][seed])
         model = self.load_model(self.run(recipe, seed)) if load else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -46,3 +46,31 @@ def estimates(run: dict, alike: Iterable[dict], widened: bool = True) -> dict[st
     return {
         name: (v, max(low - more[name], 0.0), min(high + more[name], 1.0)) for name, (v, low, high) in found.items()
     }
+
+
+def missing_classes(runs: Iterable[dict]) -> list[int]:
+    """Numbers of the classes that the target seems to lack: the upper end of the estimated share there is below a quarter of the
+    share in the source, in every run of a recipe that never saw the target, whose answers no adaptation has evened out.
+
+    Fewer than two, or than a quarter of all, are none: a class or two may be there and no longer recognized (2 and 8 of MNIST's
+    digits on other scans), which such an estimate cannot tell apart."""
+    count = 0
+    found: set[int] | None = None
+    for run in runs:
+        if run.get("adapts", True) or "shift" not in run:
+            continue
+        shares, count = zip(run["shift"]["high"], run["shift"]["source"], strict=True), len(run["shift"]["high"])
+        lacking = {k for k, (high, here) in enumerate(shares) if high is not None and here and high < here / 4}
+        found = lacking if found is None else found & lacking
+    return sorted(found) if found and len(found) >= max(2, count / 4) else []
+
+
+def passed_over(runs: Sequence[dict]) -> list[str]:
+    """Recipes that are not chosen without labels: those that match whole domains, where the target seems to lack classes."""
+    return sorted({run["recipe"] for run in runs if run.get("aligns")}) if missing_classes(runs) else []
+
+
+def eligible(values: dict[str, dict], validator: str, runs: Sequence[dict]) -> dict[str, dict]:
+    """The recipes among which a validator chooses: without those passed over, unless it looks at labels or nothing else is left."""
+    out = passed_over(runs) if validator != "target_labels" else []
+    return {recipe: value for recipe, value in values.items() if recipe not in out} or values

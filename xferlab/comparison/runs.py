@@ -106,6 +106,7 @@ def perform(task: Task) -> dict | None:
             torch.set_num_threads(1)  # workers that each take every core slow each other down
         recipe = _recipe(task)
         record: dict[str, Any] = {"recipe": task.name, "about": recipe.about, "seed": task.seed, "key": task.key}
+        record |= {"adapts": recipe.needs_target, "aligns": selection.aligns(recipe)}
         record |= {"strength": recipe.strength, "encoder": name_of(task.encoder)}
         record |= {"settings": json.loads(json.dumps(task.settings, default=described)), "machine": machine()}
         record |= {"date": datetime.date.today().isoformat(), "version": version()}

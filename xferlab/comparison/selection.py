@@ -20,10 +20,29 @@ from ..domains import Domain, Splits
 from ..encoders import Classifier
 from ..errors import DivergenceError, TargetLabelsError
 from ..evaluation import evaluate, evaluating, in_batches, inference_batch
-from ..objectives import selftraining
+from ..objectives import (
+    ADDA,
+    CDAN,
+    CORAL,
+    DANN,
+    JMMD,
+    MDD,
+    MMD,
+    WDGRL,
+    DeepJDOT,
+    InformationMaximization,
+    SlicedWasserstein,
+    selftraining,
+)
 from ..recipe import Recipe
 
+ALIGNING = (ADDA, CDAN, CORAL, DANN, JMMD, MDD, MMD, WDGRL, DeepJDOT, InformationMaximization, SlicedWasserstein)
 ROWS = 2000  # what the classifiers inside DEV and reverse validation are fitted on, at most, from each side
+
+
+def aligns(recipe: Recipe) -> bool:
+    """Whether a recipe matches the whole of both domains, which draws examples into classes that the target lacks."""
+    return any(isinstance(objective, ALIGNING) for stage in recipe.stages for objective in stage.objectives())
 
 
 @dataclass(frozen=True, eq=False)
