@@ -205,6 +205,7 @@ def _side(where: str, labels: str | None, name: str | None, **options) -> Side:
         raise DataError(f"{where} holds texts; look shows images")
     part = [name for name, held in parts.items() for _ in range(len(held))]
     facts = _facts(domain, parts, own, labels, path, scale)
+    facts |= {key: f"{options[key]}, as asked for" for key in ("window", "intensity") if options.get(key)}
     repeats = pairs(domain.inputs) if len(domain) <= COMPARED else []
     side = Side(where, domain, part, facts, notes, repeats)
     return side if name is None else _probed(side, name)
