@@ -474,7 +474,10 @@ def test_estimates_are_those_of_the_chosen_models_own_answers(tmp_path):
     models = [board.load_model(run) for run in board.runs]
     answers = [xl.predict(model, TARGET.train).argmax(1).numpy() for model in models]
     value, low, high = board.estimates["agreement_of_seeds"]
-    assert value == low == high == pytest.approx((answers[0] == answers[1]).mean())
+    assert value == pytest.approx((answers[0] == answers[1]).mean())
+    assert (low, high) == pytest.approx((max(value - 0.2, 0), min(value + 0.2, 1))), (
+        "one pair: all width is from records.WIDER"
+    )
     chosen = models[board.best(load=False).seed]
     val, test, target = (xl.predict(chosen, part).numpy() for part in (SOURCE.val, SOURCE.test, TARGET.train))
     t = operating.temperature(val, SOURCE.val.labels)

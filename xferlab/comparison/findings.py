@@ -43,7 +43,7 @@ def estimate(board: Leaderboard) -> str:
     text = f"Estimated accuracy at the target, not measured: {'; '.join(words)}."
     if max(values) - min(values) > APART:
         return text + " They disagree, so trust none of them: label some images."
-    return text + " They rest on confidence that keeps its meaning there; the intervals are over images alone."
+    return text + " The intervals are as wide as the errors were on other pairs, where there are labels."
 
 
 def headline(board: Leaderboard) -> tuple[str, str] | None:
@@ -54,7 +54,7 @@ def headline(board: Leaderboard) -> tuple[str, str] | None:
         return f"{board.target_mean(name):.2f}", measured
     if not (found := board.estimates):
         return None
-    value, low, high = found[FIRST]
+    value, low, high = next(found[name] for name in FIRST if name in found)
     return f"{value:.2f}", (
         f"estimated accuracy at the target, probably between {low:.2f} and {high:.2f}. Nobody measured it: there are no labels there."
     )
@@ -69,9 +69,7 @@ def cautions(board: Leaderboard) -> list[str]:
             f"Ways to estimate the accuracy at the target disagree, from {min(values):.2f} to {max(values):.2f}: label 40 images to know."
         )
     elif values and not board.has_oracle:
-        found.append(
-            "The estimate trusts the model's confidence, which a new scanner may mislead: label 40 images to know."
-        )
+        found.append("An estimate is no measurement, and a new scanner may mislead it: label 40 images to know.")
     if board.given is not None:
         found += unlike(board.given, "the source")[:1]
     return [*found, "A threshold that holds at the source may not hold at the target. Not for clinical use."]

@@ -233,7 +233,7 @@ class Leaderboard:
 
     @property
     def estimates(self) -> dict[str, tuple[float, float, float]]:
-        """Estimated target accuracy of the chosen run, from `xferlab.estimation`: value and 95 % bootstrap interval by name; of
+        """Estimated target accuracy of the chosen run, from `xferlab.estimation`: value and interval by name, widened by `records.WIDER`; of
         the agreement of seeds, which is the chosen recipe's, the interval is that over pairs. Empty in records without it."""
         choice = self.best(load=False)
         return estimates(self.run(choice.recipe, choice.seed), self.finished(choice.recipe))
