@@ -393,3 +393,22 @@ def maps(views: Mapping[str, np.ndarray], groups: Mapping[str, tuple[Tensor, Seq
     for axis in axes[-1]:
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=3, fontsize=10, markerscale=1.5)
     return figure
+
+
+def pieces(texts: Sequence[Sequence[str]], scores: Tensor, notes: Sequence[str]):
+    """Texts `(N)` as word pieces, a line each under its note; blue for scores `(N, L)` above 0, orange below, pale near it."""
+    from matplotlib.colors import to_rgb
+
+    plt = pyplot()
+    figure, axis = plt.subplots(figsize=(10, 0.75 * len(texts)))
+    axis.set(xlim=(0, 100), ylim=(len(texts), 0))
+    axis.axis("off")
+    for line, (words, row, note) in enumerate(zip(texts, scores.tolist(), notes, strict=True)):
+        axis.text(0, line + 0.2, note, fontsize=10, color="0.35", va="center")
+        x = 0.5
+        for word, score in list(zip(words, row, strict=False))[1:-1]:  # without the marks of start and end
+            shade = [1 - 0.6 * abs(score) * (1 - c) for c in to_rgb(PALETTE[0] if score > 0 else PALETTE[1])]
+            box = dict(facecolor=shade, edgecolor="none", boxstyle="square,pad=0.15")
+            axis.text(x, line + 0.62, word, family="monospace", fontsize=12, va="center", bbox=box)
+            x += 1.38 * len(word) + 1.2
+    return figure

@@ -1,20 +1,17 @@
 # %% [markdown]
 # ## The question
-# The official list of diseases says *Unspecified asthma, uncomplicated*. The doctor writes *Asthma NOS* (not otherwise
-# specified). You want to sort clinicians' phrases into the chapters of ICD-10-CM, and your labels are all on the formal side,
-# because the list itself gives them away. **Does a language model that was trained on ordinary text carry the labels across?
-# And is it worth more than counting words?**
+# The official list of diseases says *Unspecified asthma, uncomplicated*. The doctor writes *Asthma NOS*, which means not otherwise
+# specified. You want to sort such phrases into the chapters of ICD-10-CM. Your labels are all on the formal side, because the list itself
+# gives them away. **Does a language model that was trained on ordinary text carry the labels across? And is it worth more than counting
+# words?**
 #
-# All of it is real text in the public domain: 18 chapters are the classes, the official descriptions are the source, the
+# All of it is real text in the public domain. The 18 chapters are the classes, the official descriptions are the source, and the
 # *inclusion terms* that stand under the codes are the target.
 
 # %%
 import copy
-import math
 
-import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import torch
 
 import xferlab as xl
@@ -27,26 +24,18 @@ print(source.train, target.train, sep="\n")
 # the same category in both wordings; a category is the first three characters of a code, such as J45, asthma
 kind = "groups" if source.name.startswith("icd10/") else "labels"
 both = sorted(set(getattr(source.train, kind).tolist()) & set(getattr(target.train, kind).tolist()))
-
-
-def one_of(domain: xl.Domain, value: int):
-    return domain[(getattr(domain, kind) == value).nonzero()[-1:, 0]]
-
-
-pairs = [(one_of(source.train, value), one_of(target.train, value)) for value in both[:: max(1, len(both) // 9)]]
-pd.options.display.max_colwidth = 90
-pd.DataFrame(
-    [
-        (source.classes[int(formal.labels)], *xl.text.decode(formal.inputs), *xl.text.decode(phrase.inputs))
-        for formal, phrase in pairs
-    ],
-    columns=["chapter", "formal description", "inclusion term"],
-)
+example = lambda domain, value: domain[(getattr(domain, kind) == value).nonzero()[-1:, 0]]
+pairs = {}
+for value in both[:: max(1, len(both) // 9)]:
+    formal, phrase = example(source.train, value), example(target.train, value)
+    chapter = source.classes[int(formal.labels)]
+    pairs[xl.text.decode(formal.inputs)[0]] = {"inclusion term": xl.text.decode(phrase.inputs)[0], "chapter": chapter}
+xl.lab.table(pairs, "The same disease in both wordings.", corner="formal description")
 
 # %% [markdown]
-# A warning before any number. *Asthma, mild* and *asthma, severe* are neighbours in this list; with one in training and
-# the other in the test, a model that knows the word "asthma" looks clever. So whole **categories** go to one part, and
-# one map serves both wordings: what is tested in either wording was trained on in neither.
+# One warning comes before any number. *Asthma, mild* and *asthma, severe* are neighbors in this list. If one is in training and the
+# other in the test, a model that knows the word "asthma" looks clever. So whole **categories** go to one part, and one map serves both
+# wordings: what is tested in either wording was trained on in neither.
 #
 # ### Exercise 1: find the leak
 # Write `leaks(train, test)`: the sorted list of three-character categories that stand in both lists of codes.
@@ -159,7 +148,7 @@ xl.checks.check("09.2", pool)
 # | LoRA | beside each frozen matrix a product of two thin ones moves ([Hu et al., 2021](https://arxiv.org/abs/2106.09685)) | 90 MB of weights stay shared; a task is a small file |
 #
 # ### Predict
-# Which has the best balanced accuracy on the **inclusion terms** with **5** labelled descriptions a class?
+# Which has the best balanced accuracy on the **inclusion terms** with **5** labeled descriptions a class?
 
 # %% tags=["exercise"] exercise="09.p1"
 ways = ["TF-IDF", "probe", "full", "LoRA"]
@@ -172,15 +161,14 @@ guess = "TF-IDF"
 xl.checks.predict("09.p1", guess, options=ways)
 
 # %% [markdown]
-# Draw 0 with 20 labels a class trains now. The other draws, and 5 and 100 labels a class, were measured earlier with the same settings
-# by `bench/text_table.py` and are read from a file that says when and where (100 labels and adaptation: three draws). The three rates
-# were tried on the validation part of the descriptions; the other settings are customary ones, tuned on nothing. The test
-# sets are balanced draws, so 1 in 18 would be chance.
+# The first draw with 20 labels a class trains now. The other draws, and 5 and 100 labels a class, were measured earlier with the same
+# settings by `bench/text_table.py`, and are read from a file that says when and where. (There are three draws of 100 labels and of
+# adaptation.) The three rates were tried on the validation part of the descriptions. The other settings are customary ones and tuned on
+# nothing. The test sets are balanced, so chance is 1 in 18.
 
 # %%
 steps = lab.scale(quick=2, lab=60, full=600)  # for 20 labels a class; half for 5, twice for 100
 probing = lab.scale(quick=20, lab=500, full=500)  # frozen features are computed once, so these are nearly free
-counts = (5, 20, 100) if lab.records else lab.scale(quick=(20,), lab=(20,), full=(5, 20, 100))
 tests = [s.test.take(per_class=lab.scale(quick=3, lab=25, full=1000), seed=0) for s in (source, target)]
 settings = dict(batch_size=16, progress_bar=lab.shows_progress)
 rates = {"full": 3e-4, "LoRA": 5e-3, "probe": 1e-2, "layers": 3e-4}
@@ -192,77 +180,52 @@ strategies = {
 }
 
 
-def scored(method: str, labels: int, draw: int, scores, seconds: float) -> dict:
-    accuracies = {s.name: score.balanced_accuracy for s, score in zip((source, target), scores)}
-    return {"method": method, "labels": labels, "draw": draw, **accuracies, "seconds": seconds}
-
-
-def train(way: str, labelled: xl.Domain, start=None, adapt=(), draw: int = 0) -> xl.Run:
-    """Trains a head, and what `way` lets move, on labelled descriptions; `adapt` are objectives that see the target's texts."""
+# %%
+def train(way: str, labeled: xl.Domain, start=None, adapt=(), draw: int = 0) -> xl.Run:
+    """Trains a head, and what `way` lets move, on labeled descriptions; `adapt` are objectives that see the target's texts."""
     model = xl.Classifier(copy.deepcopy(start or encoder), source.classes, seed=draw)
-    some = max(2, round(steps * {5: 0.5, 100: 2}.get(len(labelled) // len(source.classes), 1)))
-    return xl.fit(
-        model,
-        labelled,
-        target.train.unlabeled() if adapt else None,
-        objectives=[xl.CrossEntropy(), *adapt],
-        strategy=strategies[way],
-        steps=probing if way == "probe" else some,
-        lr=rates[way],
-        seed=draw,
-        **settings,
-    )
+    texts = target.train.unlabeled() if adapt else None
+    some = max(2, round(steps * {5: 0.5, 100: 2}.get(len(labeled) // len(source.classes), 1)))
+    how = dict(strategy=strategies[way], lr=rates[way], steps=probing if way == "probe" else some, seed=draw)
+    return xl.fit(model, labeled, texts, objectives=[xl.CrossEntropy(), *adapt], **how, **settings)
+
+
+def scored(scores, seconds: float) -> dict:
+    return {target.name: scores[1].balanced_accuracy, source.name: scores[0].balanced_accuracy, "seconds": seconds}
 
 
 # %%
-rows = []
-for draw in lab.draws(5):
-    for count in counts:
-        labelled = source.train.take(per_class=count, seed=draw)
-        rows.append(scored("TF-IDF", count, draw, [xl.text.tfidf(labelled, test) for test in tests], 0.0))
-        for way in ("probe", "full", "LoRA"):
-            run = train(way, labelled, draw=draw)
-            rows.append(scored(way, count, draw, [xl.evaluate(run.model, test) for test in tests], run.seconds))
-            del run  # no model is kept: each is 90 MB
-rows = lab.pooled(f"labels_{source.name}", rows, by=("method", "labels", "draw"))
+def trial(method: str, labels: int, draw: int) -> dict:
+    labeled = source.train.take(per_class=labels, seed=draw)
+    if method == "TF-IDF":
+        return scored([xl.text.tfidf(labeled, test) for test in tests], 0.0)
+    run = train(method, labeled, draw=draw)  # no model is kept: each is 90 MB
+    return scored([xl.evaluate(run.model, test) for test in tests], run.seconds)
+
+
+counts = (5, 20, 100) if lab.records else lab.scale(quick=(20,), lab=(20,), full=(5, 20, 100))
+results = lab.experiment(f"labels_{source.name}", trial, method=ways, labels=counts, title=f"trained on {source.name}")
 
 # %%
-for where in (source.name, target.name):
-    xl.lab.show(
-        xl.plots.curves(
-            rows, x="labels", y=where, by="method", xlabel="labels per class", ylabel=f"balanced accuracy\n{where}"
-        ),
-        alt=f"Balanced accuracy on {where} against labelled descriptions per class, one line a method, 95 % intervals over draws",
-    )
+results.curves(target.name, xlabel="labels a class")
 
 # %% tags=["results"]
-table = pd.DataFrame(rows)
-draws = ", ".join(f"{n} at {labels} labels" for labels, n in table.groupby("labels").draw.nunique().items())
-print(f"Balanced accuracy on {len(tests[0])} and {len(tests[1])} test texts, mean over draws ({draws})")
-print(
-    table.pivot_table(index="method", columns="labels", values=[source.name, target.name], sort=False)
-    .sort_index(axis=1)
-    .round(3)
-    .to_string()
-)
-gains = []
-for count, part in table.groupby("labels"):
-    for where in (source.name, target.name):
-        found = xl.evaluation.paired(part.to_dict("records"), where, "TF-IDF")
-        gains += [{"labels": count, "tested on": where, **gain} for gain in found]
-print("\nPaired differences to TF-IDF on the same labelled descriptions ('3 only': fewer than five draws, no verdict)")
-print(pd.DataFrame(gains).round(3).to_string(index=False))
+results.table(target.name, over="TF-IDF")
 
 # %%
-mean = table.pivot_table(index="method", columns="labels", values=target.name, sort=False)
-fewest = min(mean.columns)
-xl.checks.reveal("09.p1", mean[fewest].idxmax())
-ranks = mean[fewest].sort_values(ascending=False)
-print(f"At {fewest} labels a class, on {target.name}: " + ", ".join(f"{m} {v:.2f}" for m, v in ranks.items()) + ".")
-if len(level := ranks.index[ranks > ranks.iloc[0] - 0.01]) > 1:
+results.table(source.name, over="TF-IDF")
+
+# %%
+results.gains(target.name, over="TF-IDF")
+
+# %%
+fewest = results.levels[0]
+ranks = results.mean(target.name, labels=fewest)
+xl.checks.reveal("09.p1", results.best(target.name, labels=fewest))
+print(f"At {fewest} labels a class, on {target.name}: " + ", ".join(f"{way} {v:.2f}" for way, v in ranks.items()))
+level = [way for way, value in ranks.items() if value > max(ranks.values()) - 0.01]
+if len(level) > 1:
     print(f"{' and '.join(level)} are within 0.01 of each other: call that a tie, whatever you predicted.")
-for way, row in table.groupby("method")[[source.name, target.name]].mean().iterrows():
-    print(f"{way:7s} loses {row.iloc[0] - row.iloc[1]:.2f} from {source.name} to {target.name}, mean over all runs.")
 
 # %% [markdown]
 # ### Exercise 3: what are pretrained weights worth, in labels?
@@ -306,16 +269,14 @@ xl.checks.check("09.3", needed)
 # The same for this run:
 
 # %%
-curve = mean.loc["TF-IDF"]
+curve = [results.mean(target.name, labels=count)["TF-IDF"] for count in results.levels]
+says = {}
 for way in ("probe", "full", "LoRA"):
-    worth = mean.loc[way, fewest]
-    if worth > curve.max():
-        says = f"more than the {curve.idxmax()} that were tried"
-    elif worth < curve.min():
-        says = f"fewer than {fewest}"
-    else:
-        says = f"about {np.exp(np.interp(worth, curve.values, np.log(curve.index.values))):.0f}"
-    print(f"{way} with {fewest} labels a class: {worth:.2f} on {target.name}; TF-IDF needs {says}.")
+    worth = results.mean(target.name, labels=fewest)[way]
+    needs = f"about {np.exp(np.interp(worth, curve, np.log(results.levels))):.0f}"
+    needs = f"more than the {results.levels[-1]} that were tried" if worth > max(curve) else needs
+    says[way] = f"fewer than {fewest}" if worth < min(curve) else needs
+    print(f"{way} with {fewest} labels a class: {worth:.2f} on {target.name}; TF-IDF needs {says[way]}.")
 
 # %% [markdown]
 # ### Exercise 4: the size of a LoRA
@@ -354,23 +315,23 @@ xl.checks.check("09.4", numbers)
 # ## Adapting to the clinicians' wording
 # ![](drawings/masked_language.svg)
 #
-# So far nothing has looked at an inclusion term before the test. Yet unlabelled phrases cost nothing. Three ways to use
-# them, each on top of the same 20 labelled descriptions a class:
+# So far nothing has looked at an inclusion term before the test. Yet unlabeled phrases cost nothing. Here are three ways to use them,
+# each on top of the same 20 labeled descriptions a class.
 #
-# | name | what the unlabelled phrases do |
+# | name | what the unlabeled phrases do |
 # |---|---|
 # | MLM | *before*: hide 15 % of their words and let the encoder guess ([Gururangan et al., 2020](https://arxiv.org/abs/2004.10964)); then a probe, or fine-tuning |
 # | DANN | *beside*: an adversary tells descriptions from phrases by their features, the encoder works against it ([Ganin et al., 2016](https://arxiv.org/abs/1505.07818)) |
 # | MMD | *beside*: the distance between the two clouds of features is part of the loss ([Long et al., 2015](https://arxiv.org/abs/1502.02791)) |
 #
-# These are the objectives of the labs on pictures, unchanged: an objective sees features `(B, D)`, and whether they came
-# from pixels or words is not its business. The packaged MiniLM brings no head for guessing words, so MLM starts with a new one.
+# These are the objectives of the labs on pictures, unchanged. An objective sees features `(B, D)`, and it does not matter to it whether
+# they came from pixels or words. The packaged MiniLM brings no head for guessing words, so MLM starts with a new one.
 #
-# What is fine-tuned here is called *layers*: all six of them, but not the word embeddings. These are more than half of the weights, a
-# batch meets few of the 30,000 words, and each weight that moves needs room for a gradient and two running means. What it costs to leave
-# them alone is the first difference printed below.
+# What is fine-tuned here is called *layers*: all six of them, but not the word embeddings. The embeddings are more than half of the
+# weights, a batch meets few of the 30,000 words, and each weight that moves needs room for a gradient and two running means. The first
+# difference below says what it costs to leave them alone.
 #
-# In the `lab` profile MLM before a probe, *layers* and DANN train now; the two others are read from the file.
+# In the `lab` profile MLM before a probe, *layers* and DANN train now. The two others are read from the file.
 
 # %%
 adaptations = {
@@ -380,83 +341,70 @@ adaptations = {
     "layers + DANN": ("layers", [xl.DANN]),
     "layers + MMD": ("layers", [xl.MMD]),
 }
+
+
+# %%
+def pretrained(draw: int) -> xl.Run:
+    """The encoder after some steps of guessing hidden words of inclusion terms."""
+    model = xl.Classifier(copy.deepcopy(encoder), source.classes)
+    how = dict(strategy=strategies["layers"], steps=steps, lr=1e-4, seed=draw)
+    return xl.fit(model, None, target.train.unlabeled(), objectives=[xl.MaskedLanguageModeling()], **how, **settings)
+
+
+# %%
+def adapt(method: str, draw: int) -> dict:
+    global mlm, tuned
+    way, objectives = adaptations[method]
+    mlm = pretrained(draw) if "MLM" in method else None  # 90 MB
+    labeled = source.train.take(per_class=20, seed=draw)
+    run = train(way, labeled, mlm and mlm.model.encoder, [make() for make in objectives], draw)
+    tuned = run if method == "layers + DANN" else tuned  # for the pictures below
+    guesses.extend(mlm.history if mlm else [])
+    return scored([xl.evaluate(run.model, test) for test in tests], run.seconds + (mlm.seconds if mlm else 0))
+
+
+# %%
 live = list(adaptations) if lab.records or lab.profile != "lab" else ["probe + MLM", "layers", "layers + DANN"]
-adapted = []
-for draw in lab.draws(5):
-    labelled = source.train.take(per_class=20, seed=draw)
-    mlm = xl.fit(
-        xl.Classifier(copy.deepcopy(encoder), source.classes),
-        None,
-        target.train.unlabeled(),
-        objectives=[xl.MaskedLanguageModeling()],
-        strategy=strategies["layers"],
-        steps=steps,
-        lr=1e-4,
-        seed=draw,
-        **settings,
-    )
-    guessing = pd.DataFrame(mlm.history)[["MaskedLanguageModeling", "MaskedLanguageModeling.accuracy"]]
-    for name in live:
-        way, objectives = adaptations[name]
-        if "MLM" not in name:
-            mlm = None  # 90 MB
-        run = train(way, labelled, mlm and mlm.model.encoder, [make() for make in objectives], draw)
-        seconds = run.seconds + (mlm.seconds if mlm else 0)
-        adapted.append(scored(name, 20, draw, [xl.evaluate(run.model, test) for test in tests], seconds))
-        if name == "layers + DANN":
-            tuned, history = run.model, run.history  # for the pictures below
-        del run
-adapted = lab.pooled(f"adapted_{source.name}", adapted, by=("method", "draw"))
-ends = {"first": guessing[:10].mean(), "last": guessing[-10:].mean()}
-for when, (loss, right) in ends.items():
+mlm, tuned, guesses = None, None, []
+adapted = lab.experiment(
+    f"adapted_{source.name}", adapt, method=live, title=f"trained on {source.name}, 20 labels a class"
+)
+mlm = None
+for when, part in (("first", guesses[:10]), ("last", guesses[-10:])):
+    loss, right = (np.mean([entry[f"MaskedLanguageModeling{end}"] for entry in part]) for end in ("", ".accuracy"))
     print(f"Hidden words, {when} ten steps: loss {loss:.2f}, guessed right {right:.1%}")
-print(f"A guess at random among {encoder.vocabulary:,} pieces has loss {math.log(encoder.vocabulary):.2f}.")
+print(f"A guess at random among {encoder.vocabulary:,} pieces has loss {np.log(encoder.vocabulary):.2f}.")
 
 # %% [markdown]
 # So few steps teach a new head the commonest words and little else; real domain-adaptive pretraining takes thousands. Read the MLM rows
 # as a demonstration of the call, not as a verdict on the method.
 
 # %%
-plain = [row for row in rows if row["labels"] == 20 and row["method"] in ("probe", "full")]
-order = ["probe", "full", *adaptations]
-compared = pd.DataFrame(sorted(plain + adapted, key=lambda row: order.index(row["method"])))
-xl.lab.show(
-    xl.plots.bars(
-        compared.groupby("method", sort=False)[[source.name, target.name]].mean().to_dict(),
-        xlabel="method, 20 labels a class",
-        ylabel="balanced accuracy",
-    ),
-    alt="Balanced accuracy on descriptions and inclusion terms of a probe and of fine-tuning, with and without adaptation",
-)
-for base, others in (
-    ("full", ["layers"]),
-    ("probe", ["probe + MLM"]),
-    ("layers", [n for n in adaptations if "layers +" in n]),
-):
-    part = compared[compared.method.isin([base, *others])].to_dict("records")
-    for where in (source.name, target.name):
-        for gain in xl.evaluation.paired(part, where, base):
-            low_high = "" if math.isnan(gain["low"]) else f" [{gain['low']:+.3f}, {gain['high']:+.3f}]"
-            print(f"{gain['method']:13s} - {base:6s} {where:22s} {gain['gain']:+.3f}{low_high} ({gain['verdict']})")
+plain = [row for row in results.only(labels=20, method=["probe", "full"])]
+compared = xl.lab.Results([*plain, *adapted], title="20 labels a class")
+compared.table(target.name, source.name, over="layers")
+
+# %%
+bases = {"layers": "full", "probe + MLM": "probe"}
+bases |= {"layers + MLM": "layers", "layers + DANN": "layers", "layers + MMD": "layers"}
+compared.gains(target.name, source.name, over=bases)
 
 # %% [markdown]
 # Is the adversary alive? One that is right half of the time from the first step to the last teaches the encoder nothing;
 # one that stays right was never fooled. The axis shows all that is possible, so that a wobble looks like one.
 
 # %%
-curve = [entry["DANN.adversary_accuracy"] for entry in history]
+right = [entry["DANN.adversary_accuracy"] for entry in tuned.history]
 figure = xl.plots.lines(
-    {"adversary": ([entry["step"] for entry in history], curve)},
+    {"adversary": ([entry["step"] for entry in tuned.history], right)},
     xlabel="step",
     ylabel="how often the adversary is right\n(running mean)",
     level=0.5,
 )
 figure.axes[0].set_ylim(0, 1)
-xl.lab.show(
-    figure, alt="Running accuracy of DANN's adversary over the steps of training, with a dashed line at one half"
-)
-print(f"Adversary: at most {max(curve):.2f}, in the end {curve[-1]:.2f}.")
-if max(curve) < 0.6:
+xl.lab.show(figure, alt="Running accuracy of DANN's adversary over training, with a dashed line at one half")
+print(f"Adversary: at most {max(right):.2f}, in the end {right[-1]:.2f}.")
+if max(right) < 0.6:
     print("It is barely above chance: whatever differs in the DANN row is not an adversary's work.")
 
 # %% [markdown]
@@ -474,7 +422,7 @@ stages = [
 ]
 
 # %% [markdown] tags=["solution"] exercise="09.5"
-# `xl.Recipe("dapt", tuple(stages)).fit(model, labelled, target.train.unlabeled(), lr=3e-4)` runs them. The recipe is not in
+# `xl.Recipe("dapt", tuple(stages)).fit(model, labeled, target.train.unlabeled(), lr=3e-4)` runs them. The recipe is not in
 # `xl.recipes`, because everything there must run on pictures too, and pictures have no words to hide.
 
 # %% tags=["wrong"] exercise="09.5" mistake="labels_first"
@@ -512,51 +460,33 @@ xl.checks.check("09.5", stages)
 
 # %% [markdown]
 # ## Which words decide?
-# Leave one word piece out and look again: how far does the log probability of the predicted chapter fall? Blue: it falls without the
-# piece, so the piece speaks for the chapter. Orange: it rises, so the piece speaks against it. Each text is scaled to its strongest piece.
-# The model is *layers + DANN*; the phrases are inclusion terms that it has not seen.
+# Leave one word piece out and look again: how far does the log probability of the predicted chapter fall? Blue means that it falls
+# without the piece, so the piece speaks for the chapter. Orange means that it rises, so the piece speaks against it. Each text is
+# scaled to its strongest piece. The model is *layers + DANN*, and the phrases are inclusion terms that it has not seen.
 
 # %%
 # short phrases, but no single words, which have nothing to be compared with
 brief = tests[1][((tests[1].inputs != 0).sum(1) >= 6) & ((tests[1].inputs != 0).sum(1) <= 12)].take(n=8, seed=4)
-chosen = xl.predict(tuned, brief).argmax(1)
-evidence = xl.attribution.token_attribution(tuned, brief.inputs)
-
-
-def coloured(pieces: list[list[str]], scores: torch.Tensor, notes: list[str]):
-    """Each text on a line of its own, each piece on its colour."""
-    blue, orange = plt.matplotlib.colors.to_rgb("#0072B2"), plt.matplotlib.colors.to_rgb("#D55E00")
-    figure, axis = plt.subplots(figsize=(10, 0.75 * len(pieces)))
-    axis.set(xlim=(0, 100), ylim=(len(pieces), 0))
-    axis.axis("off")
-    for line, (words, row, note) in enumerate(zip(pieces, scores.tolist(), notes)):
-        axis.text(0, line + 0.2, note, fontsize=10, color="0.35", va="center")
-        x = 0.5
-        for word, score in list(zip(words, row))[1:-1]:  # without the marks of start and end
-            rgb = [1 - 0.6 * abs(score) * (1 - c) for c in (blue if score > 0 else orange)]
-            box = dict(facecolor=rgb, edgecolor="none", boxstyle="square,pad=0.15")
-            axis.text(x, line + 0.62, word, family="monospace", fontsize=12, va="center", bbox=box)
-            x += 1.38 * len(word) + 1.2
-    return figure
-
-
-notes = [
-    f"{source.classes[p]}" + (", right" if p == t else f", wrong: it stands under {source.classes[t]}")
-    for p, t in zip(chosen.tolist(), brief.align(source.classes).labels.tolist())
-]
+chosen = xl.predict(tuned.model, brief).argmax(1)
+evidence = xl.attribution.token_attribution(tuned.model, brief.inputs)
+notes = []
+for answer, truth in zip(chosen.tolist(), brief.align(source.classes).labels.tolist()):
+    wrong = f", wrong: it stands under {source.classes[truth]}"
+    notes.append(source.classes[answer] + (", right" if answer == truth else wrong))
 xl.lab.show(
-    coloured(xl.text.pieces(brief.inputs), evidence, notes),
-    alt="Eight inclusion terms, each word piece coloured by how much it speaks for or against the predicted chapter",
+    xl.plots.pieces(xl.text.pieces(brief.inputs), evidence, notes),
+    alt="Eight inclusion terms, each word piece colored by how much it speaks for or against the predicted chapter",
 )
 
 # %% [markdown]
-# As with heat maps on pictures: this says what the model used, not whether that was sound. Look for a word that decides and
-# should not, such as one that merely comes often in a chapter's wording.
+# As with heat maps on pictures, this says what the model used, and not whether that was sound. Look for a word that decides and should
+# not, such as one that merely comes often in a chapter's wording.
 #
 # ## When it hurts: what a doctor writes that no list contains
-# **The phrases below are made up for this lab.** They are no data set and measure nothing; they show two failures that you should
-# look for in your own notes. *Negation*: the list does say "without rupture", but it almost never denies the disease itself, so training
-# hardly shows what "no" does to a diagnosis. *Abbreviations*: a few letters stand for words that the list, most of the time, spells out.
+# **The phrases below are made up for this lab.** They are no data set and measure nothing. They show two failures that you should look
+# for in your own notes. The first is *negation*. The list does say "without rupture", but it almost never denies the disease itself, so
+# training hardly shows what "no" does to a diagnosis. The second is *abbreviations*: a few letters stand for words that the list, most of
+# the time, spells out.
 
 # %%
 negated = {  # made up: the thing, and the same thing denied, for which a coder would not code the disease
@@ -567,6 +497,25 @@ negated = {  # made up: the thing, and the same thing denied, for which a coder 
     "Malignant tumour of the breast": "Biopsy negative for malignant tumour of the breast",
     "Major depression": "No signs of depression",
 }
+
+
+# %%
+def predicted(texts) -> tuple[list[str], list[float]]:
+    """The likeliest chapter of each text, and how sure that model is of it."""
+    domain = xl.Domain(xl.text.tokenize(list(texts)), None, source.classes, name="made up")
+    sure, best = xl.predict(tuned.model, domain).max(1)
+    return [source.classes[k] for k in best], sure.tolist()
+
+
+(said, sure), (denied, sure_denied) = predicted(negated), predicted(negated.values())
+same = sum(a == b for a, b in zip(said, denied))
+print(f"{same} of {len(negated)} made-up denials get the chapter of the thing denied.")
+print(f"Mean confidence {np.mean(sure):.2f} for the thing, {np.mean(sure_denied):.2f} for its denial.")
+xl.lab.table(
+    dict(zip(negated.values(), (dict(zip(("predicted", "confidence"), row)) for row in zip(denied, sure_denied))))
+)
+
+# %%
 abbreviated = {  # made up: an abbreviation, what it stands for, and the chapter
     "COPD": ("Chronic obstructive pulmonary disease", "respiratory system"),
     "UTI": ("Urinary tract infection", "genitourinary system"),
@@ -578,37 +527,20 @@ abbreviated = {  # made up: an abbreviation, what it stands for, and the chapter
     "SOB": ("Shortness of breath", "symptoms and findings"),
 }
 
-
-def predicted(texts) -> tuple[list[str], list[float]]:
-    """The likeliest chapter of each text, and how sure that model is of it."""
-    domain = xl.Domain(xl.text.tokenize(list(texts)), None, source.classes, name="made up")
-    sure, best = xl.predict(tuned, domain).max(1)
-    return [source.classes[k] for k in best], sure.tolist()
-
-
-(said, sure), (denied, sure_denied) = predicted(negated), predicted(negated.values())
-same = sum(a == b for a, b in zip(said, denied))
-print(f"{same} of {len(negated)} made-up denials get the chapter of the thing denied.")
-print(f"Mean confidence {np.mean(sure):.2f} for the thing, {np.mean(sure_denied):.2f} for its denial.")
-pd.DataFrame(
-    zip(negated, said, negated.values(), denied, sure_denied),
-    columns=["made up", "predicted", "denied", "predicted for the denial", "confidence"],
-).round(2)
-
 # %%
 (short, _), (long, _) = predicted(abbreviated), predicted(phrase for phrase, _ in abbreviated.values())
-truth = [chapter for _, chapter in abbreviated.values()]
-right = [sum(a == b for a, b in zip(answers, truth)) for answers in (short, long)]
-print(f"Of {len(truth)} made-up abbreviations {right[0]} get their chapter; written out, {right[1]} do.")
-spelled = [phrase for phrase, _ in abbreviated.values()]
-pd.DataFrame(
-    zip(abbreviated, short, spelled, long, truth),
-    columns=["made up", "predicted", "written out", "predicted, written out", "true chapter"],
-)
+rows, right = {}, [0, 0]
+for letters, a, b in zip(abbreviated, short, long):
+    phrase, truth = abbreviated[letters]
+    rows[letters] = {"predicted": a, "written out": phrase, "predicted, written out": b, "true chapter": truth}
+    right = [right[0] + (a == truth), right[1] + (b == truth)]
+print(f"Of {len(rows)} made-up abbreviations {right[0]} get their chapter; written out, {right[1]} do.")
+xl.lab.table(rows)
 
 # %% [markdown]
-# Hardly any of this shows in a score above, because hardly any test text denies its own disease or is a bare abbreviation: a test set only
-# finds the failures that it contains. Before such a model meets real notes, negations and abbreviations have to be in its test, and then in its training.
+# Hardly any of this shows in a score above, because hardly any test text denies its own disease or is a bare abbreviation. A test set
+# finds only the failures that it contains. Before such a model meets real notes, negations and abbreviations have to be in its test, and
+# then in its training.
 #
 # ## Quiz
 
@@ -626,7 +558,7 @@ pd.DataFrame(
 # - [ ] Logistic regression is a better classifier than the probe's layer.
 #   Both are linear; the probe is a logistic regression too.
 # - [x] With more labels it has met more of the words itself, which is what the encoder brought from its pretraining.
-#   Yes. What pretraining gives is knowledge of words not yet labelled.
+#   Yes. What pretraining gives is knowledge of words not yet labeled.
 # - [ ] The encoder forgets when it sees more labels.
 #   It is frozen, so it can forget nothing.
 
@@ -644,9 +576,20 @@ print("A baseline that could win belongs in every table.")
 
 # %% [markdown]
 # ## Recap
-# - The encoder's worth is a number of labels; the run above says how many, against a baseline that could have won.
+
+# %% tags=["answer"]
+lab.answer(
+    fewest=fewest,
+    probe=results.mean(target.name, labels=fewest)["probe"],
+    needs=says["probe"],
+    most=results.levels[-1],
+    gain=results.gain("probe", "TF-IDF", target.name, labels=results.levels[-1]),
+)
+
+# %% [markdown]
+# - What the encoder is worth is a number of labels. The run above says how many, against a baseline that could have won.
 # - Split by what makes examples alike (a category, a patient), across both domains.
-# - Probe, LoRA, full, MLM, DANN, MMD: the calls are those of the labs on pictures. Whether adaptation pays, the paired differences say.
+# - Probe, LoRA, full, MLM, DANN and MMD are the same calls as in the labs on pictures. The paired differences say whether adaptation pays.
 # - A test set finds only the failures that it contains.
 #
 # ### Papers
