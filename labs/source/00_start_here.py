@@ -1,9 +1,8 @@
 # %% [markdown]
 # ## The question
-# A model was trained in one place and must work in another: other pictures, another laboratory, another
-# language for the same thing. This course is about what to do then, and how to know whether it worked. In this
-# lab you find out what your machine can do, meet the five words that every later lab uses, and see how the
-# exercises answer back. Nothing leaves your machine.
+# A model was trained in one place and must work in another: on other pictures, in another laboratory, or in another language for the
+# same thing. What do you do then, and how do you know whether it worked? This course is about these two questions. Run the next two
+# cells with Shift and Enter. They take a few seconds, and nothing leaves your machine.
 
 # %%
 import torch
@@ -12,36 +11,16 @@ import xferlab as xl
 
 lab = xl.lab.start("00")
 
-# %% [markdown]
-# ## What can this machine do?
-# The line above names a *profile*, how long runs take: `lab` for a lesson, `quick` only to see the cells run, `full`
-# to train longer; `XFERLAB_PROFILE` sets it before the notebook starts. The doctor looks at Python, memory, the GPU if
-# there is one, and the files the labs need. If something is to be fixed it says what. Paste its report when you ask
-# for help.
-
-# %%
-print(xl.doctor.report()[0])
-
-# %% [markdown]
-# ## Where data comes from
-# A **domain** is a set of examples from one place. `catalog()` lists what there is: real or synthetic, how large,
-# under which licence, and whether it needs a network. Your own folder or `.npz` file loads by its path.
-
-# %%
-xl.catalog()
-
 # %%
 source = xl.load("digits/mnist")  # Americans' handwriting, collected around 1990
 target = xl.load("digits/optdigits")  # the same ten digits, other writers, another scanner
-print(source.train)
-print(target.train)
 xl.lab.show(
     xl.plots.contact_sheet(source.train, target.train, per_class=6),
     alt="Six examples of each digit from MNIST on the left and from optdigits on the right; the right ones are blurred and smaller",
 )
 
 # %% [markdown]
-# Both are handwritten digits. The right ones are blurred, and you read them all the same. Keep that in mind for later.
+# Both are handwritten digits. The ones on the right are blurred, and you read them all the same. Keep that in mind for later.
 #
 # ### Exercise 1: how many?
 # `counts()` says how many examples of each class a part has: try `source.train.counts()`. How many **eights** does the
@@ -76,13 +55,34 @@ eights = int(source.train.counts()[8])
 xl.checks.check("00.1", eights)
 
 # %% [markdown]
-# That is how every exercise works: fill in the `...`, run the check, and it says what is wrong rather than only that
-# something is. Below each check there are hints, which open one at a time, and the solution.
+# Every exercise works like this one. You fill in the `...` and run the check. It tells you what is wrong, and not only that something
+# is. Below each check there are hints, which open one at a time, and the solution.
 #
+# ## What can this machine do?
+# The line below the first cell named a *profile*, which sets how long runs take: `lab` for a lesson, `quick` only to see the cells
+# run, and `full` to train longer. `XFERLAB_PROFILE` sets it before the notebook starts. The doctor looks at Python, the memory, the GPU
+# if there is one, and the files that the labs need. If something should be fixed, it says what. Paste its report when you ask for help.
+
+# %%
+print(xl.doctor.report()[0])
+
+# %% [markdown]
+# ## Where data comes from
+# A **domain** is a set of examples from one place. `catalog()` lists what there is: real or synthetic, how large, under which license, and
+# whether it needs a network. Your own folder or `.npz` file loads by its path.
+
+# %%
+xl.catalog()
+
+# %%
+print(source.train)
+print(target.train)
+
+# %% [markdown]
 # ## A pretrained encoder knows something
-# An **encoder** turns an input into features, a list of numbers. This one learnt on a million photographs, ImageNet, and
-# its weights are in a package on this machine; `source_head` is the last layer it learnt with, a thousand classes. Here
-# are two photographs from elsewhere (Chelsea is a cat), each with the class it finds likeliest and that probability.
+# An **encoder** turns an input into features, which are a list of numbers. This one learned from a million photographs, ImageNet, and its
+# weights are in a package on this machine. `source_head` is the last layer that it learned with, for a thousand classes. Here are two
+# photographs from elsewhere (Chelsea is a cat), each with the class that the encoder finds likeliest and that probability.
 
 # %%
 from skimage import data as photographs
@@ -90,22 +90,17 @@ from timm.data import ImageNetInfo
 
 encoder = xl.encoder("efficientnet_lite0", size=224).eval()
 names = ImageNetInfo().label_descriptions()
-shown, said = {}, {}
-for what, picture in {"coffee": photographs.coffee(), "chelsea": photographs.chelsea()}.items():
-    height, width = picture.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
+shown = {}
+for what, picture in (("coffee", photographs.coffee()), ("chelsea", photographs.chelsea())):
+    side = min(picture.shape[:2])
+    top, left = ((length - side) // 2 for length in picture.shape[:2])
     image = torch.from_numpy(picture[top : top + side, left : left + side].copy()).permute(2, 0, 1)[None]
-    with torch.no_grad():
-        p = encoder.source_head(encoder(image)).softmax(1)[0]
-    best = p.argmax()
-    said[what] = f"{names[int(best)].split(',')[0]}, {p[best]:.2f}"
-    shown[f"{what}: {said[what]}"] = image
-xl.lab.show(
-    xl.plots.images(shown),
-    alt="Two photographs with the encoder's best guess beside each: "
-    + "; ".join(f"{k} is {v}" for k, v in said.items()),
-)
+    p, best = encoder.source_head(encoder(image)).softmax(1).max(1)
+    shown[f"{what}: {names[int(best)].split(',')[0]}, {float(p):.2f}"] = image
+
+# %%
+alt = "Two photographs with the encoder's best guess beside each: " + "; ".join(shown)
+xl.lab.show(xl.plots.images(shown), alt=alt)
 
 # %% [markdown]
 # ## Five words
@@ -113,13 +108,13 @@ xl.lab.show(
 #
 # - **Domain**: examples from one place. `load` gives its three parts, `train`, `val` and `test`.
 # - **Encoder**: inputs to features. A `Classifier` is an encoder with a linear head on top.
-# - **Objective**: what is minimised. Objectives add up, so techniques combine.
+# - **Objective**: what is minimized. Objectives add up, so techniques combine.
 # - **Strategy**: which weights may change (*move*), and how fast.
 # - **fit**: the one loop that trains.
 #
 # ### Predict
-# We train a small network on MNIST and test it on MNIST and on optdigits. It reads a new MNIST digit almost
-# always. How often does it read a digit of the *other* writers?
+# You train a small network on MNIST and test it on MNIST and on optdigits. It reads a new MNIST digit almost always. How often does it
+# read a digit of the *other* writers?
 
 # %% tags=["exercise"] exercise="00.p1"
 guess = ...  # "as well", "somewhat worse" (down by less than 10 points) or "much worse"
@@ -149,24 +144,23 @@ xl.lab.show(
 )
 
 # %% [markdown]
-# *Balanced accuracy* is the accuracy of each class by itself, then their mean. The numbers in brackets are its 95 %
-# interval: how far chance in which digits are tested may move it. What it does *not* hold is the luck of this one
-# training run. Later labs train several.
+# *Balanced accuracy* is the accuracy of each class by itself, and then their mean. The numbers in brackets are its 95 % interval: how far
+# chance in which digits are tested may move it. The interval does *not* hold the luck of this one training run. Later labs train several.
 #
-# The fall from home to abroad is what this course is about. What differs between two places is called the *shift*: here
-# you read through it, and the network may not. A model that is used abroad just as it was trained is *source only*, the
-# baseline of later labs.
+# The fall from home to abroad is what this course is about. What differs between two places is called the *shift*. You read through
+# it, and the network may not. A model that is used abroad just as it was trained is called *source only*. It is the baseline of later
+# labs.
 #
-# Next, a toy in the plane, made up to be seen: move the target away from the source and watch what a classifier of the
-# source says there.
+# Next comes a toy in the plane, made up so that you can see it. Move the target away from the source and watch what a classifier
+# of the source says there.
 
 # %%
 xl.widgets.gap(lambdas=[0])
 
 # %% [markdown]
 # ## The rule of the course
-# In the real case there are no labels from the new place: that is why you need transfer at all. So target labels may
-# be used to *score* a method, and for nothing else. `fit` holds you to it.
+# In the real case there are no labels from the new place, and that is why you need transfer at all. So you may use target labels to
+# *score* a method, and for nothing else. `fit` holds you to it.
 
 # %%
 try:
@@ -241,8 +235,8 @@ xl.checks.check("00.3", test_slides)
 
 # %% [markdown]
 # ## When it hurts: sure and wrong
-# Without labels from the new place one looks at how sure the model says it is: the probability of its best guess. The
-# expected calibration error, ECE, is the mean distance between that and how often it is right.
+# Without labels from the new place you can look at how sure the model says it is, which is the probability of its best guess. The expected
+# calibration error, ECE, is the mean distance between that and how often it is right.
 
 # %%
 for where, scores in {"at home": home, "abroad": abroad}.items():
@@ -252,8 +246,8 @@ for where, scores in {"at home": home, "abroad": abroad}.items():
     print(f"  more than 90 % sure on {wrong.size} of {scores.n} digits, and wrong on {wrong.sum()} of those")
 
 # %% [markdown]
-# A fall in confidence is a warning, and it needs no labels. It is not a score: compare the two ECEs, and how often "more
-# than 90 % sure" was wrong in each place. Lab 08 is about what can be told without labels.
+# A fall in confidence is a warning, and it needs no labels. But it is not a score. Compare the two ECEs, and how often "more than 90 %
+# sure" was wrong in each place. Lab 08 is about what you can tell without labels.
 #
 # ### Exercise 4: read a score
 # A method scores 0.71 on the target's test set with the interval [0.66, 0.76]. Another scores 0.74 with [0.69, 0.79], on
@@ -322,9 +316,14 @@ print("Four nouns, one verb:", "Domain, Encoder, Objective, Strategy; fit")
 
 # %% [markdown]
 # ## Recap
+
+# %% tags=["answer"]
+lab.answer(home=home.balanced_accuracy, abroad=abroad.balanced_accuracy, sure=float(abroad.probabilities.max(1).mean()))
+
+# %% [markdown]
 # - `load`, `Classifier`, `encoder`, `fit`, `evaluate`: that is the shape of every experiment.
-# - A fall from home to abroad can be large where you read both without trouble; confidence hints at it and does not measure it.
-# - Target labels score. They do not train and do not choose.
+# - A fall from home to abroad can be large where you read both without trouble. Confidence hints at it and does not measure it.
+# - Target labels score. They do not train, and they do not choose.
 #
 # Next: lab 01, pretraining: where features come from.
 #

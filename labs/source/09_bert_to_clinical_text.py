@@ -25,10 +25,11 @@ print(source.train, target.train, sep="\n")
 kind = "groups" if source.name.startswith("icd10/") else "labels"
 both = sorted(set(getattr(source.train, kind).tolist()) & set(getattr(target.train, kind).tolist()))
 example = lambda domain, value: domain[(getattr(domain, kind) == value).nonzero()[-1:, 0]]
-pairs = {}
+pairs, phrases = {}, []
 for value in both[:: max(1, len(both) // 9)]:
     formal, phrase = example(source.train, value), example(target.train, value)
     chapter = source.classes[int(formal.labels)]
+    phrases.append(phrase.inputs)
     pairs[xl.text.decode(formal.inputs)[0]] = {"inclusion term": xl.text.decode(phrase.inputs)[0], "chapter": chapter}
 xl.lab.table(pairs, "The same disease in both wordings.", corner="formal description")
 
@@ -89,7 +90,7 @@ encoder = xl.encoder("minilm")
 for block in encoder.blocks:
     print(f"{block.name:10s} {sum(p.numel() for p in block.parameters()):>10,} parameters")
 print(f"features: {encoder.dim}")
-for row in xl.text.pieces(torch.cat([phrase.inputs for _, phrase in pairs])[2:5]):
+for row in xl.text.pieces(torch.cat(phrases)[2:5]):
     print(" ".join(row))
 
 # %% [markdown]
