@@ -1,18 +1,17 @@
 # %% [markdown]
 # ## The question
-# Your laboratory has a drawer full of cells and labels for five of each class. You could start a small network from random numbers. You
-# could also let it learn something first: from the labelled cells of another laboratory, from your own cells without labels, or
-# from pictures of something else entirely. **What does each of these starts buy, and when does one buy nothing?**
+# Your laboratory has a drawer full of cells, and labels for five of each class. You could start a small network from random numbers. You
+# could also let it learn something first: from the labeled cells of another laboratory, from your own cells without labels, or from
+# pictures of something else entirely. **What does each of these starts buy you, and when does one buy nothing?**
 #
-# Both laboratories below are rendered, so a result here is about the methods on this rendering, not about patients.
-# `XFERLAB_DATASET=other.npz:ours.npz` runs the same cells on your own.
+# Both laboratories below are rendered, so a result here is about the methods on this rendering and not about patients.
+# `XFERLAB_DATASET=other.npz:ours.npz` runs the same cells on your own data.
 
 # %%
 import copy
 import dataclasses
 import math
 
-import pandas as pd
 import torch
 import torch.nn.functional as F
 
@@ -21,18 +20,19 @@ from xferlab.augment import ColorJitter, Flip, RandomResizedCrop, Rotate90, Stai
 from xferlab.features import ridge_path
 from xferlab.objectives.pretraining import nt_xent
 
+# %%
 lab = xl.lab.start("01")
 other, ours = (xl.load(name) for name in lab.datasets("cells/site-b", "cells/site-a"))
 xl.lab.show(
     xl.plots.contact_sheet(other.train, ours.test, per_class=6),
-    alt="A row for each class; six labelled cells of the other laboratory on the left, six of ours on the right",
+    alt="A row for each class; six labeled cells of the other laboratory on the left, six of ours on the right",
 )
 
 
 # %% [markdown]
-# Small pictures and a small network, so that pretraining takes seconds: everything is shrunk to 28 px, the size of the original
-# BloodMNIST, and the encoder is a LeNet with three input channels. Of our own laboratory pretraining sees the training pictures **without**
-# labels. Five of each class are labelled, at random: that is a *draw*.
+# We use small pictures and a small network, so that pretraining takes seconds. Everything is shrunk to 28 pixels, the size of the
+# original BloodMNIST, and the encoder is a LeNet with three input channels. From our own laboratory, pretraining sees the training
+# pictures **without** labels. Five pictures of each class are labeled, at random; that is a *draw*.
 
 
 # %%
@@ -44,8 +44,8 @@ def shrunk(domain: xl.Domain, size: int = 28) -> xl.Domain:
 lectures, drawer, test = shrunk(other.train), shrunk(ours.train), shrunk(ours.test)
 if lab.profile == "quick":
     lectures, drawer, test = lectures.take(per_class=12), drawer.take(per_class=12), test.take(per_class=4)
-unlabelled = drawer.unlabeled()
-print(lectures, unlabelled, test, sep="\n")
+unlabeled = drawer.unlabeled()
+print(lectures, unlabeled, test, sep="\n")
 
 # %% [markdown]
 # ## Tasks that need no label
@@ -54,9 +54,9 @@ print(lectures, unlabelled, test, sep="\n")
 # |---|---|---|
 # | scratch | nothing: random weights | nowhere |
 # | supervised elsewhere | the classes, with labels | the other laboratory |
-# | SimCLR | two altered copies of a picture belong together, other pictures do not ([Chen et al., 2020](https://arxiv.org/abs/2002.05709)) | our unlabelled cells |
-# | rotation | by how many quarter turns was this picture turned? ([Gidaris et al., 2018](https://arxiv.org/abs/1803.07728)) | our unlabelled cells |
-# | masked pixels | what stood under the hidden patches? ([He et al., 2022](https://arxiv.org/abs/2111.06377), in a small convolutional form) | our unlabelled cells |
+# | SimCLR | two altered copies of a picture belong together, other pictures do not ([Chen et al., 2020](https://arxiv.org/abs/2002.05709)) | our unlabeled cells |
+# | rotation | by how many quarter turns was this picture turned? ([Gidaris et al., 2018](https://arxiv.org/abs/1803.07728)) | our unlabeled cells |
+# | masked pixels | what stood under the hidden patches? ([He et al., 2022](https://arxiv.org/abs/2111.06377), in a small convolutional form) | our unlabeled cells |
 #
 # Each task has a head of its own, which is thrown away; what stays is the encoder.
 #
@@ -221,9 +221,9 @@ xl.checks.check("01.3", share)
 
 # %% [markdown]
 # ## What counts as the same picture
-# SimCLR is told what does not matter: whatever the two copies differ in. Below, three ways to alter a cell. *Geometry* turns, mirrors
-# and zooms. *Light colours* (light as in slight) also varies stain and lamp, now and then enough to bleach a cell. *Any colour* changes
-# the colours so much that they say nothing.
+# You tell SimCLR what does not matter: whatever the two copies differ in. Below are three ways to alter a cell. *Geometry* turns,
+# mirrors and zooms. *Light colors* (light as in slight) also varies the stain and the lamp, now and then enough to bleach a cell. *Any
+# color* changes the colors so much that they say nothing.
 
 # %%
 geometry = [Flip(True, True), Rotate90(), RandomResizedCrop((0.5, 1.0))]
@@ -232,13 +232,10 @@ views = {
     "light colours": [*geometry, Stain(0.25, "giemsa"), ColorJitter(0.2, 0.2, 0.2, 0.05)],
     "any colour": [*geometry, Stain(0.5, "giemsa"), ColorJitter(0.5, 0.5, 1.0, 0.4)],
 }
-cell = drawer.inputs[1].expand(10, -1, -1, -1)
-xl.lab.show(
-    xl.plots.images(
-        {name: xl.augment.apply(pipeline, cell, torch.Generator().manual_seed(0)) for name, pipeline in views.items()}
-    ),
-    alt="Ten altered copies of one cell for each of three ways to alter it",
-)
+cell, rows = drawer.inputs[1].expand(10, -1, -1, -1), {}
+for name, pipeline in views.items():
+    rows[name] = xl.augment.apply(pipeline, cell, torch.Generator().manual_seed(0))
+xl.lab.show(xl.plots.images(rows), alt="Ten altered copies of one cell for each of three ways to alter it")
 
 # %% [markdown]
 # ### Predict
@@ -257,17 +254,8 @@ xl.checks.predict("01.p1", guess, options=starts)
 # %% [markdown]
 # ## The experiment
 # Every start gets the same network, the same number of pretraining steps and the same two uses. A *linear probe* leaves the encoder as it
-# is and fits only a linear layer on its features (here by ridge regression); *fine-tuning* trains encoder and head further. A draw also
-# draws the first weights and the batches anew. Draw 0 of three starts runs now; the rest was measured earlier with this code.
-#
-# Fine-tuning alters the labelled cells too, or scratch would be poorer by an augmentation. It is done twice: *fine-tuned* with gentle
-# alterations, the better for scratch of two tried on validation cells, *fine-tuned heavier* with those of SimCLR. A gain that shows
-# only in *fine-tuned heavier* comes from a baseline that was held back.
-#
-# Chosen on **validation** cells with other draws: SimCLR's zoom (three tried), temperature (two) and steps (three, with the time a lab
-# may take in mind), fine-tuning's rate (three). The other starts got what SimCLR got. The test cells are looked at once per run, at its end.
-#
-# Three more starts join for later: SimCLR with *any colour*, and two that come from too far away, digits and **random labels**.
+# is and fits only a linear layer on its features (here by ridge regression). *Fine-tuning* trains encoder and head further. A draw also
+# draws the first weights and the batches anew. The first draw of three starts runs now, and the rest was measured earlier with this code.
 
 # %%
 pretraining = dict(
@@ -279,158 +267,134 @@ nonsense = torch.randint(len(drawer.classes), (len(drawer),), generator=torch.Ge
 mild = views["light colours"]
 gentle = [Flip(True, True), Rotate90(), RandomResizedCrop((0.7, 1.0)), Stain(0.2, "giemsa")]
 
+# %%
 # name: (pictures, objectives, alterations)
 tasks = {
     "scratch": None,
     "supervised elsewhere": (lectures, lambda: [xl.CrossEntropy()], mild),
-    "SimCLR": (unlabelled, lambda: [xl.SimCLR(temperature=0.2)], mild),
-    "rotation": (unlabelled, lambda: [xl.RotationPrediction(copies=1)], [geometry[-1]]),
-    "masked pixels": (unlabelled, lambda: [xl.MaskedAutoencoder(patch=7)], geometry),
-    "SimCLR, any colour": (unlabelled, lambda: [xl.SimCLR(temperature=0.2)], views["any colour"]),
+    "SimCLR": (unlabeled, lambda: [xl.SimCLR(temperature=0.2)], mild),
+    "rotation": (unlabeled, lambda: [xl.RotationPrediction(copies=1)], [geometry[-1]]),
+    "masked pixels": (unlabeled, lambda: [xl.MaskedAutoencoder(patch=7)], geometry),
+    "SimCLR, any colour": (unlabeled, lambda: [xl.SimCLR(temperature=0.2)], views["any colour"]),
     "digits": (digits, lambda: [xl.CrossEntropy()], xl.augment.digits()),
     "random labels": (dataclasses.replace(drawer, labels=nonsense), lambda: [xl.CrossEntropy()], None),
 }
 
 
+# %%
 def pretrained(task, seed: int) -> xl.Encoder:
     encoder = xl.encoder("lenet", channels=3, size=28, seed=seed)
     if task:
         pictures, objectives, altered = task
-        xl.fit(
-            xl.Classifier(encoder, pictures.classes, seed=seed),
-            pictures,
-            objectives=objectives(),
-            augment=altered,
-            views={"strong": altered},
-            seed=seed,
-            progress_bar=lab.shows_progress,
-            **pretraining,
-        )
+        model = xl.Classifier(encoder, pictures.classes, seed=seed)
+        how = dict(objectives=objectives(), augment=altered, views={"strong": altered}, seed=seed)
+        xl.fit(model, pictures, progress_bar=lab.shows_progress, **how, **pretraining)
     return encoder
 
 
 def balanced(predicted, labels) -> float:
-    recalls = [(predicted[labels == k] == k).float().mean() for k in labels.unique()]
-    return torch.stack(recalls).mean().item()
+    return torch.stack([(predicted[labels == k] == k).float().mean() for k in labels.unique()]).mean().item()
 
 
-def probed(encoder, labelled) -> float:
+# %%
+def probed(encoder, labeled) -> float:
     """Balanced accuracy of a linear probe: ridge regression whose strength leave-one-out chooses."""
-    known, asked = (xl.embed(encoder, part, cache=False) for part in (labelled, test))
+    known, asked = (xl.embed(encoder, part, cache=False) for part in (labeled, test))
     center, scale = known.mean(0), known.std(0) + 0.01 * known.std()
-    path = ridge_path((known - center) / scale, labelled.labels, classes=len(labelled.classes))
+    path = ridge_path((known - center) / scale, labeled.labels, classes=len(labeled.classes))
     return balanced(path.scores((asked - center) / scale).argmax(1), test.labels)
 
 
-def measure(encoder, seed: int) -> dict:
-    """A linear probe and everything fine-tuned, twice, at five labels a class; and the recall of each class."""
-    labelled = drawer.take(per_class=5, seed=seed)
-    row = {"probe": probed(encoder, labelled)}
-    for column, altered in {"fine-tuned heavier": mild, "fine-tuned": gentle}.items():
-        model = xl.Classifier(copy.deepcopy(encoder), drawer.classes, seed=seed)
-        xl.fit(model, labelled, augment=altered, seed=seed, progress_bar=False, **tuning)
-        scores = xl.evaluate(model, test)
-        row[column] = scores.balanced_accuracy
-    share = scores.confusion / scores.confusion.sum(1, keepdims=True)
-    return row | dict(zip(scores.classes, share.diagonal().tolist()))
+def fine_tuned(encoder, labeled, altered, seed: int):
+    model = xl.Classifier(copy.deepcopy(encoder), drawer.classes, seed=seed)
+    xl.fit(model, labeled, augment=altered, seed=seed, progress_bar=False, **tuning)
+    return xl.evaluate(model, test)
 
 
 # %%
-kept = {}
+kept = {}  # features, for the diagnosis below
 
 
-def run(name: str, draw: int) -> dict:
-    encoder = pretrained(tasks[name], draw)
-    if draw == 0 and name in ("scratch", "SimCLR"):
-        kept[name] = xl.embed(encoder, test, cache=False)
-    return {"start": name, "draw": draw, **measure(encoder, draw)}
+def trial(start: str, draw: int) -> dict:
+    encoder, labeled = pretrained(tasks[start], draw), drawer.take(per_class=5, seed=draw)
+    if draw == 0 and start in ("scratch", "SimCLR"):
+        kept[start] = xl.embed(encoder, test, cache=False)
+    heavier, scores = (fine_tuned(encoder, labeled, altered, draw) for altered in (mild, gentle))
+    recalls = scores.confusion.diagonal() / scores.confusion.sum(1)
+    row = {"fine-tuned": scores.balanced_accuracy, "fine-tuned heavier": heavier.balanced_accuracy}
+    return row | {"probe": probed(encoder, labeled)} | dict(zip(scores.classes, recalls.tolist()))
 
 
+# %%
 # in the lab profile three starts run now and the others are read from the file, to stay inside two minutes
 some = lab.profile == "lab" and not lab.records
-live = ("scratch", "supervised elsewhere", "SimCLR") if some else tasks
-rows = [run(name, draw) for draw in lab.draws(5) for name in live]
-rows = lab.pooled(f"starts_{other.name}_{ours.name}", rows, by=("start", "draw"))
-rows += [run(name, 0) for name in tasks if name not in {row["start"] for row in rows}]  # no file for your own data
+live = ["scratch", "supervised elsewhere", "SimCLR"] if some else list(tasks)
+title = f"{ours.name}, 5 labels a class"
+results = lab.experiment(f"starts_{other.name}_{ours.name}", trial, start=live, title=title)
+missing = [name for name in tasks if name not in results.names]  # there is no file for your own data
+rows = [*results, *({"start": name, "draw": 0, "here": True, **trial(name, 0)} for name in missing)]
+results = xl.lab.Results(rows, by="start", title=title)
 
 # %% [markdown]
-# Two runs of one draw share its luck: the same labelled cells. So a start is compared with scratch **within** a draw. *Separated* means
-# that the 95 % t-interval of this paired difference leaves out zero; fewer than five draws separate nothing.
+# Two runs of one draw share its luck, which is the same labeled cells. So compare a start with scratch **within** a draw. *Separated*
+# means that the 95 % t-interval of this paired difference leaves out zero. Fewer than five draws separate nothing.
 
 # %% tags=["results"]
-table = pd.DataFrame(rows)
-mean = table.groupby("start", sort=False)[["probe", "fine-tuned", "fine-tuned heavier"]].mean()
-print(
-    f"{ours.name}, 5 labels a class, balanced accuracy on {len(test)} test cells, mean of {table.draw.nunique()} draw(s)"
-)
-print(mean.round(3).to_string())
-gains = {}
-for column in ("fine-tuned", "fine-tuned heavier", "probe"):
-    gains[column] = xl.evaluation.paired(rows, column, "scratch", by="start")
-    print(f"\n{column}: gain over scratch within a draw, with its 95 % interval")
-    print(pd.DataFrame(gains[column]).round(3).to_string(index=False))
+results.table("fine-tuned", "fine-tuned heavier", "probe", over="scratch")
 
 # %%
-xl.lab.show(
-    xl.plots.bars(mean.to_dict(), xlabel="start", ylabel="balanced accuracy"),
-    alt="Balanced accuracy of a linear probe and of fine-tuning at five labels a class, for each start",
-)
-xl.checks.reveal("01.p1", mean.loc[starts, "fine-tuned"].idxmax())
-for column, found in gains.items():
-    simclr = next(gain for gain in found if gain["start"] == "SimCLR")
-    interval = xl.evaluation.format_interval(*(simclr[key] for key in ("gain", "low", "high")), "+")
-    print(f"SimCLR against scratch, {column}: {interval}, {simclr['verdict']}.")
+results.gains("fine-tuned", "probe", over="scratch")
+
+# %%
+xl.checks.reveal("01.p1", results.only(start=starts).best("fine-tuned"))
 
 # %% [markdown]
-# A probe shows what a start *knows*; fine-tuning shows what it is *worth* once five labels a class may change everything. A start can be good
-# at one and no help at the other. Where fine-tuning from unlabelled cells gains little over scratch, or loses, these are the suspects:
+# A probe shows what a start *knows*. Fine-tuning shows what it is *worth* once five labels a class may change everything. A start can be
+# good at one and no help at the other. Where fine-tuning from unlabeled cells gains little over scratch, or loses, these are the suspects:
 #
-# - The baseline is strong: with gentle alterations a small network reads colour and size from forty cells by itself.
-# - SimCLR was told that zoom and light colours do not matter, and here they are part of the answer.
+# - The baseline is strong. With gentle alterations a small network reads color and size from forty cells by itself.
+# - You told SimCLR that zoom and light colors do not matter, and here they are part of the answer.
 # - A thousand pictures, a small network and a few hundred steps are little for a task that lives on much.
-# - What a start learnt for another task has to be unlearnt, in the same few steps; random weights have nothing to unlearn.
+# - What a start learned for another task has to be unlearned in the same few steps. Random weights have nothing to unlearn.
 #
-# Five draws see a gain only if it is larger than what draws differ by: read the width of the interval.
+# Five draws show a gain only if it is larger than what draws differ by, so look at the width of the interval.
 #
-# Rotation deserves a second look: a cell under a microscope has no up side. What is left for it to learn are the camera's and the
-# slide's traces, if there are any. On pictures with an up side, such as chest X-rays, the same task asks for more.
+# Rotation deserves a second look. A cell under a microscope has no up side, so all that is left for it to learn are traces of the camera
+# and the slide. On pictures with an up side, such as chest X-rays, the same task asks for more.
 #
-# ## How much unlabelled data?
-# The same SimCLR with fewer cells in the drawer, and the supervised start with fewer labelled cells from elsewhere; all with the same
-# number of steps, so a small drawer is looked through more often. Three draws
-# (five for the whole drawer) separate nothing: read the intervals before the lines.
+# ## How much unlabeled data?
+# Here is the same SimCLR with fewer cells in the drawer, and the supervised start with fewer labeled cells from elsewhere. All of them get
+# the same number of steps, so a small drawer is looked through more often. Three draws (five for the whole drawer) separate nothing, so
+# read the intervals before the lines.
 
 # %%
 amounts = lab.scale(quick=(40,), lab=(80, 300), full=(80, 300, 1000, 3000))
 amounts = [n for n in amounts if n < min(len(drawer), len(lectures))]
-curve = []
-for draw in lab.draws(3):
-    for n in amounts:
-        for name in ("supervised elsewhere", "SimCLR"):
-            if some and (name, n) != ("supervised elsewhere", amounts[0]):
-                continue  # one point now, the others from the file
-            pictures, objectives, altered = tasks[name]
-            task = (pictures.take(n=n, seed=draw), objectives, altered)
-            probe = probed(pretrained(task, draw), drawer.take(per_class=5, seed=draw))
-            curve.append({"start": name, "pictures": n, "draw": draw, "probe": probe})
-curve = lab.pooled(f"amounts_{other.name}_{ours.name}", curve, by=("start", "pictures", "draw"))
+
+
+def fewer(start: str, pictures: int, draw: int) -> dict:
+    whole, objectives, altered = tasks[start]
+    task = (whole.take(n=pictures, seed=draw), objectives, altered)
+    return {"probe": probed(pretrained(task, draw), drawer.take(per_class=5, seed=draw))}
+
+
+# %%
+both, name = ["supervised elsewhere", "SimCLR"], f"amounts_{other.name}_{ours.name}"
+grid = dict(start=both[:1], pictures=amounts[:1]) if some else dict(start=both, pictures=amounts)  # one point now
+curve = lab.experiment(name, fewer, draws=3, title=title, **grid)
 whole = {"supervised elsewhere": len(lectures), "SimCLR": len(drawer)}
-curve += [row | {"pictures": whole[row["start"]]} for row in rows if row["start"] in whole]
-xl.lab.show(
-    xl.plots.curves(
-        curve, x="pictures", y="probe", by="start", xlabel="pictures to pretrain on", ylabel="balanced accuracy, probe"
-    ),
-    alt="Balanced accuracy of a probe at five labels a class against the number of pictures the encoder was pretrained on",
-)
-print(
-    pd.DataFrame(curve).pivot_table(index="start", columns="pictures", values="probe", sort=False).round(3).to_string()
-)
-print(f"Scratch, for comparison: {mean.probe['scratch']:.3f}")
+rows = [{**row, "pictures": whole[row["start"]]} for row in results.only(start=both)]
+curve = xl.lab.Results([*curve, *rows], by="start", across="pictures", title=title)
+curve.curves("probe", xlabel="pictures to pretrain on")
+
+# %%
+print(f"Scratch, for comparison, probe: {results.mean('probe')['scratch']:.3f}")
+curve.table("probe")
 
 # %% [markdown]
 # ## Diagnose: agreement alone
-# The numerator of SimCLR's loss pulls partners together, its denominator pushes strangers apart. What if you leave the push out, since
-# "we only want partners to agree"? Below, the same network with the pull alone.
+# The numerator of SimCLR's loss pulls partners together, and its denominator pushes strangers apart. What happens if you leave out the
+# push, because you only want partners to agree? Below is the same network with the pull alone.
 
 
 # %%
@@ -442,16 +406,11 @@ class PullOnly(xl.SimCLR):
         return 1 - F.cosine_similarity(za, zb).mean()
 
 
+# %%
 encoder = xl.encoder("lenet", channels=3, size=28, seed=0)
-pull = xl.fit(
-    xl.Classifier(encoder, drawer.classes),
-    unlabelled,
-    objectives=[PullOnly()],
-    augment=mild,
-    views={"strong": mild},
-    progress_bar=lab.shows_progress,
-    **(pretraining | {"steps": lab.scale(quick=3, lab=60, full=500)}),
-)
+model, short = xl.Classifier(encoder, drawer.classes), pretraining | {"steps": lab.scale(quick=3, lab=60, full=500)}
+how = dict(augment=mild, views={"strong": mild}, progress_bar=lab.shows_progress)
+pull = xl.fit(model, unlabeled, objectives=[PullOnly()], **how, **short)
 kept["pull only"] = xl.embed(encoder, test, cache=False)
 first, last = (pull.history[at]["PullOnly"] for at in (0, -1))
 print(f"Pull only: loss {first:.3f} at the start, {last:.4f} at the end; 0 is perfect.")
@@ -504,9 +463,9 @@ xl.checks.check("01.4", spread)
 
 # %% [markdown]
 # The next cell measures it, whatever you wrote, with a second number beside it: *uniformity*
-# ([Wang & Isola, 2020](https://arxiv.org/abs/2005.10242)), `log mean exp(-2 |x - y|^2)` over pairs of pictures. It is 0 when all
-# vectors are the same and falls as they spread out. The last column is SimCLR's loss if both views agreed perfectly, so that only
-# the push is left in it; `log(2N - 1)` for N pictures is a full collapse.
+# ([Wang & Isola, 2020](https://arxiv.org/abs/2005.10242)), which is `log mean exp(-2 |x - y|^2)` over pairs of pictures. It is 0 when all
+# vectors are the same, and it falls as they spread out. The last column is SimCLR's loss if both views agreed perfectly, so that only the
+# push is left in it. For N pictures, `log(2N - 1)` is a full collapse.
 
 
 # %%
@@ -520,29 +479,37 @@ def diagnosis(z) -> dict:
     }
 
 
-seen = pd.DataFrame({name: diagnosis(z) for name, z in kept.items()}).T
-print(seen.round(3).to_string())
+# %%
+seen = {}
+for name, z in kept.items():
+    seen[name] = diagnosis(z)
 print(f"Full collapse, {len(test)} pictures: loss {math.log(2 * len(test) - 1):.3f}.")
-print(f"Least spread: {seen.spread.idxmin()}, {seen.spread.min() / seen.spread['SimCLR']:.0%} of SimCLR's.")
+xl.lab.table(seen, "How far the features spread.")
 
 # %% [markdown]
-# A loss near its optimum says nothing by itself: look at the spread of the features, or at a probe. Methods without strangers (BYOL,
+# A loss near its optimum says nothing by itself. Look at the spread of the features, or at a probe. Methods without strangers (BYOL,
 # SimSiam, VICReg) each have a device that keeps this solution away.
 #
 # ## The trap: told not to look at what matters
-# *Any colour* tells SimCLR that colour does not matter. For some classes the colour of granules is the label. The recall of each
-# class (the share of its cells that is found), fine-tuned from either SimCLR:
+# *Any color* tells SimCLR that color does not matter. For some classes, the color of granules is the label. Here is the recall of each
+# class (the share of its cells that is found), fine-tuned from either SimCLR.
 
 # %%
-recall = table.groupby("start")[list(drawer.classes)].mean().loc[["SimCLR", "SimCLR, any colour"]].T
-recall["change"] = recall["SimCLR, any colour"] - recall["SimCLR"]
-print(recall.round(3).to_string())
-print(f"Most lost: {recall.change.idxmin()} ({recall.change.min():+.3f}), mean {recall.change.mean():+.3f}.")
-against = [row for row in rows if row["start"].startswith("SimCLR")]
-for column in ("fine-tuned", "probe"):
-    any_colour = xl.evaluation.paired(against, column, "SimCLR", by="start")[0]
-    interval = xl.evaluation.format_interval(any_colour["gain"], any_colour["low"], any_colour["high"], "+")
-    print(f"{column}: any colour against light colours {interval}, {any_colour['verdict']}.")
+blind, rows = "SimCLR, any colour", []
+for row in results.only(start=["SimCLR", blind]):
+    rows += [
+        {"start": row["start"], "draw": row["draw"], "class": name, "recall": row[name]} for name in drawer.classes
+    ]
+recall = xl.lab.Results(rows, by="start", across="class", title=title)
+recall.gains("recall", over="SimCLR")
+
+# %%
+changes = [recall.mean(**{"class": name})[blind] - recall.mean(**{"class": name})["SimCLR"] for name in drawer.classes]
+most = min(changes)
+print(f"Most lost: {drawer.classes[changes.index(most)]} ({most:+.3f}), mean {sum(changes) / len(changes):+.3f}.")
+for measure in ("fine-tuned", "probe"):
+    found = results.gain(blind, "SimCLR", measure)
+    print(f"{measure}: any color against light colors {found['gain']:+.3f}, {found['verdict']}.")
 
 # %% [markdown]
 # ### Exercise 5: which alteration erases the label?
@@ -593,9 +560,9 @@ xl.checks.check("01.5", erases)
 
 # %% [markdown]
 # ## When it hurts: a source too far away
-# Two starts with plenty of labels that have nothing to do with cells: handwritten digits, and our own cells under **random** labels,
-# which can only be learnt by heart. Beside them ImageNet: another, larger network (EfficientNet-Lite0 at 64 px), frozen and probed, so it
-# may be compared as a tool that one can take off the shelf, and not as a start of the same network.
+# Here are two starts with plenty of labels that have nothing to do with cells: handwritten digits, and our own cells under **random**
+# labels, which can only be learned by heart. ImageNet stands beside them as another, larger network (EfficientNet-Lite0 at 64 pixels),
+# frozen and probed. So you may compare it as a tool that you take off the shelf, and not as a start of the same network.
 
 # %%
 frozen = xl.encoder("efficientnet_lite0", size=64)
@@ -603,32 +570,23 @@ shelf = ours.test.take(per_class=4) if lab.profile == "quick" else ours.test
 asked = xl.embed(frozen, shelf)
 off_the_shelf = []
 for draw in range(5 if lab.profile != "quick" else 1):  # a frozen encoder: a further draw costs a probe
-    labelled = ours.train.take(per_class=5, seed=draw)
-    known = xl.embed(frozen, labelled)
-    path = ridge_path(known, labelled.labels, classes=len(labelled.classes))
+    labeled = ours.train.take(per_class=5, seed=draw)
+    path = ridge_path(xl.embed(frozen, labeled), labeled.labels, classes=len(labeled.classes))
     score = balanced(path.scores(asked).argmax(1), shelf.labels)
     off_the_shelf.append({"start": "ImageNet, frozen", "draw": draw, "probe": score})
-far = ["scratch", "digits", "random labels", "supervised elsewhere", "SimCLR"]
-together = [{key: row[key] for key in ("start", "draw", "probe")} for row in rows if row["start"] in far]
-together += [row for row in off_the_shelf if row["draw"] in set(table.draw)]
-distance = xl.evaluation.paired(together, "probe", "scratch", by="start")
-print("Probe: gain over the same network's random features, within a draw")
-print(pd.DataFrame(distance).sort_values("gain").round(3).to_string(index=False))
-tuned = {gain["start"]: gain for gain in gains["fine-tuned"]}
+
+# %%
+far = results.only(start=["scratch", "digits", "random labels", "supervised elsewhere", "SimCLR"])
+xl.lab.Results([*far, *off_the_shelf], by="start", title=title).gains("probe", over="scratch")
+
+# %%
 for name in ("digits", "random labels"):
-    interval = xl.evaluation.format_interval(*(tuned[name][key] for key in ("gain", "low", "high")), "+")
-    harm = (
-        "hurts"
-        if tuned[name]["high"] < 0
-        else "helps"
-        if tuned[name]["low"] > 0
-        else "neither shown to help nor to hurt"
-    )
-    print(f"Fine-tuned from {name}: {interval} against scratch, {tuned[name]['verdict']}: {harm}.")
+    tuned = results.gain(name, "scratch", "fine-tuned")
+    print(f"Fine-tuned from {name}: {tuned['gain']:+.3f} against scratch, {tuned['verdict']}.")
 
 # %% [markdown]
-# Whether a start is near or far cannot be read off its name or its size: scratch has to stand in the table. And mind what a far start
-# costs even where it does no harm: you trained it, you must document it, and a probe on random features was free.
+# You cannot read off a start's name or its size whether it is near or far, so scratch has to stand in the table. And mind what a far start
+# costs even where it does no harm: you trained it and you must document it, while a probe on random features was free.
 #
 # ## Quiz
 
@@ -652,7 +610,7 @@ for name in ("digits", "random labels"):
 
 # %% [markdown] tags=["quiz"]
 # ### The pretraining loss of A is lower than that of B. Which start is better?
-# - [ ] A, since it learnt its task better.
+# - [ ] A, since it learned its task better.
 #   Partners that agree because everything is the same have a loss near zero, if nothing pushes.
 # - [ ] B, since an easy task teaches little.
 #   Sometimes, but the loss does not show that either.
@@ -664,11 +622,21 @@ print("A start is worth what it beats.")
 
 # %% [markdown]
 # ## Recap
+
+# %% tags=["answer"]
+lab.answer(
+    elsewhere=results.gain("supervised elsewhere", "scratch", "fine-tuned"),
+    simclr=results.gain("SimCLR", "scratch", "fine-tuned"),
+    simclr_probe=results.gain("SimCLR", "scratch", "probe"),
+    random=results.gain("random labels", "scratch", "fine-tuned"),
+)
+
+# %% [markdown]
 # - Put scratch, with the same augmentation, beside every pretrained start, and compare within draws.
-# - A task without labels teaches what its alterations leave over. They are a statement about the classes.
-# - Look at the spread of features and at a probe; a pretraining loss alone hides a collapse.
-# - A source can be too far away, and random labels show what "pretraining" brings when the labels mean nothing.
-# - Which of this is separated on this data, the tables above say; of the rest nothing was shown.
+# - A task without labels teaches what its alterations leave over. The alterations are a statement about the classes.
+# - Look at the spread of features and at a probe. A pretraining loss alone hides a collapse.
+# - A source can be too far away. Random labels show what "pretraining" brings when the labels mean nothing.
+# - The tables above say which of this is separated on this data. Of the rest nothing was shown.
 #
 # ### Papers
 # - Gidaris et al., 2018, *Unsupervised representation learning by predicting image rotations* [arXiv:1803.07728](https://arxiv.org/abs/1803.07728)

@@ -13,7 +13,7 @@ LABS = Path(__file__).parents[2] / "labs"
 BUILT = [entry["number"] for entry in course(LABS)["labs"] if entry["built"]]
 LINES = 12
 # cells that are still to be shortened; a number may only fall
-LEFT = {"00": 0, "01": 9, "02": 0, "03": 0, "04": 0, "05": 0, "06": 0, "07": 0, "08": 0, "09": 0, "10": 0}
+LEFT = {"00": 0, "01": 0, "02": 0, "03": 0, "04": 0, "05": 0, "06": 0, "07": 0, "08": 0, "09": 0, "10": 0}
 PLUMBING = re.compile(r"\bpivot_table\b|\bto_string\b|\bgroupby\b|\.iterrows\(|\.itertuples\(")
 
 
