@@ -289,8 +289,11 @@ def run_worked(path: Path, root: Path) -> None:
     clean(built, root)
     with write_atomically(path) as temporary:
         temporary.write_text(write_notebook(built), "utf-8")
+    held = path.parents[1] / "teaching" / "figures"
+    for earlier in held.glob(f"{path.name[:2]}_*.png"):
+        earlier.unlink()
     for k, output in enumerate(pictures(path), 1):  # for slides, and for the README
-        with write_atomically(path.parents[1] / "teaching" / "figures" / f"{path.name[:2]}_{k}.png") as temporary:
+        with write_atomically(held / f"{path.name[:2]}_{k}.png") as temporary:
             temporary.write_bytes(base64.b64decode(output.data["image/png"]))
 
 

@@ -41,3 +41,9 @@ def test_a_notebook_that_travels_alone_still_shows_its_drawings(folder):
                 assert cell.attachments[name]["image/png"]
                 found += 1
     assert found >= len(drawings.DRAWINGS)
+
+
+def test_the_glossary_describes_its_drawings_as_the_labs_do():
+    found = re.findall(r"!\[([^\]]*)\]\(drawings/(\w+)\.svg\)", (LABS / "glossary.md").read_text("utf-8"))
+    assert {name for _, name in found} == set(drawings.DRAWINGS)
+    assert [name for alt, name in found if alt != drawings.words(name)] == []
