@@ -72,7 +72,12 @@ def costs(labs: Path) -> dict[str, str]:
 def schedules(plans: dict, manifest: dict) -> str:
     """Timetables: a lab takes its minutes from `course.toml`, anything else says its own."""
     by_number = {entry["number"]: entry for entry in manifest["labs"]}
-    lines = ["# Schedules", "", "Minutes are planned: no class has been timed yet. Those of labs stand in `course.toml`, the rest in `schedule.toml`.", ""]
+    lines = [
+        "# Schedules",
+        "",
+        "Minutes are planned: no class has been timed yet. Those of labs stand in `course.toml`, the rest in `schedule.toml`.",
+        "",
+    ]
     for schedule in plans["schedule"]:
         hour, minute = map(int, schedule["start"].split(":"))
         now = begin = 60 * hour + minute

@@ -87,7 +87,7 @@ xl.checks.check("10.1", plan)
 
 # %% [markdown]
 # ## The ladder
-# Each rung adds **one** thing to the rung it is compared with, so that a gain has one cause. From `colour` two ways lead on.
+# Each rung adds **one** thing to the rung that it is compared with, so that a gain has one cause. Two ways lead on from `colour`.
 #
 # | rung | compared with | what it adds |
 # |---|---|---|
@@ -112,8 +112,8 @@ guess = "colour"
 xl.checks.predict("10.p1", guess, options=rungs)
 
 # %% [markdown]
-# Four rungs stand in `xl.recipes` by name. The last two are written here, as you would write your own: a `Recipe` is a name and a
-# tuple of stages, each with a function that makes its objectives anew (`help(xl.Stage)` lists what else a stage takes).
+# Four rungs stand in `xl.recipes` by name. The last two are written here, in the way in which you would write your own. A `Recipe` is a
+# name and a tuple of stages. Each stage has a function that makes its objectives anew (`help(xl.Stage)` lists what else a stage takes).
 
 # %%
 colors = xl.recipes["colour"].stages[0].augment
@@ -198,8 +198,8 @@ for name, (value, low, high) in board.estimates.items():
 
 # %% [markdown]
 # ### Exercise 2: is the rung worth keeping?
-# Two rungs, five seeds. Give the mean gain (to three decimals) and whether it is **separated**: over five or more seeds, the 95 %
-# t-interval of the paired difference leaves out zero.
+# You have two rungs and five seeds. Give the mean gain, to three decimals, and whether it is **separated**. That means: over five or more
+# seeds, the 95 % t-interval of the paired difference leaves out zero.
 
 # %% tags=["exercise"] exercise="10.2"
 lower = [0.61, 0.70, 0.55, 0.66, 0.63]
@@ -239,9 +239,9 @@ xl.checks.check("10.2", (gain, separated))
 
 # %% [markdown]
 # ### Exercise 3: a rung of your own
-# Write a `Recipe` named `"mine"` in two stages: first the source alone for 0.7 of the steps; then source and target together for
-# 0.3 of the steps at 0.3 of the rate, with cross-entropy **and** `xl.MMD()`. A stage is
-# `xl.Stage(objectives, data=..., share=..., lr=...)`; the last two are factors, of the steps and of the rate.
+# Write a `Recipe` named `"mine"` in two stages. The first trains on the source alone for 0.7 of the steps. The second trains on source
+# and target together for 0.3 of the steps at 0.3 of the rate, with cross-entropy **and** `xl.MMD()`. A stage is
+# `xl.Stage(objectives, data=..., share=..., lr=...)`, where `share` and `lr` are factors of the steps and of the rate.
 
 # %% tags=["exercise"] exercise="10.3"
 mine = ...
@@ -358,14 +358,15 @@ xl.lab.show(
 )
 
 # %% [markdown]
-# An average hides which class pays. Read the rows: each is a true class, and what stands beside the diagonal is what a patient
-# with that cell would be told instead. A class of which the report said that it seems rare in hospital B may be no rarer there: its
-# pictures may just look like another class to this model. That estimate assumes that a class looks alike on both sides.
+# An average hides which class pays. Read the rows of this matrix. Each row is a true class, and what stands beside the diagonal is what a
+# patient with that cell would be told instead. The report may have said that a class seems rare in hospital B. It may be no rarer there:
+# perhaps its pictures just look like another class to this model. The estimate of the report assumes that a class looks alike in both
+# places.
 #
 # ### Exercise 4: what may you claim?
-# A comparison over **three** seeds says: chosen by information maximisation, `coral`, target accuracy 0.71; the oracle takes `lp_ft`,
-# 0.74; source only 0.66; the interval of the paired difference of `coral` and source only is [0.01, 0.09]. Which of these
-# sentences may stand in the report? Give the set of letters.
+# You compared recipes over **three** seeds. Information maximization chose `coral`, with a target accuracy of 0.71. The oracle takes
+# `lp_ft`, at 0.74, and source only has 0.66. The interval of the paired difference of `coral` and source only is [0.01, 0.09]. Which of
+# these sentences may stand in the report? Give the set of letters.
 #
 # - a: The method we hand over reached 0.71 on the target's test part.
 # - b: We reached 0.74 on the target.
@@ -444,7 +445,8 @@ xl.lab.show(
 
 # %% [markdown]
 # ## Which method when
-# A guide is only as good as its evidence, so each line names where to look, not what you will find: results differ with the pair.
+# A guide is only as good as its evidence. So each line below tells you where to look and not what you will find, because results differ
+# from pair to pair.
 #
 # | your case | try first | the evidence to read |
 # |---|---|---|
@@ -456,8 +458,8 @@ xl.lab.show(
 # | classes missing, or other shares of them | no alignment of whole domains; look at class shares | "When it hurts" above, and the report's class shares |
 # | several trained models, no target label | a validator fixed beforehand, two read side by side | `bench/tables/ranks.md` and lab 08 |
 #
-# Whatever the case: source only, source only with joint batch-norm statistics, and a probe stand in the table too. A method that does not beat
-# these is a cost.
+# Whatever your case is, put three baselines into the table: source only, source only with joint batch-norm statistics, and a probe. A method
+# that does not beat these is a cost.
 #
 # ## A rubric for teachers
 # Learners hand in this notebook on two domains of their own, and a page of text. Twelve points.

@@ -299,10 +299,14 @@ class Table:
             cells = [html.escape(self._text(name, j)) for j in range(len(self.columns))]
             cells = [f"<strong>{cell}</strong>" if (name, j) in self.best else cell for j, cell in enumerate(cells)]
             body += f'<tr style="background:none"><th scope="row" style="{pad};font-weight:normal">{html.escape(str(name))}</th>'
-            body += "".join(f'<td style="{pad}">{cell}</td>' for cell in cells) + "</tr>"
-        about = f'<caption style="text-align:left;padding:.4em .8em;opacity:.8">{html.escape(self.caption)}</caption>'
+            whole = [
+                ";white-space:nowrap" * (text[:1] in "+-0123456789") for text in self.rows[name]
+            ]  # words may break, numbers not
+            body += "".join(f'<td style="{pad}{w}">{cell}</td>' for cell, w in zip(cells, whole, strict=True)) + "</tr>"
+        about = f'<figcaption style="padding:.4em .8em;opacity:.8">{html.escape(self.caption)}</figcaption>'
         style = "color:inherit;border-collapse:collapse;font-variant-numeric:tabular-nums;margin:.5em 0"
-        return f'<div style="overflow-x:auto"><table style="{style}">{about}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        table = f'<table style="{style}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        return f'<figure style="margin:0;overflow-x:auto">{about}{table}</figure>'
 
     def __repr__(self) -> str:
         lines = [["", *map(str, self.columns)]]
