@@ -31,6 +31,7 @@ COPIED = (
     "docs/*.md",
     "docs/*.svg",
     "labs/*.md",
+    "labs/drawings/*.svg",
     "labs/results/*.json",
     "labs/teaching/*.md",
     "labs/teaching/figures/*.png",
@@ -63,6 +64,8 @@ def lab(entry: dict) -> nbformat.NotebookNode:
         tags = set(cell.metadata.get("tags", []))
         if "install" in tags:
             continue
+        if cell.pop("attachments", None):  # a page has the drawings beside it
+            cell.source = re.sub(r"\(attachment:(\w+)\.png\)", r"(drawings/\1.svg)", cell.source)
         if tags & {"quiz", "stuck"}:
             hints = (
                 answers["exercises"][re.search(r'stuck\("(.*)"\)', cell.source)[1]]["hints"] if "stuck" in tags else []
@@ -114,7 +117,8 @@ def front(entries: list[dict], folder: Path) -> str:
     )
     text = re.sub(r"<!--.*?-->", "", text)
     contents = {
-        "Learn": [f"labs/{entry['name']}" for entry in entries] + ["labs/self_test", "labs/glossary"],
+        "Learn": [f"labs/{entry['name']}" for entry in entries]
+        + ["labs/self_test", "labs/glossary", "labs/cheat_sheet"],
         "Use": ["methods", "docs/library", "docs/onnx", "data/README", "api/index"],
         "Results": ["docs/results"],
         "Teach": ["labs/teaching/README"],
@@ -124,6 +128,14 @@ def front(entries: list[dict], folder: Path) -> str:
         kept = "\n".join(page for page in pages if any((folder / f"{page}{end}").exists() for end in (".md", ".ipynb")))
         text += f"\n:::{{toctree}}\n:hidden:\n:caption: {caption}\n\n{kept}\n:::\n"
     return text
+
+
+def answer(entry: dict) -> str:
+    """What the worked notebook answered to the lab's question when it was last run, as plain words; empty where it has none."""
+    worked = nbformat.read(LABS / "solutions" / f"{entry['name']}.ipynb", as_version=4)
+    outputs = [o for cell in worked.cells if "answer" in cell.metadata.get("tags", []) for o in cell.outputs]
+    text = next((o.data["text/markdown"] for o in outputs if "text/markdown" in o.get("data", {})), "")
+    return re.sub(r"^\*\*.*?\*\*\s*", "", text).replace("`", "")
 
 
 def card(entry: dict, folder: Path) -> str:
@@ -138,7 +150,8 @@ def card(entry: dict, folder: Path) -> str:
     title, question = (html.escape(entry[key], quote=False) for key in ("title", "question"))
     return (
         f'<a href="labs/{entry["name"]}.html">{shown}<b>{entry["number"]} {title}</b>'
-        f"<span>{question}</span><small>{entry['minutes']} minutes</small></a>"
+        f'<span>{question}</span><span class="answer">{html.escape(answer(entry), quote=False)}</span>'
+        f"<small>{entry['minutes']} minutes</small></a>"
     )
 
 

@@ -183,13 +183,6 @@ def printed(worked: Path) -> str:
     return "\n".join(["```text", *lines, "```"])
 
 
-def answered(worked: Path) -> str:
-    """The sentence that answers a lab's question, as its worked notebook was last run; empty where it has none."""
-    cells = nbformat.read(worked, as_version=4).cells if worked.is_file() else []
-    outputs = [o for c in cells if "answer" in c.metadata.get("tags", []) for o in c.outputs]
-    return next((o.data["text/markdown"] for o in outputs if "text/markdown" in o.get("data", {})), "")
-
-
 def write_notebook(built) -> str:
     return nbformat.writes(built).rstrip("\n") + "\n"
 

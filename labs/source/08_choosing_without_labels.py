@@ -334,8 +334,8 @@ for run in board.finished():
 xl.lab.table(estimates, "Accuracy at the target, estimated without its labels, and measured. One seed.")
 
 # %% [markdown]
-# The estimate listens to confidence alone. A model that trained on its own sure answers is sure, so its estimate is high, whatever the
-# truth is. The interval does not help: it only holds the luck of which pictures were seen.
+# The estimate listens to confidence alone. It is too low where a shift makes a model unsure although it is right, and it is too high where
+# a model was trained to be sure. The interval does not help you, because it only holds the luck of which pictures were seen.
 #
 # ### Exercise 2: rank correlation by hand
 # Five models; a validator's values and their accuracies on the target. No two are equal, so Spearman's formula is simple:

@@ -369,3 +369,10 @@ def test_bad_input(change, error, says, own, source):
         arguments["source"] = odd[arguments["source"]]
     with pytest.raises(error, match=says):
         xl.fit(arguments.pop("model"), arguments.pop("source"), **arguments)
+
+
+def test_a_run_shows_itself_in_one_line():
+    """A notebook prints what a cell ends with; a network's listing of itself would fill the page."""
+    data = blobs()
+    model = xl.Classifier(xl.encoder("lenet", channels=3, size=16), data.classes)
+    assert "\n" not in repr(xl.fit(model, data, **FAST))

@@ -44,6 +44,9 @@ class Run:
     objectives: Sequence[Objective] = ()
     resumed_from: int = 0
 
+    def __repr__(self) -> str:
+        return f"Run({self.seconds:.1f} s, {self.images_per_second:.0f} images/s; see .model and .history)"
+
 
 class Log:
     """Losses stay tensors until the bar's next refresh, so that a GPU is not made to wait; a refresh checks them too."""
