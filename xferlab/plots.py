@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .domains import Domain
 from .errors import ArgumentError, MissingExtra
-from .evaluation import DRAWS, t_interval
+from .evaluation import t_interval
 
 # Okabe & Ito's palette: told apart with any colour vision, on a projector too. Markers differ as well.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
@@ -326,46 +326,6 @@ def ranking(
     # a dollar sign would begin mathematics
     axis.set_yticks(range(len(names)), [name.replace("$", r"\$") + words.get(name, "") for name in names])
     axis.set_xlabel(xlabel)
-    figure.tight_layout()
-    return figure
-
-
-def forest(panels: Mapping[str, Mapping[str, Sequence[tuple[float, bool]]]], *, xlabel: str):
-    """Paired differences as a forest plot: a panel for each title, a row for each name, its mean and 95 % t-interval.
-
-    Parameters
-    ----------
-    panels: By title, by name, the differences, each with whether its mark is filled (trained here) or hollow (measured earlier).
-    xlabel: What was gained, over what.
-    """
-    plt = pyplot()
-    names = list(dict.fromkeys(name for panel in panels.values() for name in panel))
-    across = min(len(panels), 3)
-    down = -(-len(panels) // across)
-    size = (2.3 + (2.6 * across if across > 1 else 5.2), down * (0.42 * len(names) + 1.0) + 0.3)
-    figure, axes = plt.subplots(down, across, figsize=size, sharex=True, sharey=True, squeeze=False)
-    for axis, (title, panel) in zip(axes.flat, panels.items(), strict=False):
-        axis.axvline(0, color="0.3", linewidth=1.2)
-        for y, name in enumerate(names):
-            found = panel.get(name, ())
-            if not found:
-                continue
-            values = [value for value, _ in found]
-            mean, low, high = t_interval(values)
-            apart = len(values) >= DRAWS and (low > 0 or high < 0)
-            color = "0.45" if not apart else PALETTE[0] if mean > 0 else PALETTE[1]
-            for value, full in found:
-                axis.plot(
-                    [value], [y - 0.22], "o", markersize=4, color=color, markerfacecolor=color if full else "white"
-                )
-            error = None if np.isnan(low) else [[mean - low], [high - mean]]
-            axis.errorbar([mean], [y + 0.08], xerr=error, fmt="D", markersize=6, color=color, capsize=3)
-        axis.set_title(title, fontsize=12, loc="left")
-        axis.set_yticks(range(len(names)), names)
-    axes[0, 0].set_ylim(len(names) - 0.5, -0.5)
-    for axis in list(axes.flat)[len(panels) :]:
-        axis.set_visible(False)
-    figure.supxlabel(f"{xlabel} (blue or orange: separated from zero)", fontsize=11)
     figure.tight_layout()
     return figure
 

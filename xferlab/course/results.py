@@ -170,8 +170,6 @@ class Results:
         ----------
         over: The name that every other is compared with, or for each name its own.
         """
-        from .. import plots
-
         panels, words = {}, []
         for measure in measures or (self.measure,):
             for level in self.levels:
@@ -189,7 +187,7 @@ class Results:
                 ]
                 words.append(f"{title}: {'; '.join(shown)}.")
         base = f" over {over}" if isinstance(over, str) else ""
-        figure = plots.forest(
+        figure = forest(
             panels, xlabel=f"gain in {(measures or (self.measure,))[0] if len(measures) < 2 else 'each'}{base}"
         )
         opening = f"{self.title or 'Gains'}: paired differences{base} within a {self.unit}, 95 % t-intervals."
@@ -245,6 +243,48 @@ def runs(board: Leaderboard, title: str = "") -> Results:
         for run in board.finished()
     ]
     return Results(rows, by="recipe", unit="seed", title=title)
+
+
+def forest(panels: Mapping[str, Mapping[str, Sequence[tuple[float, bool]]]], *, xlabel: str):
+    """Paired differences as a forest plot: a panel for each title, a row for each name, its mean and 95 % t-interval.
+
+    Parameters
+    ----------
+    panels: By title, by name, the differences, each with whether its mark is filled (trained here) or hollow (measured earlier).
+    xlabel: What was gained, over what.
+    """
+    from ..plots import PALETTE, pyplot
+
+    plt = pyplot()
+    names = list(dict.fromkeys(name for panel in panels.values() for name in panel))
+    across = min(len(panels), 3)
+    down = -(-len(panels) // across)
+    size = (2.3 + (2.6 * across if across > 1 else 5.2), down * (0.42 * len(names) + 1.0) + 0.3)
+    figure, axes = plt.subplots(down, across, figsize=size, sharex=True, sharey=True, squeeze=False)
+    for axis, (title, panel) in zip(axes.flat, panels.items(), strict=False):
+        axis.axvline(0, color="0.3", linewidth=1.2)
+        for y, name in enumerate(names):
+            found = panel.get(name, ())
+            if not found:
+                continue
+            values = [value for value, _ in found]
+            mean, low, high = t_interval(values)
+            apart = len(values) >= DRAWS and (low > 0 or high < 0)
+            color = "0.45" if not apart else PALETTE[0] if mean > 0 else PALETTE[1]
+            for value, full in found:
+                axis.plot(
+                    [value], [y - 0.22], "o", markersize=4, color=color, markerfacecolor=color if full else "white"
+                )
+            error = None if np.isnan(low) else [[mean - low], [high - mean]]
+            axis.errorbar([mean], [y + 0.08], xerr=error, fmt="D", markersize=6, color=color, capsize=3)
+        axis.set_title(title, fontsize=12, loc="left")
+        axis.set_yticks(range(len(names)), names)
+    axes[0, 0].set_ylim(len(names) - 0.5, -0.5)
+    for axis in list(axes.flat)[len(panels) :]:
+        axis.set_visible(False)
+    figure.supxlabel(f"{xlabel} (blue or orange: separated from zero)", fontsize=11)
+    figure.tight_layout()
+    return figure
 
 
 def row_keys(rows: Sequence[Mapping]) -> list[str]:
