@@ -21,8 +21,8 @@ def temperature(probabilities: ArrayLike, labels: ArrayLike) -> float:
     labels, rows = np.asarray(labels), np.arange(len(labels))
 
     def loss(log_t: float) -> float:
-        said = -np.log(scaled(probabilities, np.exp(log_t)).clip(1e-12))
-        return float((said[rows, labels].sum() + said.mean()) / (len(rows) + 1))
+        losses = -np.log(scaled(probabilities, np.exp(log_t)).clip(1e-12))
+        return float((losses[rows, labels].sum() + losses.mean()) / (len(rows) + 1))
 
     return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
 

@@ -265,9 +265,13 @@ def roc_and_reliability(probabilities: np.ndarray, labels: np.ndarray, classes: 
         order = np.argsort(-probabilities[:, k], kind="stable")
         member, last = labels[order] == k, np.append(np.diff(probabilities[order, k]) != 0, True)
         found, false = (np.r_[0, np.cumsum(part)[last] / part.sum()] for part in (member, ~member))
-        few = len(present) <= 8
+        named = len(present) <= 8
         left.plot(
-            false, found, color=PALETTE[k % 8] if few else "0.6", label=str(classes[k]) if few else None, linewidth=1.5
+            false,
+            found,
+            color=PALETTE[k % 8] if named else "0.6",
+            label=str(classes[k]) if named else None,
+            linewidth=1.5,
         )
     left.set_xlabel("others that are flagged (1 - specificity)")
     left.set_ylabel("members that are found (sensitivity)")

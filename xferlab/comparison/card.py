@@ -71,7 +71,7 @@ def markdown(card: list[Section], board: Leaderboard, choice: Choice, sides: Sid
         for side, name in names.items()
         if run[side]
     ]
-    head = {
+    head: dict[str, object] = {
         "library_name": "xferlab",
         "pipeline_tag": "image-classification",
         "metrics": ["accuracy", "balanced_accuracy"],

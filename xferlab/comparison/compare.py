@@ -152,8 +152,9 @@ def compare(
     """
     source, adapt, test, notes = given.sides(source, target)
     chosen = chosen_recipes(recipes)
-    labeled_target, held = (None, None) if labeled is None else given.few(labeled, source, test, notes)
-    special = {} if held is None else {"target_labels": functools.partial(selection.on_labels, held)}
+    labeled_target, held = (None, None) if labeled is None else given.split_labeled(labeled, source, test, notes)
+    special: dict[str, selection.Validator] = {}
+    special |= {} if held is None else {"target_labels": functools.partial(selection.on_labels, held)}
     special |= {"leave_one_site_out": selection.leave_one_site_out} if len(source.train.sites) >= 3 else {}
     selector = selector or next(iter(special), "information_maximization")
     judges = _validators(validators, selector, special)
@@ -163,7 +164,7 @@ def compare(
     deadline = time.time() + 60 * minutes if minutes is not None else math.inf
 
     parts = [(part.inputs, part.labels) for part in source.parts().values()]
-    more = [] if labeled is None else [(labeled.inputs, labeled.labels, labeled.classes)]
+    more: list = [] if labeled is None else [(labeled.inputs, labeled.labels, labeled.classes)]
     more += [] if source.train.site is None else [source.train.site]
     may = (source.train.augmentation, adapt.augmentation)
     data = fingerprint(parts, adapt.inputs, source.classes, *may, test and (test.inputs, test.labels), *more)
@@ -230,9 +231,8 @@ def compare(
     words = [f"{key} {described(value)}" for key, value in shown.items() if value is not None]
     setting = ", ".join([f"{source.name} -> {adapt.name}", " and ".join(map(name_of, encoders.values())), *words])
     _forget_stages([*done, *tried])
-    board = Leaderboard(
-        runs, [candidate.name for candidate in everyone], list(judges), selector, metric, setting, notes
-    )
+    names = [candidate.name for candidate in everyone]
+    board = Leaderboard(runs, names, list(judges), selector, metric, setting, notes)
     board.classes, board.held, board.searched = source.classes, held, searched
     board.true_shares = None if test is None else (test.align(source.classes).counts() / len(test)).tolist()
     if propose:

@@ -55,7 +55,9 @@ def _without_examples(domain: Domain) -> list[str]:
     return [name for name, count in zip(domain.classes, domain.counts().tolist(), strict=True) if count == 0]
 
 
-def few(labeled: Domain, source: Splits, test: Domain | None, notes: list[str]) -> tuple[Domain, Domain | None]:
+def split_labeled(
+    labeled: Domain, source: Splits, test: Domain | None, notes: list[str]
+) -> tuple[Domain, Domain | None]:
     """The labelled target examples to train on, and those to judge by where there are enough."""
     if labeled.labels is None or labeled.multilabel:
         raise DataError(

@@ -128,7 +128,7 @@ def _strangest(given: Answers) -> Strip:
     def name(i: int) -> str:
         return Path(given.pictures.files[i]).name if given.pictures.files else f"no. {i}"
 
-    return _strip(given, np.argsort(like, kind="stable")[:20], lambda i: f"p {like[i]:.3f} {name(i)}")
+    return _strip(given, np.argsort(like, kind="stable")[:20].tolist(), lambda i: f"p {like[i]:.3f} {name(i)}")
 
 
 def _strip(given: Answers, rows: Sequence[int], caption: Callable[[int], str]) -> Strip:

@@ -192,13 +192,15 @@ def _beside(source: Domain, labeled: Domain) -> Domain:
     return replace(joined([source] + [labeled] * times), groups=None)
 
 
-def _by_site(here: Scores, test: Domain) -> dict[str, dict[str, float]]:
+def _by_site(on_source: Scores, test: Domain) -> dict[str, dict[str, float]]:
     """The scores of each site of the source's test part, by name."""
     assert test.site is not None
     found = {}
     for k in test.site.unique().tolist():
         rows = (test.site == k).cpu().numpy()
-        one = replace(here, probabilities=here.probabilities[rows], labels=here.labels[rows], groups=None)
+        one = replace(
+            on_source, probabilities=on_source.probabilities[rows], labels=on_source.labels[rows], groups=None
+        )
         found[test.sites[k]] = _scores(one)
     return found
 
@@ -310,11 +312,11 @@ def _scores(scores: Scores) -> dict[str, float]:
     return {name: getattr(scores, name) for name in METRICS} | {"n": scores.n}
 
 
-def describe_shift(candidate: selection.Candidate, here: Scores, there: Scores | None) -> dict:
+def describe_shift(candidate: selection.Candidate, on_source: Scores, on_target_test: Scores | None) -> dict:
     """What the shift did to the model. Class shares rest on the source's val and test parts; the temperature on val."""
     on_val, on_target = (logits.softmax(1).numpy() for _, logits in (candidate.on_source_val, candidate.on_target))
     labels = candidate.source_val_labels.numpy()
-    predicted, truth = np.r_[on_val.argmax(1), here.predictions], np.r_[labels, here.labels]
+    predicted, truth = np.r_[on_val.argmax(1), on_source.predictions], np.r_[labels, on_source.labels]
     shares = shift.target_shares(predicted, truth, on_target.argmax(1), len(candidate.model.classes))
     found = {name: getattr(shares, name).tolist() for name in ("estimate", "low", "high", "source")}
     found |= {
@@ -322,25 +324,25 @@ def describe_shift(candidate: selection.Candidate, here: Scores, there: Scores |
         "differs": shares.differs,
         "temperature": operating.temperature(on_val, labels),
     }
-    found |= {"confidence_source": float(here.probabilities.max(1).mean())}
+    found |= {"confidence_source": float(on_source.probabilities.max(1).mean())}
     found |= {"confidence_target": float(on_target.max(1).mean())}
-    for name, scores in (("source", here), ("target", there)):
+    for name, scores in (("source", on_source), ("target", on_target_test)):
         if scores is not None:
             p = operating.scaled(scores.probabilities, found["temperature"])
             found[f"ece_{name}_scaled"] = replace(scores, probabilities=p).ece
     return found
 
 
-def estimates(candidate: selection.Candidate, here: Scores, temperature: float) -> dict:
+def estimates(candidate: selection.Candidate, on_source: Scores, temperature: float) -> dict:
     """Estimated accuracy at the target, of probabilities whose temperature was fitted on the source's validation images,
     each `[value, low, high]`; and the answers there, by which seeds are held against each other."""
     val, target = (logits.softmax(1).numpy() for _, logits in (candidate.on_source_val, candidate.on_target))
     labels = candidate.source_val_labels.numpy()
     held, on_target = (
-        operating.scaled(np.r_[val, here.probabilities], temperature),
+        operating.scaled(np.r_[val, on_source.probabilities], temperature),
         operating.scaled(target, temperature),
     )
-    sides = held, np.r_[labels, here.labels], on_target
+    sides = held, np.r_[labels, on_source.labels], on_target
     kinds = (estimation.average_thresholded_confidence, estimation.difference_of_confidences)
     found: dict = {kind.__name__: list(estimation.interval(kind, *sides)) for kind in kinds}
     answers = target.argmax(1).astype(np.uint8 if target.shape[1] < 256 else np.uint16)

@@ -97,10 +97,13 @@ class Candidate:
     def held_out(self) -> dict[str, float]:
         """By site of the source, balanced accuracy on its validation part after training on the others alone, with its own training
         examples, unlabeled, for a target. Empty without sites, NaN where training diverged."""
-        train, val, found = self.source.train, self.source.val, {}
-        for k, name in enumerate(train.sites if self.retrain else ()):
+        train, val, retrain = self.source.train, self.source.val, self.retrain
+        found: dict[str, float] = {}
+        if retrain is None:
+            return found
+        for k, name in enumerate(train.sites):
             try:
-                model = self.retrain(train[train.site != k], train[train.site == k].unlabeled())
+                model = retrain(train[train.site != k], train[train.site == k].unlabeled())
                 found[name] = evaluate(model, val[val.site == k]).balanced_accuracy
             except DivergenceError:
                 found[name] = float("nan")
