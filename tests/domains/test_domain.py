@@ -178,3 +178,14 @@ def test_splits_together_are_all_examples_part_after_part():
     assert together.labels.tolist() == [1, 0, 1, 2, 0] and together.classes == whole.classes
     half = Splits(parts.train, parts.val.unlabeled(), parts.test)
     assert half.together().labels is None and rows(half.together()) == [4, 0, 7, 2, 9]
+
+
+def test_each_example_keeps_its_file_by_whatever_index():
+    """Files left behind by an index, or kept for other rows, would put a label on another picture."""
+    made = domain(files=tuple(f"{i}.png" for i in range(12)))
+    for index in (torch.tensor([5, 2]), [5, 2], slice(2, 6, 2), made.labels == 1, 3):
+        part = made[index]
+        assert part.files == tuple(f"{i}.png" for i in rows(part))
+    assert split(made).together().files == tuple(f"{i}.png" for i in rows(split(made).together()))
+    with pytest.raises(DataError, match="3 files for 12 examples"):
+        domain(files=("a", "b", "c"))
