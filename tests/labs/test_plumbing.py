@@ -12,8 +12,6 @@ from xferlab.course.content import course
 LABS = Path(__file__).parents[2] / "labs"
 BUILT = [entry["number"] for entry in course(LABS)["labs"] if entry["built"]]
 LINES = 12
-# cells that are still to be shortened; a number may only fall
-LEFT = {"00": 0, "01": 0, "02": 0, "03": 0, "04": 0, "05": 0, "06": 0, "07": 0, "08": 0, "09": 0, "10": 0}
 PLUMBING = re.compile(r"\bpivot_table\b|\bto_string\b|\bgroupby\b|\.iterrows\(|\.itertuples\(")
 
 
@@ -38,8 +36,7 @@ def test_a_learners_cells_hold_no_plumbing(number):
         for cell in cells
         if not {"lesson", "install"} & set(cell.metadata.get("tags", [])) and (why := plumbing(cell.source))
     ]
-    assert len(found) <= LEFT.get(number, 0), found
-    assert len(found) == LEFT.get(number, 0), f"lower LEFT[{number!r}] to {len(found)}"
+    assert found == []
 
 
 def test_plumbing_is_recognized():
