@@ -64,8 +64,6 @@ def lab(entry: dict) -> nbformat.NotebookNode:
         tags = set(cell.metadata.get("tags", []))
         if "install" in tags:
             continue
-        if cell.pop("attachments", None):  # a page has the drawings beside it
-            cell.source = re.sub(r"\(attachment:(\w+)\.png\)", r"(drawings/\1.svg)", cell.source)
         if tags & {"quiz", "stuck"}:
             hints = (
                 answers["exercises"][re.search(r'stuck\("(.*)"\)', cell.source)[1]]["hints"] if "stuck" in tags else []
