@@ -38,7 +38,7 @@ def test_every_command_runs(tmp_path, monkeypatch):
         if words[0] == "export" and not find_spec("onnxscript"):
             continue
         if words[0] == "look":
-            words += ["--encoder", ""]  # no probe: twelve pictures a class are too few, and it is tested elsewhere
+            words += ["--encoder", "none"]  # no probe: twelve pictures a class are too few, and it is tested elsewhere
         if words[0] == "compare":
             words += SMALL + ["--encoder", "lenet"] * ("--encoder" not in words)
         done = CliRunner().invoke(app, words, catch_exceptions=False)
