@@ -48,3 +48,12 @@ def own():
         return xl.Classifier(xl.encoder(module, size=16), classes, seed=seed)
 
     return make
+
+
+@pytest.fixture
+def one_thread():
+    """As a worker process has: two threads sum in another order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

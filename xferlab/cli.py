@@ -97,6 +97,9 @@ def compare(
         bool, typer.Option("--all-seeds", help="all recipes get all seeds, also those far behind after two")
     ] = False,
     workers: Annotated[int, typer.Option(help="processes that train side by side, one thread each")] = 1,
+    scheduler: Annotated[
+        str, typer.Option(help="a Dask scheduler, tcp://HOST:8786: its workers train, all on one shared --store")
+    ] = "",
     propose: Annotated[int, typer.Option(help="write label-next.csv: so many target images to label next")] = 0,
     selector: Annotated[
         str, typer.Option(help="the validator to choose by; fix it before you look at the oracle")
@@ -150,6 +153,7 @@ def compare(
         search=search,
         all_seeds=all_seeds,
         workers=workers,
+        scheduler=scheduler or None,
         propose=propose,
         say=typer.echo,
         seeds=seeds,

@@ -378,14 +378,6 @@ def test_draws_of_labels_change_with_the_seed(tmp_path, monkeypatch):
     assert [len(source) for source in seen] == [12, 12] and not torch.equal(seen[0].inputs, seen[1].inputs)
 
 
-@pytest.fixture
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("kind", ["threads", "processes"])
 def test_executors_give_the_same_table(tmp_path, kind, one_thread):
     """Threads would disturb each other's random draws, did they not take turns. A worker process has one torch thread, and

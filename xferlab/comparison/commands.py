@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -39,6 +41,7 @@ def compare(
     search: bool = False,
     all_seeds: bool = False,
     workers: int = 1,
+    scheduler: str | None = None,
     propose: int = 0,
     out: Path = Path("report.html"),
     save_model: Path | None = None,
@@ -79,26 +82,28 @@ def compare(
         say(f"plan    {plan}; no run begins after {minutes:g} minutes")
     # a minute at least: measuring a machine that is busy may take all there was, and one run is better than none
     left = minutes - (time.time() - began + plan.longest + 5) / 60
-    board = run_comparison(
-        plan.recipes,
-        sides.source,
-        sides.target,
-        seeds=plan.seeds,
-        steps=plan.steps,
-        minutes=max(round(left, 2), 1),
-        race=not all_seeds,
-        fill=steps is None and not plan.filled,
-        workers=workers,
-        encoder=makers,
-        search=search,
-        metric="balanced_accuracy",
-        batch_size=BATCH,
-        labeled=sides.labeled,
-        store=store,
-        selector=selector,
-        keep_weights="chosen",
-        propose=propose,
-    )
+    with cluster(scheduler) if scheduler else contextlib.nullcontext() as executor:
+        board = run_comparison(
+            plan.recipes,
+            sides.source,
+            sides.target,
+            seeds=plan.seeds,
+            steps=plan.steps,
+            minutes=max(round(left, 2), 1),
+            race=not all_seeds,
+            fill=steps is None and not plan.filled,
+            workers=workers,
+            executor=executor,
+            encoder=makers,
+            search=search,
+            metric="balanced_accuracy",
+            batch_size=BATCH,
+            labeled=sides.labeled,
+            store=store,
+            selector=selector,
+            keep_weights="chosen",
+            propose=propose,
+        )
     if done := plan.fill(board.runs):
         notes.append(done)
     board.notes[:0] = notes
@@ -145,6 +150,22 @@ def compare(
     say(f"Use it:      xferlab predict --model {save_model} --input FOLDER --out preds.csv")
     say(f"{(time.time() - began) / 60:.1f} of {minutes:g} minutes. Not for clinical use.")
     return board
+
+
+@contextlib.contextmanager
+def cluster(scheduler: str) -> Iterator[Executor]:
+    """An executor over the workers of a running Dask scheduler, which starts what a lost worker was doing again on another."""
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise MissingExtra("distributed", extra="cluster") from error
+    try:
+        client = Client(scheduler, timeout=10)
+    except (OSError, ValueError) as error:
+        instead = "start one with `dask scheduler`, and `dask worker tcp://HOST:8786` on each machine"
+        raise ArgumentError(f"no Dask scheduler answers at {scheduler!r} ({error}); {instead}") from error
+    with client:
+        yield client.get_executor()
 
 
 def _check(weights: Path | None, factory: str | None, **numbers: float | None) -> None:
