@@ -117,7 +117,7 @@ def front(entries: list[dict], folder: Path) -> str:
     contents = {
         "Learn": [f"labs/{entry['name']}" for entry in entries]
         + ["labs/self_test", "labs/glossary", "labs/cheat_sheet"],
-        "Use": ["methods", "docs/library", "docs/onnx", "data/README", "api/index"],
+        "Use": ["methods", "docs/library", "docs/onnx", "docs/cluster", "data/README", "api/index"],
         "Results": ["docs/results"],
         "Teach": ["labs/teaching/README"],
         "Extend": ["CONTRIBUTING", "CHANGELOG", "tests/README"],

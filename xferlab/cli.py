@@ -303,10 +303,10 @@ def run_lab(
     with write_atomically(page) as temporary:
         temporary.write_text(notebooks.to_html(notebook, entry["title"]), "utf-8")
     if failure is not None:
-        typer.echo(_stopped(notebook, failure), err=True)
+        typer.echo(notebooks.stopped(notebook, failure), err=True)
         typer.echo(f"The notebook up to there: {page}", err=True)
         raise typer.Exit(1)
-    typer.echo(_results(notebook))
+    typer.echo(notebooks.results(notebook))
     typer.echo(f"Executed notebook: {page.resolve()}")
 
 
@@ -376,28 +376,6 @@ def bundle_labs(
 
     names = [[name.strip() for name in text.split(",") if name.strip()] for text in (extras, without)]
     write(out, folder(), extras=names[0], without=names[1], wheels=wheels, data=data, say=typer.echo)
-
-
-def _stopped(notebook, failure: Exception) -> str:
-    """Where a notebook stopped and why, in a few lines."""
-    kinds = {"CellTimeoutError": "it took longer than --timeout allows", "DeadKernelError": "the kernel died (memory?)"}
-    why = kinds.get(type(failure).__name__)
-    for index, cell in enumerate(notebook.cells):
-        for output in cell.get("outputs", []):
-            if output.output_type == "error":
-                code = "\n".join(f"    {line}" for line in cell.source.splitlines()[:12])
-                why = why or f"{output.ename}: {output.evalue}"
-                return f"Stopped at cell {index + 1} of {len(notebook.cells)}:\n{code}\n{why}"
-    return f"Stopped: {why or failure}"
-
-
-def _results(notebook) -> str:
-    """Text output of the cells tagged `results`."""
-    texts = []
-    for cell in notebook.cells:
-        if "results" in cell.metadata.get("tags", []):
-            texts += [output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.outputs]
-    return "\n".join(text.rstrip() for text in texts if text) or "This lab has no results table."
 
 
 if __name__ == "__main__":

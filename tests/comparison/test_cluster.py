@@ -21,7 +21,12 @@ def splits(shift, seed):
 
 def compare(store, **options):
     settings = dict(
-        seeds=2, validators=["information_maximization"], encoder="small_cnn", steps=60, batch_size=16, checkpoint_every=5
+        seeds=2,
+        validators=["information_maximization"],
+        encoder="small_cnn",
+        steps=20,
+        batch_size=16,
+        checkpoint_every=5,
     )
     names = ["source_only", "dann"]
     return xl.compare(names, splits(0, 0), splits(60, 10), store=store, progress_bar=False, **settings, **options)

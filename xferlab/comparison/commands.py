@@ -107,12 +107,7 @@ def compare(
     if done := plan.fill(board.runs):
         notes.append(done)
     board.notes[:0] = notes
-    say(f"\n{board.to_text()}\n\n{board.verdict}")
-    if estimate := findings.estimate(board):
-        say(estimate)
-    for warning in [warning for warning in board.warnings if warning not in sides.notes]:
-        say(f"- {warning}")
-
+    _summary(board, sides.notes, say)
     choice, save_model = board.best(), save_model or out.with_suffix(".safetensors")
     assert choice.model is not None
     temperature, reference = calibrate(choice.model, sides.source, sides.adapt, board.held)
@@ -150,6 +145,15 @@ def compare(
     say(f"Use it:      xferlab predict --model {save_model} --input FOLDER --out preds.csv")
     say(f"{(time.time() - began) / 60:.1f} of {minutes:g} minutes. Not for clinical use.")
     return board
+
+
+def _summary(board: Leaderboard, known: list[str], say: Callable[[str], None]) -> None:
+    """The table, the verdict, the estimate, and the warnings that were not said before."""
+    say(f"\n{board.to_text()}\n\n{board.verdict}")
+    if estimate := findings.estimate(board):
+        say(estimate)
+    for warning in [warning for warning in board.warnings if warning not in known]:
+        say(f"- {warning}")
 
 
 @contextlib.contextmanager

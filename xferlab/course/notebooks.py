@@ -136,3 +136,25 @@ def to_html(notebook: NotebookNode, title: str) -> str:
                 output.data["text/html"] = figure_html(output.data["image/png"], picture["alt"], picture.get("width"))
     named = {"metadata": {"name": title}}
     return HTMLExporter(template_name="lab", theme="light").from_notebook_node(notebook, resources=named)[0]
+
+
+def stopped(notebook, failure: Exception) -> str:
+    """Where a notebook stopped and why, in a few lines."""
+    kinds = {"CellTimeoutError": "it took longer than --timeout allows", "DeadKernelError": "the kernel died (memory?)"}
+    why = kinds.get(type(failure).__name__)
+    for index, cell in enumerate(notebook.cells):
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                code = "\n".join(f"    {line}" for line in cell.source.splitlines()[:12])
+                why = why or f"{output.ename}: {output.evalue}"
+                return f"Stopped at cell {index + 1} of {len(notebook.cells)}:\n{code}\n{why}"
+    return f"Stopped: {why or failure}"
+
+
+def results(notebook) -> str:
+    """Text output of the cells tagged `results`."""
+    texts = []
+    for cell in notebook.cells:
+        if "results" in cell.metadata.get("tags", []):
+            texts += [output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.outputs]
+    return "\n".join(text.rstrip() for text in texts if text) or "This lab has no results table."
