@@ -46,24 +46,24 @@ def contrast_as_code(contrast):
         )
     partner = torch.arange(10).roll(5)
 
-    def loss(z, own=-math.inf, partner=partner):
+    def entropy_of(z, own=-math.inf, partner=partner):
         scores = z @ z.T / 0.4
         return F.cross_entropy(scores if own is None else scores.fill_diagonal_(own), partner)
 
     with torch.no_grad():
         raw = torch.cat([za, zb])
         unit = F.normalize(raw, dim=1)
-        if near(loss(unit, own=None)):
+        if near(entropy_of(unit, own=None)):
             return Mistake("counts_itself")
-        if near(loss(raw)):
+        if near(entropy_of(raw)):
             return Mistake("not_normalised")
-        if near(loss(unit, partner=torch.arange(10).roll(1))):
+        if near(entropy_of(unit, partner=torch.arange(10).roll(1))):
             return Mistake("neighbour_as_partner")
         if near(F.cross_entropy(unit[:5] @ unit[5:].T / 0.4, torch.arange(5))):
             return Mistake("across_only")
-        if near(loss(unit, own=0.0)):
+        if near(entropy_of(unit, own=0.0)):
             return Mistake("zero_diagonal")
-        if near(10 * loss(unit)):
+        if near(10 * entropy_of(unit)):
             return "That is the sum over all 2B vectors; take the mean."
         if near(nt_xent(za, zb, 2.5)):
             return "Divide by the temperature instead of multiplying."
