@@ -5,7 +5,8 @@
 
 Writes `bench/tables/estimates.md` and the rows behind it, `estimates.json`. Finished runs are kept in `bench/runs/estimates/` and
 never repeated. What was fixed where: `FIXING` pairs say by how much an interval is widened and which estimator a report puts first
-(both stand in `xferlab/comparison/records.py`); the digits pairs had no say in it, and theirs is the headline. Target labels make the truth
+(both stand in `xferlab/comparison/records.py`); the digits pairs had no say in it, and theirs is the headline. One
+decision was not blind: that widths are fixed on chosen runs, not on all, was taken after the digits rows had been seen. Target labels make the truth
 and nothing else.
 """
 

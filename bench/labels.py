@@ -8,7 +8,7 @@ each way of `xferlab.proposals`, and join the source's labels (weighted up to te
 regression on EfficientNet-Lite0's middle blocks. Balanced accuracy on the target's test part, paired within draws. A finished pair is kept
 in `bench/runs/labels`. Writes `tables/labels.md`, and what `compare --propose` reads: `xferlab/comparison/labels.json`.
 
-The rule, fixed before the first run: a cell is a pair and a number of labels. The default is the way that is separated above random in the most
+The rule, fixed before the full run and after a trial of one draw a pair, whose gains had been seen: a cell is a pair and a number of labels. The default is the way that is separated above random in the most
 cells, less those where it is separated below; where that is no more than zero, random is.
 """
 
