@@ -12,7 +12,7 @@ from ..errors import ArgumentError
 from ..evaluation import t_interval
 from ..recipe import Recipe, find
 from ..recipe import recipes as registry
-from .records import mean
+from .records import BASELINES, mean
 from .runs import definition, name_of
 
 
@@ -123,7 +123,8 @@ def rounds(
             break
         values = selector_values(runs, selector)
         if race and None not in runs:
-            out += [name for name in values if name not in in_front(values) and name not in out]
+            ahead = in_front(values) | set(BASELINES)  # others are measured against these, so they run on
+            out += [name for name in values if name not in ahead and name not in out]
         running = [candidate for candidate in everyone if candidate.name not in out]
         if seed not in seeds:  # what has failed so far would only fail again
             running = [candidate for candidate in running if candidate.name in values]
