@@ -16,7 +16,7 @@ import json
 from pathlib import Path
 
 from xferlab.comparison.candidates import in_front
-from xferlab.comparison.records import mean
+from xferlab.comparison.records import mean, selector_values
 from xferlab.storage import write_atomically
 
 TABLES = Path(__file__).parent / "tables"
@@ -44,10 +44,7 @@ def main() -> None:
         for table in ("digits", "cells"):
             records = json.loads((TABLES / f"{table}.json").read_text("utf-8"))
             for pair in sorted({tuple(record["pair"]) for record in records}):
-                values: dict[str, dict[int, float]] = {}
-                for record in records:
-                    if tuple(record["pair"]) == pair and record["validators"].get(validator) is not None:
-                        values.setdefault(record["recipe"], {})[record["seed"]] = record["validators"][validator]
+                values = selector_values([one for one in records if tuple(one["pair"]) == pair], validator)
                 values = {name: seeds for name, seeds in values.items() if len(seeds) == 5}
                 for order in itertools.permutations(range(5)):
                     kept, spared = replay(values, order)

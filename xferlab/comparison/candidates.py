@@ -12,7 +12,7 @@ from ..errors import ArgumentError
 from ..evaluation import t_interval
 from ..recipe import Recipe, find
 from ..recipe import recipes as registry
-from .records import BASELINES, mean
+from .records import BASELINES, mean, selector_values
 from .runs import definition, name_of
 
 
@@ -92,16 +92,6 @@ def in_front(values: Mapping[str, Mapping[int, float]]) -> set[str]:
 def _behind(ours: Mapping[int, float], theirs: Mapping[int, float]) -> bool:
     differences = [theirs[seed] - ours[seed] for seed in ours if seed in theirs]
     return len(differences) > 1 and t_interval(differences)[1] > 0
-
-
-def selector_values(runs: Iterable[dict | None], selector: str) -> dict[str, dict[int, float]]:
-    """What the selector gave finished runs, by candidate and seed; a candidate that failed has none."""
-    values: dict[str, dict[int, float]] = {}
-    for run in runs:
-        value = None if run is None or "error" in run else run["validators"].get(selector)
-        if run is not None and value is not None:
-            values.setdefault(run["recipe"], {})[run["seed"]] = value
-    return values
 
 
 def rounds(

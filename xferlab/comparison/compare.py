@@ -173,18 +173,19 @@ def compare(
     everyone = [Candidate(recipe, label) for label in encoders for recipe in chosen]
 
     def train(candidates: Sequence[Candidate], seeds: Sequence[int]) -> list[tuple[Task, dict | None]]:
-        tasks, definitions = [], [definition(candidate.recipe) for candidate in candidates]
+        tasks = []
+        known = [(address(r), definition(r), definition(Recipe("", r.stages[:1]))) for r, _ in candidates]
         for seed in seeds:
             models = {label: make_model(made, source.classes, seed) for label, made in encoders.items()}
             first = {label: identity(model) for label, model in models.items()}
-            for (recipe, label), defined in zip(candidates, definitions, strict=True):
-                key = fingerprint(version(), defined, seed, data, first[label], described(settings))
+            for (recipe, label), (found_by, whole, begin) in zip(candidates, known, strict=True):
+                rest = seed, data, first[label], described(settings)
                 task = Task(
-                    recipe=address(recipe),
+                    recipe=found_by,
                     label=label,
                     seed=seed,
                     first=first[label],
-                    key=key,
+                    key=fingerprint(version(), whole, *rest),
                     cost=round(100 * cost(recipe, models[label])),
                     source=source,
                     target=adapt,
@@ -196,11 +197,10 @@ def compare(
                     store=store,
                     keep_weights=keep_weights,
                     deadline=deadline,
-                    shared_stage=_stage(recipe, store, seed, data, first[label], settings),
+                    shared_stage=store / f"stage-{fingerprint(version(), begin, *rest)}.pt",
                 )
                 tasks.append(task)
-        alike = Counter(task.shared_stage for task in tasks)
-        tasks = [task if alike[task.shared_stage] > 1 else replace(task, shared_stage=None) for task in tasks]
+        tasks = _sharing(tasks)
         if executor is not None and not isinstance(executor, ThreadPoolExecutor):
             check_picklable(tasks)
         return list(zip(tasks, _perform(tasks, executor, progress_bar), strict=True))
@@ -246,11 +246,10 @@ def compare(
     return board
 
 
-def _stage(recipe: Recipe, store: Path, seed: int, data: str, first: str, settings: dict) -> Path | None:
-    """Where the state after the recipe's first stage is kept for others that begin alike; None where it is solved in one go."""
-    begin = recipe.stages[0]
-    start = fingerprint(version(), definition(Recipe("", (begin,))), seed, data, first, described(settings))
-    return None if begin.solve else store / f"stage-{start}.pt"
+def _sharing(tasks: list[Task]) -> list[Task]:
+    """Only what begins alike keeps the state after its first stage (a stage that is solved in one go never writes it)."""
+    alike = Counter(task.shared_stage for task in tasks)
+    return [task if alike[task.shared_stage] > 1 else replace(task, shared_stage=None) for task in tasks]
 
 
 def _forget_stages(done: list[tuple[Task, dict | None]]) -> None:

@@ -16,7 +16,7 @@ from ..errors import ArgumentError, DataError, MissingExtra
 from ..evaluation import gain, t_interval
 from . import findings, report
 from .labeling import Wanted
-from .records import BASELINES, adversary_curve, answers, eligible, estimates, mean
+from .records import BASELINES, adversary_curve, answers, eligible, estimates, mean, selector_values
 from .reference import Answers
 
 
@@ -171,10 +171,7 @@ class Leaderboard:
         name = validator or self.selector
         if name not in self.validators:
             raise ArgumentError(f"no validator is called {name!r}; this comparison has {', '.join(self.validators)}")
-        values: dict[str, dict[int, float]] = {}
-        for run in self.finished():
-            if (value := run["validators"].get(name)) is not None:
-                values.setdefault(run["recipe"], {})[run["seed"]] = value
+        values = selector_values(self.runs, name)
         if not values:
             raise DataError(f"validator {name!r} has no value for any run")
         values = eligible(values, name, self.finished())

@@ -25,6 +25,16 @@ def mean(values: Iterable[float | None]) -> float:
     return float(np.mean(present)) if present else math.nan
 
 
+def selector_values(runs: Iterable[dict | None], validator: str) -> dict[str, dict[int, float]]:
+    """What a validator gave finished runs, by candidate and seed; a candidate that failed has none."""
+    values: dict[str, dict[int, float]] = {}
+    for run in runs:
+        value = None if run is None or "error" in run else run["validators"].get(validator)
+        if run is not None and value is not None:
+            values.setdefault(run["recipe"], {})[run["seed"]] = value
+    return values
+
+
 def adversary_curve(run: dict) -> list[float]:
     """An adversary's accuracy over a run's logged steps; empty when the recipe has none."""
     entries = run.get("history", [])
