@@ -28,7 +28,7 @@ def replay(values: dict[str, dict[int, float]], order: tuple[int, ...]) -> tuple
     winner = max(values, key=lambda name: mean(values[name].values()))
     left, saved = set(values), 0
     for n in range(2, len(order)):
-        left &= in_front({name: {seed: values[name][seed] for seed in order[:n]} for name in left})
+        left &= in_front({name: {seed: values[name][seed] for seed in order[:n]} for name in values if name in left})
         saved += len(values) - len(left)
     return winner in left, saved
 
