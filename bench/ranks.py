@@ -3,8 +3,8 @@
     python bench/ranks.py              # about five minutes on two cores, once bench/tables.py has run
     python bench/ranks.py --quick      # a few candidates, to see that it runs; writes nothing
 
-Scores rank encoders x layers, measured here; validators rank recipes, read from the finished runs of `bench/tables.py` (nothing is
-trained for them, and runs of another configuration are not counted). Writes `bench/tables/ranks.md`, and the runs that lab 08
+Scores rank encoders x layers, measured here; validators rank recipes, read from the committed runs of `bench/tables.py` (nothing is
+trained for them). Writes `bench/tables/ranks.md`, and the runs that lab 08
 shows to `labs/results/`. Target labels of the test part make the truth and nothing else.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import math
 
 import numpy as np
@@ -21,7 +22,7 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from tables import HERE, TABLES, compare, kept
+from tables import HERE, SELECTOR, TABLES
 
 import xferlab as xl
 from xferlab import transferability as score
@@ -156,17 +157,18 @@ def table(header: list[str], entries: dict[str, dict[str, tuple]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *lines)) + "\n"
 
 
-def boards(store=HERE / "runs") -> dict[str, xl.Leaderboard]:
-    """The finished runs of the adaptation tables, as they are configured now; pairs without any are left out."""
+def boards() -> dict[str, xl.Leaderboard]:
+    """The committed runs of the adaptation tables, by pair."""
     found = {}
     for name, spec in TABLES.items():
+        rows = json.loads((HERE / "tables" / f"{name}.json").read_text("utf-8"))
         for source, target in spec["pairs"]:
-            try:
-                found[f"{source} -> {target}"] = compare(
-                    name, source, target, store, seeds=spec["seeds"], minutes=0, progress_bar=False
-                )
-            except xl.errors.ArgumentError as error:
-                print(f"{source} -> {target}: {error}")
+            runs = [row for row in rows if row["pair"] == [source, target]]
+            names, metric = (
+                list(dict.fromkeys(row["recipe"] for row in runs)),
+                spec["settings"].get("metric", "accuracy"),
+            )
+            found[f"{source} -> {target}"] = xl.Leaderboard(runs, names, list(runs[0]["validators"]), SELECTOR, metric)
     return found
 
 
@@ -219,7 +221,7 @@ def main() -> None:
     with write_atomically(HERE / "tables" / "ranks.md") as temporary:
         temporary.write_text("\n".join(pages), "utf-8")
     if shown := found.get(" -> ".join(SHOWN)):
-        rows = [kept(run, *SHOWN) for run in shown.runs if "error" not in run]
+        rows = [run for run in shown.runs if "error" not in run]
         command = "python bench/tables.py digits; python bench/ranks.py"
         xl.lab.Lab("08", "full").record(f"validators_{SHOWN[0]}_{SHOWN[1]}", rows, command)
 
