@@ -51,6 +51,14 @@ BELOW = {  # pages whose place in the contents is below another
     "labs/teaching/README.md": ("labs/teaching/[!R]*.md",),
 }
 TABLES = ("digits", "cells")
+GIVEN = """\
+import numpy as np
+import torch
+import xferlab as xl
+
+source, target = xl.load("digits/mnist"), xl.load("digits/optdigits")
+model = xl.Classifier(xl.encoder("lenet"), classes=source.classes)
+"""  # what examples of the API take as given
 
 
 def lab(entry: dict) -> nbformat.NotebookNode:
@@ -239,7 +247,8 @@ def api() -> dict[str, str]:
     }
     contents = "\n".join(sorted(written))
     written["index"] = (
-        f"# API\n\nThe public names of `import xferlab as xl`, by room.\n\n```{{toctree}}\n{contents}\n```\n"
+        f"# API\n\nThe public names of `import xferlab as xl`, by room. Every example runs after these lines:\n\n"
+        f"```python\n{GIVEN}```\n\n```{{toctree}}\n{contents}\n```\n"
     )
     return written
 

@@ -45,8 +45,12 @@ def plain(app, what, name, obj, options, lines):
     """A docstring's indented lines are equations and code, bars and stars are what they are; what a dataclass says by itself is no docstring."""
     if lines and lines[0].startswith(f"{name.split('.')[-1]}("):
         lines.clear()
-    done, literal = [], False
+    done, literal, example = [], False, False
     for line in lines:
+        example = line.startswith(">>>") or (example and line)
+        if example:
+            done.append(line)
+            continue
         indented = line.startswith("    ")
         if indented and not literal and len(done) > 1 and not done[-1] and re.match(r"[^\s:.\-*]", done[-2]):
             literal = True

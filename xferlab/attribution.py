@@ -15,20 +15,34 @@ from .evaluation import evaluating
 def grad_cam(model: Classifier, inputs: Tensor, *, layer: str | None = None, classes: Tensor | None = None) -> Tensor:
     """Grad-CAM (Selvaraju et al., 2017, arXiv:1610.02391): where an encoder block's activation speaks for a class.
 
-    `L = relu(sum_c w_c A_c)`, `w_c` the mean over space of the class logit's gradient in channel c. Returns `(B, H, W)`
-    on the inputs' own pixels, each map scaled to a maximum of 1 (0 where nothing speaks for the class).
+    `L = relu(sum_c w_c A_c)`, `w_c` the mean over space of the class logit's gradient in channel c.
 
     Parameters
     ----------
+    model
+        The Classifier to ask.
+    inputs
+        Pictures `(B, C, H, W)`.
     layer
         The last block whose activation still has a height and a width, if None.
     classes
         Int64 `(B,)`; the model's own predictions if None.
 
+    Returns
+    -------
+    Tensor
+        `(B, H, W)` on the inputs' own pixels, each map scaled to a maximum of 1 (0 where nothing speaks for the
+        class).
+
     Raises
     ------
     ArgumentError
         For a layer the encoder lacks or one without space, and for text.
+
+    Examples
+    --------
+    >>> xl.attribution.grad_cam(model, source.test.inputs[:2]).shape
+    torch.Size([2, 28, 28])
     """
     if inputs.ndim != 4:
         raise ArgumentError(
@@ -64,19 +78,34 @@ def token_attribution(model: Classifier, inputs: Tensor, *, classes: Tensor | No
 
         a_t = log p(class | text) - log p(class | text without token t)
 
-    Takes token ids `(B, L)`, returns `(B, L)`, each text scaled to a largest absolute value of 1; 0 on padding and on tokens
-    that are no words (`encoder.special`). `text.pieces(inputs)` names the tokens. A pass over the texts for each token: for a
-    few short texts. Gradient times input would need one pass, but its signs often disagree with what leaving out shows.
+    `text.pieces(inputs)` names the tokens. A pass over the texts for each token: for a few short texts. Gradient times input would
+    need one pass, but its signs often disagree with what leaving out shows.
 
     Parameters
     ----------
+    model
+        A Classifier that reads text.
+    inputs
+        Token ids `(B, L)`.
     classes
         Int64 `(B,)`; the model's own predictions if None.
+
+    Returns
+    -------
+    Tensor
+        `(B, L)`, each text scaled to a largest absolute value of 1; 0 on padding and on tokens that are no words
+        (`encoder.special`).
 
     Raises
     ------
     ArgumentError
         For a model of images.
+
+    Examples
+    --------
+    >>> reader = xl.Classifier(xl.encoder("minilm", pretrained=False), classes=("heart", "lung"))
+    >>> xl.attribution.token_attribution(reader, xl.text.tokenize(["asthma", "heart failure"])).shape
+    torch.Size([2, 4])
     """
     if not isinstance(model.encoder, TextEncoder):
         raise ArgumentError(f"encoder {model.encoder.name!r} reads no tokens; for images there is grad_cam")

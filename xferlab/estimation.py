@@ -39,6 +39,12 @@ def average_thresholded_confidence(held_out: ArrayLike, labels: ArrayLike, on_ta
     ------
     DataError
         For shapes that do not fit, or values that are not finite.
+
+    Examples
+    --------
+    >>> sure, unsure = [[0.9, 0.1]], [[0.6, 0.4]]
+    >>> xl.estimation.average_thresholded_confidence(sure * 3 + unsure, [0, 0, 0, 1], sure + unsure)
+    0.5
     """
     p, y, q = _checked(held_out, labels, on_target)
     scores = np.sort(_negative_entropy(p))
@@ -50,7 +56,27 @@ def average_thresholded_confidence(held_out: ArrayLike, labels: ArrayLike, on_ta
 def difference_of_confidences(held_out: ArrayLike, labels: ArrayLike, on_target: ArrayLike) -> float:
     """The accuracy on the source, less what mean confidence loses on the way to the target (Guillory et al., 2021, arXiv:2107.03315).
 
-    Args, Returns and Raises are those of `average_thresholded_confidence`.
+    Parameters
+    ----------
+    held_out, labels
+        Probabilities `(N, K)` and classes `(N,)` of source examples that were not trained on.
+    on_target
+        Probabilities `(M, K)` on the target.
+
+    Returns
+    -------
+    float
+        An estimated accuracy, 0 to 1.
+
+    Raises
+    ------
+    DataError
+        For shapes that do not fit, or values that are not finite.
+
+    Examples
+    --------
+    >>> round(xl.estimation.difference_of_confidences([[0.9, 0.1], [0.2, 0.8]], [0, 1], [[0.6, 0.4]]), 2)
+    0.75
     """
     p, y, q = _checked(held_out, labels, on_target)
     accuracy = (p.argmax(1) == y).mean()
@@ -67,10 +93,20 @@ def agreement(answers: ArrayLike) -> float:
     answers
         Classes `(S, M)`, a row a model.
 
+    Returns
+    -------
+    float
+        A share, 0 to 1.
+
     Raises
     ------
     DataError
         For fewer than two models, or no examples.
+
+    Examples
+    --------
+    >>> xl.estimation.agreement([[0, 1, 2, 2], [0, 1, 2, 1]])
+    0.75
     """
     given = np.asarray(answers)
     if given.ndim != 2 or len(given) < 2 or not given.shape[1]:
@@ -80,9 +116,30 @@ def agreement(answers: ArrayLike) -> float:
 
 
 def expected_confusion(on_target: ArrayLike) -> np.ndarray:
-    """Shares `(K, K)` of truth (rows) and answer (columns) that the probabilities `(M, K)` themselves expect; sums to 1.
+    """Shares of truth and answer that the probabilities themselves expect.
 
     Scale the logits by a temperature first: raw probabilities are too sure.
+
+    Parameters
+    ----------
+    on_target
+        Probabilities `(M, K)` on the target.
+
+    Returns
+    -------
+    ndarray
+        `(K, K)`, truth by row, answer by column; sums to 1.
+
+    Raises
+    ------
+    DataError
+        For what is no `(M, K)`.
+
+    Examples
+    --------
+    >>> xl.estimation.expected_confusion([[0.75, 0.25], [0.5, 0.5]])
+    array([[0.625, 0.   ],
+           [0.375, 0.   ]])
     """
     q = np.asarray(on_target, dtype=float)
     if q.ndim != 2 or not len(q):
@@ -101,6 +158,32 @@ def interval(
     """An estimate with the ends of its 95 % percentile bootstrap over both sides: what other examples would have given.
 
     That the estimate's assumption may fail is not in it.
+
+    Parameters
+    ----------
+    estimate
+        One of the estimates above.
+    held_out, labels, on_target
+        What it takes, `(N, K)`, `(N,)` and `(M, K)`.
+    draws, seed
+        Of the bootstrap.
+
+    Returns
+    -------
+    tuple of float
+        The estimate, and the ends of its interval.
+
+    Raises
+    ------
+    DataError
+        For shapes that do not fit, or values that are not finite.
+
+    Examples
+    --------
+    >>> p, labels = [[0.9, 0.1], [0.2, 0.8]], [0, 1]
+    >>> value, low, high = xl.estimation.interval(xl.estimation.difference_of_confidences, p, labels, p, draws=20)
+    >>> low <= value <= high
+    True
     """
     p, y, q = _checked(held_out, labels, on_target)
     rng, drawn = np.random.default_rng(seed), []

@@ -16,6 +16,8 @@ from .encoders.folding import folded
 from .errors import ArgumentError, DataError
 from .machine import give_back
 
+__all__ = ["Scores", "evaluate", "format_interval", "gain", "paired", "predict", "t_interval"]
+
 METRICS = ("accuracy", "balanced_accuracy", "auc", "ece")
 DRAWS = 5  # no difference is called separated below so many draws or seeds
 
@@ -35,7 +37,7 @@ def evaluating(*modules: nn.Module) -> Iterator[None]:
 
 
 def predict(model: nn.Module, domain: Domain, batch_size: int | None = None) -> Tensor:
-    """Probabilities `(N, K)`, float32 on the CPU: softmax, or sigmoid where the domain is multi-label.
+    """Probabilities on the CPU: softmax, or sigmoid where the domain is multi-label.
 
     Parameters
     ----------
@@ -43,6 +45,21 @@ def predict(model: nn.Module, domain: Domain, batch_size: int | None = None) -> 
         What answers, and on what.
     batch_size
         Examples a forward pass; None chooses by the size of a picture and the device.
+
+    Returns
+    -------
+    Tensor
+        `(N, K)`, float32.
+
+    Raises
+    ------
+    DataError
+        Where the model gives values that are not finite.
+
+    Examples
+    --------
+    >>> xl.predict(model, target.val).shape[1]
+    10
     """
     logits = in_batches(model, model, domain, batch_size)
     return logits.sigmoid() if domain.multilabel else logits.softmax(dim=1)
@@ -120,6 +137,13 @@ class Scores:
         Expected calibration error, 15 equal bins of confidence (Guo et al., 2017, arXiv:1706.04599).
     n
         Examples.
+
+    Examples
+    --------
+    >>> scores = xl.evaluate(model, target.val)
+    >>> low, high = scores.interval("accuracy")
+    >>> low <= scores.accuracy <= high
+    True
     """
 
     probabilities: np.ndarray
@@ -198,7 +222,7 @@ class Scores:
 
 
 def evaluate(model: Classifier, domain: Domain, batch_size: int | None = None) -> Scores:
-    """Scores of a Classifier on a labelled domain, in evaluation mode; classes are matched by name.
+    """Scores of a Classifier on a labeled domain, in evaluation mode; classes are matched by name.
 
     Parameters
     ----------
@@ -209,10 +233,20 @@ def evaluate(model: Classifier, domain: Domain, batch_size: int | None = None) -
     batch_size
         See `predict`.
 
+    Returns
+    -------
+    Scores
+        Accuracy, balanced accuracy, AUC and calibration, with intervals.
+
     Raises
     ------
     DataError
         When the domain has no labels, or a class the model does not know.
+
+    Examples
+    --------
+    >>> print(xl.evaluate(model, target.val))
+    digits/optdigits: balanced accuracy ...
     """
     if domain.labels is None:
         raise DataError(f"domain {domain.name!r} has no labels to score against; pass a labelled domain")
@@ -224,7 +258,25 @@ def evaluate(model: Classifier, domain: Domain, batch_size: int | None = None) -
 
 
 def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
-    """Mean and the t-interval's ends; the ends are NaN for fewer than two values."""
+    """Mean and the t-interval's ends.
+
+    Parameters
+    ----------
+    values
+        One a draw or seed.
+    level
+        Of the interval.
+
+    Returns
+    -------
+    tuple of float
+        Mean, low, high; the ends are NaN for fewer than two values.
+
+    Examples
+    --------
+    >>> [round(x, 2) for x in xl.evaluation.t_interval([0.8, 0.9, 1.0])]
+    [0.9, 0.65, 1.15]
+    """
     from scipy.stats import t
 
     x = np.asarray(values, dtype=float)
@@ -236,8 +288,23 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, flo
 
 
 def gain(differences: Sequence[float]) -> dict:
-    """Paired differences as one: their mean, 95 % t-interval, number and verdict: "separated" means that there are five or
-    more and the interval leaves out zero."""
+    """Paired differences as one: "separated" means that there are five or more and the interval leaves out zero.
+
+    Parameters
+    ----------
+    differences
+        One a draw or seed.
+
+    Returns
+    -------
+    dict
+        `gain` (their mean), `low`, `high` (95 % t-interval), `n` and `verdict`.
+
+    Examples
+    --------
+    >>> xl.evaluation.gain([0.1, 0.12, 0.09, 0.11, 0.1])["verdict"]
+    'separated'
+    """
     mean, low, high = t_interval(differences)
     n, apart = len(differences), low > 0 or high < 0
     verdict = f"{n} only" if n < DRAWS else "separated" if apart else "not separated"
@@ -245,7 +312,25 @@ def gain(differences: Sequence[float]) -> dict:
 
 
 def format_interval(mean: float, low: float, high: float, sign: str = "") -> str:
-    """`0.512 [0.433, 0.591]`, the mean alone where there is no interval; `sign="+"` writes a difference's sign."""
+    """A mean and its interval as text, the mean alone where there is no interval.
+
+    Parameters
+    ----------
+    mean, low, high
+        As `t_interval` gives them.
+    sign
+        "+" writes a difference's sign.
+
+    Returns
+    -------
+    str
+        In three digits.
+
+    Examples
+    --------
+    >>> xl.evaluation.format_interval(0.512, 0.433, 0.591)
+    '0.512 [0.433, 0.591]'
+    """
     return f"{mean:{sign}.3f}" + ("" if np.isnan(low) else f" [{low:{sign}.3f}, {high:{sign}.3f}]")
 
 
@@ -254,17 +339,30 @@ def paired(
 ) -> list[dict]:
     """What each method gains over `baseline` within the same `unit` (a draw of labels, a seed), the luck of which both share.
 
-    Returns a dict a method, with its name and its `gain`.
-
     Parameters
     ----------
     rows
         Dicts with the columns `by` (the method), `unit` and `value`.
+    value, baseline
+        The column that is compared, and the method that all others are compared with.
+    by, unit
+        Names of those columns.
+
+    Returns
+    -------
+    list of dict
+        One a method, with its name and its `gain`.
 
     Raises
     ------
     ArgumentError
         When no row is of the baseline.
+
+    Examples
+    --------
+    >>> rows = [{"method": m, "draw": d, "accuracy": a} for m, d, a in [("a", 0, 0.5), ("b", 0, 0.75)]]
+    >>> xl.evaluation.paired(rows, "accuracy", "a")[0]["gain"]
+    0.25
     """
     units = [unit] if isinstance(unit, str) else list(unit)
     values = {(row[by], *(row[u] for u in units)): row[value] for row in rows}

@@ -49,7 +49,7 @@ def embed(
     batch_size: int | None = None,
     cache: bool | str | Path = True,
 ) -> Tensor | dict[str, Tensor]:
-    """Features `(N, D)` of a Classifier or Encoder in evaluation mode, float32 on the CPU.
+    """Features of a Classifier or Encoder in evaluation mode, float32 on the CPU.
 
     Parameters
     ----------
@@ -64,12 +64,22 @@ def embed(
         True keeps them in the cache folder, named by the content of weights and inputs, so that a changed weight or
         image is noticed; a path keeps them there; False computes them anew.
 
+    Returns
+    -------
+    Tensor or dict
+        `(N, D)`, or by layer where several were asked for.
+
     Raises
     ------
     ArgumentError
         For a layer the encoder lacks.
     DataError
         When features are not finite.
+
+    Examples
+    --------
+    >>> xl.embed(model, target.val, cache=False).shape[1] == model.encoder.dim
+    True
     """
     encoder = model.encoder if isinstance(model, Classifier) else model
     blocks = [block.name for block in encoder.blocks]
@@ -113,7 +123,23 @@ def _kept(path: Path) -> Tensor | None:
 
 
 def pool(activation: Tensor) -> Tensor:
-    """`(B, C, ...)` averaged over space to `(B, C)`."""
+    """Activations averaged over space.
+
+    Parameters
+    ----------
+    activation
+        `(B, C, ...)`.
+
+    Returns
+    -------
+    Tensor
+        `(B, C)`.
+
+    Examples
+    --------
+    >>> xl.features.pool(torch.ones(2, 8, 7, 7)).shape
+    torch.Size([2, 8])
+    """
     return activation.flatten(2).mean(2) if activation.ndim > 2 else activation
 
 
@@ -125,14 +151,20 @@ class RidgePath:
     ----------
     alphas
         Float64 `(A,)`, in the order they were given.
-    weights
-        `(A, D, K)`, biases `(A, K)`: scores are `features @ weights[a] + biases[a]`.
+    weights, biases
+        `(A, D, K)` and `(A, K)`: scores are `features @ weights[a] + biases[a]`.
     accuracy
         `(A,)`, held out: leave-one-out, or on the validation examples.
     error
         `(A,)`, mean squared distance of held-out scores to the one-hot labels.
     best
         Which alpha: the highest accuracy, among equals the lowest error.
+
+    Examples
+    --------
+    >>> path = xl.features.ridge_path(torch.eye(4), torch.tensor([0, 0, 1, 1]), alphas=[0.1, 1.0])
+    >>> path.scores(torch.eye(4)).shape
+    torch.Size([4, 2])
     """
 
     alphas: Tensor
@@ -173,15 +205,20 @@ def ridge_path(
     Parameters
     ----------
     features
-        (N, D), N at least 2: used as they are; standardise first where dimensions differ in scale.
+        `(N, D)`, N at least 2: used as they are; standardize first where dimensions differ in scale.
     labels
-        Int64 (N,), 0 to classes - 1.
+        Int64 `(N,)`, 0 to classes - 1.
     alphas
-        Above 0, as in scikit-learn's Ridge; None for 29 from 1e-6 to 10 times the largest eigenvalue of F'F.
+        `(A,)`, above 0, as in scikit-learn's Ridge; None for 29 from 1e-6 to 10 times the largest eigenvalue of F'F.
     classes
         K; None for one more than the largest label.
     validation
-        Features and labels that choose alpha instead of leave-one-out.
+        Features `(M, D)` and labels `(M,)` that choose alpha instead of leave-one-out.
+
+    Returns
+    -------
+    RidgePath
+        A classifier for each alpha, and which is best.
 
     Raises
     ------
@@ -189,6 +226,13 @@ def ridge_path(
         For features that are not finite or labels that do not fit.
     ArgumentError
         For an alpha that is not above 0.
+
+    Examples
+    --------
+    >>> features = torch.tensor([[0.0], [0.2], [0.8], [1.0]])
+    >>> path = xl.features.ridge_path(features, torch.tensor([0, 0, 1, 1]))
+    >>> path.accuracy[path.best].item()
+    1.0
     """
     classes = _check(features, "features", labels=labels, classes=classes, minimum=2)
     x, labels = features.double(), labels.to(features.device)
@@ -237,14 +281,43 @@ def knn(
     classes: int | None = None,
     batch_size: int = 1024,
 ) -> Tensor:
-    """Probabilities `(M, K)` of the queries' classes from their `k` nearest labelled examples.
+    """Probabilities of the queries' classes from their `k` nearest labeled examples.
 
-    Wu et al. 2018 (arXiv:1805.01978), section 3.4: neighbour i votes for its class with weight exp(s_i / temperature),
+    Wu et al. 2018 (arXiv:1805.01978), section 3.4: neighbor i votes for its class with weight exp(s_i / temperature),
     s_i its cosine similarity; votes are divided by their sum. A row of zeros has similarity 0 to everything.
 
-    features (N, D), labels int64 (N,), queries (M, D). classes: K; None for one more than the largest label.
-    Raises `DataError` for features that are not finite or labels that do not fit, `ArgumentError` for k outside 1..N or
-    a temperature that is not above 0.
+    Parameters
+    ----------
+    features, labels
+        Of the labeled examples, `(N, D)` and int64 `(N,)`.
+    queries
+        Features `(M, D)`.
+    k
+        1 to N.
+    temperature
+        Above 0; smaller lets the nearest decide.
+    classes
+        K; None for one more than the largest label.
+    batch_size
+        Queries at a time.
+
+    Returns
+    -------
+    Tensor
+        `(M, K)`.
+
+    Raises
+    ------
+    DataError
+        For features that are not finite or labels that do not fit.
+    ArgumentError
+        For k outside 1 to N, or a temperature that is not above 0.
+
+    Examples
+    --------
+    >>> bank, labels = torch.eye(2), torch.tensor([0, 1])
+    >>> xl.features.knn(bank, labels, torch.tensor([[1.0, 0.2]]), k=1)
+    tensor([[1., 0.]])
     """
     classes = _check(features, "features", labels=labels, classes=classes)
     _check(queries, "queries", features.shape[1])

@@ -18,8 +18,23 @@ COPY = 0.2  # of the usual distance to the nearest: what is nearer is a copy, an
 
 
 def looks(model: Classifier, domain: Domain) -> Tensor:
-    """What pictures look like to a model, `(N, D)`: means and standard deviations of its middle blocks, or the encoder's output
-    where these cannot be had."""
+    """What pictures look like to a model, as features in depth: see `encoders.read_in_depth`.
+
+    Parameters
+    ----------
+    model, domain
+        Whose eyes, a Classifier, and on what.
+
+    Returns
+    -------
+    Tensor
+        `(N, D)`, for `p_values`; the encoder's output where it cannot be read in depth.
+
+    Examples
+    --------
+    >>> len(xl.novelty.looks(model, target.val)) == len(target.val)
+    True
+    """
     encoder = model.encoder
     try:
         encoder = read_in_depth(copy.deepcopy(encoder))
@@ -54,6 +69,13 @@ def p_values(reference: Tensor, queries: Tensor, k: int = 5) -> np.ndarray:
     ------
     DataError
         For too few pictures in the reference, or features that do not fit it.
+
+    Examples
+    --------
+    >>> reference = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
+    >>> p = xl.novelty.p_values(reference, torch.tensor([[0.0] * 4, [9.0] * 4]))
+    >>> bool(p[0] > 0.5), bool(p[1] < 0.02)
+    (True, True)
     """
     r, q = reference.float(), queries.float()
     if r.ndim != 2 or q.ndim != 2 or r.shape[1] != q.shape[1] or len(r) <= k:
@@ -84,6 +106,25 @@ def more_than_chance(p: np.ndarray, n: int, level: float = 0.01) -> bool:
 
     All rest on the same reference of `n` pictures, so their number is beta-binomial and not binomial; a reference of fewer than
     `1 / level` pictures gives no such p-value.
+
+    Parameters
+    ----------
+    p
+        P-values `(M,)` of `p_values`.
+    n
+        Pictures in their reference.
+    level
+        Below which a p-value counts as strange.
+
+    Returns
+    -------
+    bool
+        Whether chance does not explain them.
+
+    Examples
+    --------
+    >>> xl.novelty.more_than_chance(np.array([0.005] * 5 + [0.5] * 5), n=500)
+    True
     """
     from scipy.stats import betabinom
 

@@ -13,8 +13,23 @@ from .errors import ArgumentError, DataError
 def temperature(probabilities: ArrayLike, labels: ArrayLike) -> float:
     """The T, 0.05 to 20, that makes `softmax(log p / T)` likeliest: temperature scaling (Guo et al., 2017, arXiv:1706.04599).
 
-    Probabilities `(N, K)` and labels `(N,)` of labelled examples that the model was not trained on. One example more counts, as likely
-    of each class as of another (Laplace's rule): where every answer is right, a T of its own would have them all certain.
+    One example more counts, as likely of each class as of another (Laplace's rule): where every answer is right, a T of its own would
+    have them all certain.
+
+    Parameters
+    ----------
+    probabilities, labels
+        `(N, K)` and `(N,)`, of labeled examples that the model was not trained on.
+
+    Returns
+    -------
+    float
+        Above 1 where the model was too sure.
+
+    Examples
+    --------
+    >>> xl.operating.temperature([[0.99, 0.01], [0.99, 0.01]], [0, 1]) > 1
+    True
     """
     from scipy.optimize import minimize_scalar
 
@@ -28,7 +43,25 @@ def temperature(probabilities: ArrayLike, labels: ArrayLike) -> float:
 
 
 def scaled(probabilities: ArrayLike, t: float) -> np.ndarray:
-    """`softmax(log p / t)`, `(N, K)` float64."""
+    """Probabilities at another temperature, `softmax(log p / t)`.
+
+    Parameters
+    ----------
+    probabilities
+        `(N, K)`.
+    t
+        The temperature: above 1 makes answers less sure.
+
+    Returns
+    -------
+    ndarray
+        `(N, K)`, float64.
+
+    Examples
+    --------
+    >>> xl.operating.scaled([[0.8, 0.2]], 2.0).round(2)
+    array([[0.67, 0.33]])
+    """
     from scipy.special import log_softmax
 
     return np.exp(log_softmax(np.log(np.asarray(probabilities, dtype=np.float64).clip(1e-12)) / t, axis=1))
@@ -36,7 +69,16 @@ def scaled(probabilities: ArrayLike, t: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Threshold:
-    """Where to say yes. Each rate is `(value, low, high)`: observed on held-out examples, with its exact 95 % interval.
+    """Where to say yes, from `threshold`. Each rate is `(value, low, high)`: observed on held-out examples, with its exact 95 % interval.
+
+    Parameters
+    ----------
+    value
+        Yes from this score on.
+    sensitivity
+        Share of the members that get a yes. The interval is that of new members, the threshold being as it is.
+    specificity
+        Share of the others that get a no.
 
     Attributes
     ----------
@@ -46,6 +88,11 @@ class Threshold:
         Share of the members that get a yes. The interval is that of new members, the threshold being as it is.
     specificity : tuple
         Share of the others that get a no.
+
+    Examples
+    --------
+    >>> xl.operating.threshold([0.1, 0.4, 0.6, 0.9], [0, 0, 1, 1], sensitivity=1.0).specificity[0]
+    1.0
     """
 
     value: float
@@ -68,12 +115,22 @@ def threshold(scores: ArrayLike, member: ArrayLike, sensitivity: float) -> Thres
     sensitivity
         Above 0, at most 1.
 
+    Returns
+    -------
+    Threshold
+        With both rates and their intervals.
+
     Raises
     ------
     ArgumentError
         For another sensitivity.
     DataError
         Where no example is a member, or all are.
+
+    Examples
+    --------
+    >>> xl.operating.threshold([0.1, 0.7, 0.6, 0.9], [0, 0, 1, 1], sensitivity=1.0).value
+    0.6
     """
     s, yes = np.asarray(scores, dtype=float), np.asarray(member, dtype=bool)
     if not 0 < sensitivity <= 1:
@@ -91,8 +148,23 @@ def threshold(scores: ArrayLike, member: ArrayLike, sensitivity: float) -> Thres
 
 @dataclass(frozen=True)
 class Abstention:
-    """When to give no answer: below the confidence `value`. Observed on held-out examples: the share that is `answered`, and of
-    these the share that is `wrong`, with its 95 % interval (that the confidence was chosen on them makes it a little too good)."""
+    """When to give no answer, from `abstention`, as observed on held-out examples.
+
+    Parameters
+    ----------
+    value
+        No answer below this confidence.
+    answered
+        Share that gets an answer.
+    wrong
+        Of these the share that is wrong, with its 95 % interval (that the confidence was chosen on them makes it a
+        little too good).
+
+    Examples
+    --------
+    >>> xl.operating.abstention([[0.9, 0.1], [0.6, 0.4]], [0, 1], wrong=0.0).answered
+    0.5
+    """
 
     value: float
     answered: float
@@ -100,8 +172,9 @@ class Abstention:
 
 
 def abstention(probabilities: ArrayLike, labels: ArrayLike, wrong: float) -> Abstention:
-    """The lowest confidence from which on at most a share `wrong` of the answers is false (Geifman and El-Yaniv, 2017,
-    arXiv:1705.08500, by the observed share and not its bound).
+    """The lowest confidence from which on at most a share `wrong` of the answers is false.
+
+    Geifman and El-Yaniv, 2017, arXiv:1705.08500, by the observed share and not its bound.
 
     Parameters
     ----------
@@ -111,6 +184,21 @@ def abstention(probabilities: ArrayLike, labels: ArrayLike, wrong: float) -> Abs
         Their classes `(N,)`.
     wrong
         From 0 to below 1. Where no confidence is enough, nothing is answered, and `value` is infinite.
+
+    Returns
+    -------
+    Abstention
+        The confidence, the share that is answered and the share that is wrong.
+
+    Raises
+    ------
+    ArgumentError
+        For a share outside 0 to 1.
+
+    Examples
+    --------
+    >>> xl.operating.abstention([[0.9, 0.1], [0.6, 0.4]], [0, 1], wrong=0.0).value
+    0.9
     """
     if not 0 <= wrong < 1:
         raise ArgumentError(f"the share that may be wrong is {wrong}, expected 0 or more and below 1, such as 0.05")
@@ -127,7 +215,23 @@ def abstention(probabilities: ArrayLike, labels: ArrayLike, wrong: float) -> Abs
 
 
 def share(count: int, n: int) -> tuple[float, float, float]:
-    """`count / n` with its exact 95 % interval (Clopper and Pearson, 1934)."""
+    """A share with its exact 95 % interval (Clopper and Pearson, 1934).
+
+    Parameters
+    ----------
+    count, n
+        So many of so many.
+
+    Returns
+    -------
+    tuple of float
+        `count / n`, and the interval's ends.
+
+    Examples
+    --------
+    >>> [round(x, 2) for x in xl.operating.share(9, 10)]
+    [0.9, 0.55, 1.0]
+    """
     low = _beta(0.025, count, n - count + 1) if count else 0.0
     return count / n, low, _beta(0.975, count + 1, n - count) if count < n else 1.0
 

@@ -15,7 +15,20 @@ KINDS = ("typical", "uncertain", "random")
 
 
 class Proposal(NamedTuple):
-    """One example to label: its row, and the cluster it stands for with that cluster's size (0 and 0 where drawn at random)."""
+    """One example to label, from `propose`.
+
+    Parameters
+    ----------
+    row
+        Of the features.
+    cluster, size
+        What it stands for, and how many examples that has (0 and 0 where drawn at random).
+
+    Examples
+    --------
+    >>> xl.proposals.propose(torch.eye(4), 1, kind="random")[0].size
+    0
+    """
 
     row: int
     cluster: int
@@ -56,6 +69,7 @@ def propose(
     Returns
     -------
     list of Proposal
+        At most `n`.
 
     Raises
     ------
@@ -63,6 +77,12 @@ def propose(
         For `n` below 1, an unknown kind, or "uncertain" without uncertainty.
     DataError
         For features that are no finite `(N, D)`.
+
+    Examples
+    --------
+    >>> features = torch.tensor([[0.0, 1], [0.1, 1], [0, 0.9], [5, 1], [5.1, 1]])
+    >>> [p.size for p in xl.proposals.propose(features, 2)]
+    [3, 2]
     """
     if n < 1 or kind not in KINDS or (kind == "uncertain" and uncertainty is None):
         raise ArgumentError(
