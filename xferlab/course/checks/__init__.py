@@ -61,6 +61,11 @@ def number(
     return None if math.isclose(answer, right, **tolerance) else otherwise
 
 
+def letters(answer) -> set[str]:
+    """For recognisers of a choice: its letters, given as a set, a list or a text, in any case."""
+    return {letter for letter in "".join(map(str, answer)).lower() if letter.isalpha()}
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What `check` found: `mistake` is "" when passed, "blank", "unreadable", "unnamed" or a `Mistake`'s name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from ...domains import Domain, load
@@ -10,7 +11,7 @@ from . import Mistake, recognises
 
 @recognises("00.1", right="Now you know how a check answers.")
 def how_many_eights(eights):
-    if isinstance(eights, list) or (isinstance(eights, torch.Tensor) and eights.ndim == 1):
+    if torch.as_tensor(eights).numel() > 1:
         return Mistake("whole_list")
     eights, counts = int(eights), load("digits/optdigits").train.counts()
     if eights == int(counts.sum()):
@@ -41,7 +42,7 @@ def visible_target(visible):
 
 @recognises("00.3", right="A whole patient, and only whole patients.")
 def fair_split(test_slides):
-    slides = {test_slides} if isinstance(test_slides, int) else set(test_slides)
+    slides = {int(slide) for slide in np.atleast_1d(list(test_slides) if isinstance(test_slides, set) else test_slides)}
     if slides in ({0, 1}, {2, 3}):
         return None
     if not slides or not slides <= {0, 1, 2, 3}:
@@ -55,7 +56,7 @@ def fair_split(test_slides):
 
 @recognises("00.4", right="Pairing takes out the luck that both share.")
 def what_may_be_said(statement):
-    answer = str(statement).strip().upper()
+    answer = str(statement).strip().upper()[:1]
     if answer == "C":
         return None
     if answer == "A":

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from ...objectives.pretraining import nt_xent
-from . import Mistake, number, recognises
+from . import Mistake, letters, number, recognises
 
 
 @recognises("01.1", right="One partner among three others: e^2 out of e^2 + 2.")
@@ -114,7 +114,7 @@ def spread_of_features(spread):
 
 @recognises("01.5", right="Colour, orientation and size are each the label once.")
 def alterations_that_erase(erases):
-    erases = {str(letter).strip().lower() for letter in erases} - {"", ","}
+    erases = letters(erases)
     if unknown := erases - set("abcde"):
         return f"There is no {', '.join(sorted(unknown))}; use the letters a to e."
     if erases == {"a", "c", "d"}:

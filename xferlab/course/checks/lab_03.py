@@ -21,7 +21,7 @@ def weighted_vote(monocyte):
     def near(other):
         return math.isclose(monocyte, other, abs_tol=2e-3)
 
-    if near(right):
+    if math.isclose(monocyte, right, abs_tol=5e-3):  # two digits will do
         return None
     if near(1 - right):
         return Mistake("other_class")

@@ -95,10 +95,10 @@ def what_was_erased(erased):
 
 @recognises("06.4", right="Pictures and labels are mixed by the same weights, a weight for each picture.")
 def mixup_mixes_both(mixup):
-    images = torch.tensor([10.0, 20.0, 40.0]).view(3, 1, 1, 1).expand(3, 1, 2, 2)
+    images = torch.tensor([10.0, 20.0, 40.0]).view(3, 1, 1, 1).repeat(1, 1, 2, 2)
     labels, partner, weight = torch.eye(3), torch.tensor([1, 2, 0]), torch.tensor([0.9, 0.6, 0.25])
     try:
-        both = mixup(images, labels, partner, weight)
+        both = mixup(images.clone(), labels.clone(), partner, weight)
     except RuntimeError as error:
         message = "Shape (B,) meets the last axis; weights need the shape (B, 1, 1, 1), and (B, 1) for labels."
         return _not_broadcast(error, message)
@@ -136,4 +136,4 @@ def label_left_after_clipping(own):
         return Mistake("one_column_more")
     if own > 1:
         return f"A label's weight lies between 0 and 1; {own:g} does not."
-    return None if math.isclose(own, 1 - share, abs_tol=1e-3) else f"{own:g} is not the share of pixels that stayed."
+    return None if math.isclose(own, 1 - share, abs_tol=3e-3) else f"{own:g} is not the share of pixels that stayed."

@@ -42,7 +42,7 @@ def leep_by_hand(score):
 
 @recognises("08.2", right="-0.1: four models in nearly the right order, and the fifth undoes it all.")
 def rank_correlation(rho):
-    rho, right = float(rho), 1 - 6 * 22 / 120
+    rho, right = float(getattr(rho, "statistic", rho)), 1 - 6 * 22 / 120
     value, accuracy = [0.1, 0.2, 0.3, 0.4, 9.0], [0.5, 0.7, 0.6, 0.8, 0.4]
     if math.isclose(rho, right, abs_tol=6e-3):
         return None

@@ -77,7 +77,7 @@ def numbers_of_a_lora(numbers):
 
 @recognises("09.5", right="First the wording, without labels; then the task, with them.")
 def pretraining_then_labels(stages):
-    stages = list(stages)
+    stages = list(getattr(stages, "stages", stages))  # of a Recipe too
     if len(stages) != 2 or not all(isinstance(stage, Stage) for stage in stages):
         return f"Two stages are wanted, each an xl.Stage; this is {[type(stage).__name__ for stage in stages]}."
     if not all(callable(stage.objectives) for stage in stages):

@@ -6,7 +6,7 @@ import math
 
 from ...objectives import MMD, CrossEntropy
 from ...recipe import Recipe
-from . import Mistake, recognises
+from . import Mistake, letters, recognises
 
 
 @recognises("10.1", right="The target's pictures help twice, its labels once, at the end.")
@@ -39,7 +39,7 @@ def promises(plan):
 @recognises("10.2", right="0.02 to 0.04 in every seed: small, and separated.")
 def paired_gain(answer):
     gain, separated = answer
-    if not isinstance(separated, bool) and type(separated).__name__ != "bool":
+    if separated not in (True, False):
         return "separated is True or False."
     if math.isclose(gain, -0.032, abs_tol=5e-4):
         return Mistake("sign")
@@ -88,7 +88,7 @@ def own_recipe(mine):
 
 @recognises("10.4", right="The result, and what the missing labels cost.")
 def claims_that_stand(claims):
-    claims = {str(claim).strip().lower() for claim in claims}
+    claims = letters(claims)
     if claims == {"a", "d"}:
         return None
     if "e" in claims:
