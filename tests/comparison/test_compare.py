@@ -25,6 +25,8 @@ from xferlab.errors import ArgumentError, DataError, TargetLabelsError
 runs = importlib.import_module("xferlab.comparison.runs")
 comparison = importlib.import_module("xferlab.comparison.compare")
 candidates = importlib.import_module("xferlab.comparison.candidates")
+definitions = importlib.import_module("xferlab.comparison.definitions")
+schedule = importlib.import_module("xferlab.comparison.schedule")
 THREE = ["source_only", "source_only_joint_bn", "dann"]
 CHEAP = ["source_val", "information_maximization"]
 
@@ -128,14 +130,14 @@ def test_code_of_an_objective_matters_and_its_comments_do_not(tmp_path):
         spec = importlib.util.spec_from_file_location(name, tmp_path / f"{name}.py")
         sys.modules[name] = module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        return runs._code(module.Mine)
+        return definitions._code(module.Mine)
 
     plain = kind("plain", "    def forward(self, step):\n        return 1")
     assert plain == kind("said", '    """What it does."""\n\n    def forward(self, step):\n        return 1  # why')
     assert plain != kind("other", "    def forward(self, step):\n        return 2")
     scope = {"Objective": xl.Objective}
     exec("class Mine(Objective):\n    pass", scope)
-    assert runs._code(scope["Mine"]) == runs._code(xl.Objective)  # typed in by hand: no source, no crash
+    assert definitions._code(scope["Mine"]) == definitions._code(xl.Objective)  # typed in by hand: no source, no crash
 
 
 def test_kill_and_the_same_call_gives_the_same_table(tmp_path):
@@ -294,12 +296,12 @@ def test_the_chosen_weights_alone_are_kept_and_the_winner_is_trained_once(tmp_pa
     """Killed before the choice, between choice and removal, or after it: nothing is trained again."""
     fits, fit = [], comparison.Recipe.fit
     monkeypatch.setattr(comparison.Recipe, "fit", lambda *a, **k: fits.append(a[0].name) or fit(*a, **k))
-    settle = comparison._settle
-    monkeypatch.setattr(comparison, "_settle", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    settle = schedule.Schedule.settle
+    monkeypatch.setattr(schedule.Schedule, "settle", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         compare(tmp_path, keep_weights="chosen")
     assert len(list(tmp_path.glob("*.candidate.safetensors"))) == 6
-    monkeypatch.setattr(comparison, "_settle", settle)
+    monkeypatch.setattr(schedule.Schedule, "settle", settle)
     next(iter(sorted(tmp_path.glob("*.candidate.safetensors"))[1:])).unlink()  # a removal that was begun
     board = compare(tmp_path, keep_weights="chosen")
     choice = board.best()
@@ -452,7 +454,7 @@ def test_costs_are_in_runs_of_source_only():
     model = xl.Classifier(own(0), SOURCE.classes)
 
     def cost(name):
-        return comparison.cost(xl.recipes[name], model) - 0.1
+        return definitions.cost(xl.recipes[name], model) - 0.1
 
     assert cost("source_only") == cost("colour") == 1 and cost("dann") == 2 and cost("mcc") == pytest.approx(0.3 + 1.4)
     assert cost("linear_probe") < 0.1 and cost("adabn") == pytest.approx(0.7 + 0.1)
@@ -576,14 +578,14 @@ def wobbling(value):
 def test_minutes_that_are_left_go_into_further_seeds(tmp_path, monkeypatch):
     clock = [1000.0]
     monkeypatch.setattr("time.time", lambda: clock[0])
-    real = comparison.perform
+    real = schedule.perform
 
     def slow(task):
         record = real(task)
         clock[0] += 60
         return record
 
-    monkeypatch.setattr(comparison, "perform", slow)
+    monkeypatch.setattr(schedule, "perform", slow)
     board = compare(tmp_path, ["source_only", "dann"], seeds=1, minutes=5.5, fill=True)
     assert [(run["recipe"], run["seed"]) for run in board.runs] == [
         ("source_only", 0), ("dann", 0), ("source_only", 1), ("dann", 1), ("source_only", 2), ("dann", 2)
@@ -622,7 +624,7 @@ def test_first_stages_that_are_the_same_train_once_and_change_no_bit(tmp_path, m
 
 def test_a_damaged_shared_stage_is_trained_anew(tmp_path, monkeypatch):
     wanted = compare(tmp_path / "whole", ["adabn", "tent"], seeds=1)
-    perform, seen = comparison.perform, []
+    perform, seen = schedule.perform, []
 
     def damage(task):
         seen.append(task.shared_stage)
@@ -630,6 +632,6 @@ def test_a_damaged_shared_stage_is_trained_anew(tmp_path, monkeypatch):
             task.shared_stage.write_bytes(b"no checkpoint")
         return perform(task)
 
-    monkeypatch.setattr(comparison, "perform", damage)
+    monkeypatch.setattr(schedule, "perform", damage)
     assert same(wanted, compare(tmp_path / "damaged", ["adabn", "tent"], seeds=1))
     assert seen[0] == seen[1] is not None

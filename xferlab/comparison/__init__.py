@@ -2,8 +2,8 @@
 
 from . import selection
 from .compare import compare
+from .definitions import cost
 from .leaderboard import Leaderboard
 from .look import look
-from .runs import cost
 
 __all__ = ["Leaderboard", "compare", "cost", "look", "selection"]

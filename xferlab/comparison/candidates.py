@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..errors import ArgumentError
 from ..evaluation import t_interval
 from ..recipe import Recipe, find
 from ..recipe import recipes as registry
-from .records import BASELINES, mean, selector_values
-from .runs import definition, name_of
+from .definitions import definition, name_of
+from .records import mean
 
 
 class Candidate(NamedTuple):
@@ -58,23 +55,6 @@ def address(recipe: Recipe) -> str | Recipe:
     return recipe
 
 
-def strongest(
-    everyone: Sequence[Candidate], at: Sequence[Candidate], runs: Iterable[dict | None], selector: str
-) -> tuple[list[Candidate], dict[str, list[dict]]]:
-    """Each candidate at the strength that the selector values most, and its runs at all strengths."""
-    chosen = {candidate.name: candidate for candidate in everyone}
-    searched: dict[str, list[dict]] = {}
-    best: dict[str, float] = {}
-    for candidate, run in zip(at, runs, strict=True):
-        if run is None or "error" in run:
-            continue
-        searched.setdefault(candidate.name, []).append(run)
-        value = run["validators"].get(selector)
-        if value is not None and value > best.get(candidate.name, -math.inf):
-            best[candidate.name], chosen[candidate.name] = value, candidate
-    return list(chosen.values()), searched
-
-
 def in_front(values: Mapping[str, Mapping[int, float]]) -> set[str]:
     """The candidates that further seeds could still bring to the top, of `values`: by candidate, by seed, higher is better.
 
@@ -92,32 +72,3 @@ def in_front(values: Mapping[str, Mapping[int, float]]) -> set[str]:
 def _behind(ours: Mapping[int, float], theirs: Mapping[int, float]) -> bool:
     differences = [theirs[seed] - ours[seed] for seed in ours if seed in theirs]
     return len(differences) > 1 and t_interval(differences)[1] > 0
-
-
-def rounds(
-    everyone: list[Candidate],
-    seeds: list[int],
-    selector: str,
-    race: bool,
-    fill: bool,
-    deadline: float,
-    train: Callable[[Sequence[Candidate], Sequence[int]], list[tuple[Any, dict | None]]],
-) -> tuple[list[tuple[Any, dict | None]], list[str]]:
-    """Tasks with their records, seed after seed, and which candidates a race left behind."""
-    first = seeds[:2] if race else seeds
-    done, out = train(everyone, first), []
-    following = itertools.chain(seeds[len(first) :], itertools.count(max(seeds) + 1) if fill else ())
-    for seed in following:
-        runs = [run for _, run in done]
-        if seed not in seeds and (None in runs or time.time() > deadline):
-            break
-        values = selector_values(runs, selector)
-        if race and None not in runs:
-            ahead = in_front(values) | set(BASELINES)  # others are measured against these, so they run on
-            out += [name for name in values if name not in ahead and name not in out]
-        running = [candidate for candidate in everyone if candidate.name not in out]
-        if seed not in seeds:  # what has failed so far would only fail again
-            running = [candidate for candidate in running if candidate.name in values]
-        more = train(running, [seed])
-        done += more if seed in seeds else [one for one in more if one[1] is not None]
-    return done, out

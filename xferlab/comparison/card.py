@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 
+from .. import __version__
 from ..domains import Domain
 from ..evaluation import evaluate
 from ..machine import describe as machine
@@ -13,7 +14,6 @@ from . import findings
 from .leaderboard import Choice, Leaderboard
 from .plan import BATCH, Plan
 from .reading import Sides
-from .runs import version
 
 Section = tuple[str, list[str]]
 
@@ -53,7 +53,7 @@ def sections(board: Leaderboard, choice: Choice, sides: Sides, plan: Plan, netwo
         ("How it was chosen", [board.verdict, candidates]),
         ("Scores, with 95 % intervals over the test images", scores),
         ("Caveats", [*board.warnings, beware]),
-        ("Made", [f"{datetime.date.today().isoformat()}, xferlab {version()}, {machine()}"]),
+        ("Made", [f"{datetime.date.today().isoformat()}, xferlab {__version__}, {machine()}"]),
     ]
 
 

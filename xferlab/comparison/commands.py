@@ -9,6 +9,7 @@ from concurrent.futures import Executor
 from importlib.util import find_spec
 from pathlib import Path
 
+from .. import __version__
 from ..encoders import Classifier
 from ..errors import ArgumentError, MissingExtra
 from ..storage import cache_folder, write_atomically
@@ -19,7 +20,6 @@ from .leaderboard import Leaderboard
 from .plan import BATCH, RECIPES, Plan, make_plan
 from .reading import read_sides
 from .reference import answer, calibrate
-from .runs import version
 
 
 def compare(
@@ -132,7 +132,7 @@ def compare(
         channels=sides.source.train.inputs.shape[1],
         intensities={"intensity": sides.scale} if sides.scale and not given else given,
         source=sides.source.name,
-        version=version(),
+        version=__version__,
         use="not for clinical use",
     )
     with write_atomically(save_model.with_suffix(".md")) as temporary:

@@ -3,40 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 import multiprocessing
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 
 from torch import nn
-from tqdm.auto import tqdm
 
 from ..domains import Domain, Splits
 from ..errors import ArgumentError
 from ..evaluation import METRICS
 from ..recipe import Recipe
-from ..storage import cache_folder, described, fingerprint
+from ..storage import cache_folder, described
 from . import given, labeling, selection
-from .candidates import Candidate, address, chosen_recipes, labels_of, rounds, strongest
+from .candidates import Candidate, chosen_recipes, labels_of
+from .definitions import make_model, name_of
 from .leaderboard import Leaderboard
-from .runs import (
-    Task,
-    check_picklable,
-    cost,
-    definition,
-    identity,
-    load_weights,
-    make_model,
-    name_of,
-    perform,
-    recall,
-    version,
-)
+from .runs import Common
+from .schedule import Schedule
 
 _FIT = {"augment", "batch_size", "checkpoint_every", "device", "precision", "views", "warmup", "weight_decay"}
 
@@ -151,161 +137,73 @@ def compare(
         For unknown names, or when no run succeeded.
     """
     source, adapt, test, notes = given.sides(source, target)
-    chosen = chosen_recipes(recipes)
     labeled_target, held = (None, None) if labeled is None else given.split_labeled(labeled, source, test, notes)
-    special: dict[str, selection.Validator] = {}
-    special |= {} if held is None else {"target_labels": functools.partial(selection.on_labels, held)}
-    special |= {"leave_one_site_out": selection.leave_one_site_out} if len(source.train.sites) >= 3 else {}
-    selector = selector or next(iter(special), "information_maximization")
-    judges = _validators(validators, selector, special)
+    judges, selector = given.judges(validators, selector, held, source)
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     _check(seeds, metric, keep_weights, propose, fill and minutes is None, arguments)
-    store = Path(store) if store else cache_folder("runs")
-    deadline = time.time() + 60 * minutes if minutes is not None else math.inf
-
-    parts = [(part.inputs, part.labels) for part in source.parts().values()]
-    more: list = [] if labeled is None else [(labeled.inputs, labeled.labels, labeled.classes)]
-    more += [] if source.train.site is None else [source.train.site]
-    may = (source.train.augmentation, adapt.augmentation)
-    data = fingerprint(parts, adapt.inputs, source.classes, *may, test and (test.inputs, test.labels), *more)
-    settings = {"steps": steps, "lr": lr, "per_class": per_class} | arguments
     encoders = labels_of(encoder)
-    everyone = [Candidate(recipe, label) for label in encoders for recipe in chosen]
-
-    def train(candidates: Sequence[Candidate], seeds: Sequence[int]) -> list[tuple[Task, dict | None]]:
-        tasks = []
-        known = [(address(r), definition(r), definition(Recipe("", r.stages[:1]))) for r, _ in candidates]
-        for seed in seeds:
-            models = {label: make_model(made, source.classes, seed) for label, made in encoders.items()}
-            first = {label: identity(model) for label, model in models.items()}
-            for (recipe, label), (found_by, whole, begin) in zip(candidates, known, strict=True):
-                rest = seed, data, first[label], described(settings)
-                task = Task(
-                    recipe=found_by,
-                    label=label,
-                    seed=seed,
-                    first=first[label],
-                    key=fingerprint(version(), whole, *rest),
-                    cost=round(100 * cost(recipe, models[label])),
-                    source=source,
-                    target=adapt,
-                    test=test,
-                    labeled=labeled_target,
-                    encoder=encoders[label],
-                    settings=settings,
-                    validators=judges,
-                    store=store,
-                    keep_weights=keep_weights,
-                    deadline=deadline,
-                    shared_stage=store / f"stage-{fingerprint(version(), begin, *rest)}.pt",
-                )
-                tasks.append(task)
-        tasks = _sharing(tasks)
-        if executor is not None and not isinstance(executor, ThreadPoolExecutor):
-            check_picklable(tasks)
-        return list(zip(tasks, _perform(tasks, executor, progress_bar), strict=True))
-
+    candidates = [Candidate(recipe, label) for label in encoders for recipe in chosen_recipes(recipes)]
+    common = Common(
+        source=source,
+        target=adapt,
+        test=test,
+        labeled=labeled_target,
+        settings={"steps": steps, "lr": lr, "per_class": per_class} | arguments,
+        validators=judges,
+        store=Path(store) if store else cache_folder("runs"),
+        keep_weights=keep_weights,
+        deadline=math.inf if minutes is None else time.time() + 60 * minutes,
+    )
     searched: dict[str, list[dict]] = {}
-    tried: list[tuple[Task, dict | None]] = []
-    processes = None
-    if executor is None and workers > 1:
-        executor = processes = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
-    with processes or contextlib.nullcontext():
+    with _processes(workers) if executor is None else contextlib.nullcontext(executor) as performing:
+        data = given.identity(source, adapt, test, labeled)
+        schedule = Schedule(common, data, encoders, performing, progress_bar)
         if search:  # coarse first: one seed at every strength, then all seeds at the strength chosen
-            at = [candidate.at(factor) for candidate in everyone for factor in candidate.recipe.grid]
-            tried = train(at, seeds[:1])
-            everyone, searched = strongest(everyone, at, [run for _, run in tried], selector)
-        done, out = rounds(everyone, seeds, selector, race, fill, deadline, train)
-    tasks = [task for task, _ in done]
-    runs = [run for _, run in done if run is not None]
-    if out:
-        notes.append(f"Too far behind after two seeds or more to be given another: {', '.join(out)}.")
-    if left := len(tasks) - len(runs):
-        over = f"{minutes:g} minutes were over; the same call goes on from here"
-        notes.append(f"{left} of {len(tasks)} runs were left out: {over}")
+            candidates, searched = schedule.search(candidates, seeds[0], selector)
+        behind = schedule.train(candidates, seeds, selector, race, fill)
+    schedule.forget_stages()
+    runs, planned = schedule.runs, len(schedule.done)
     if not runs:
         raise ArgumentError(f"no run was finished in {minutes:g} minutes; give more")
     if all("error" in run for run in runs):
         raise ArgumentError(f"no run succeeded; the first: {runs[0]['error']}")
-    shown = settings | {"seeds": sorted({task.seed for task in tasks})}
+    if behind:
+        notes.append(f"Too far behind after two seeds or more to be given another: {', '.join(behind)}.")
+    if left := planned - len(runs):
+        over = f"{minutes:g} minutes were over; the same call goes on from here"
+        notes.append(f"{left} of {planned} runs were left out: {over}")
+    shown = common.settings | {"seeds": sorted({task.seed for task, _ in schedule.done})}
     words = [f"{key} {described(value)}" for key, value in shown.items() if value is not None]
-    setting = ", ".join([f"{source.name} -> {adapt.name}", " and ".join(map(name_of, encoders.values())), *words])
-    _forget_stages([*done, *tried])
-    names = [candidate.name for candidate in everyone]
-    board = Leaderboard(runs, names, list(judges), selector, metric, setting, notes)
-    board.classes, board.held, board.searched = source.classes, held, searched
-    board.true_shares = None if test is None else (test.align(source.classes).counts() / len(test)).tolist()
+    board = Leaderboard(
+        runs,
+        [candidate.name for candidate in candidates],
+        list(judges),
+        selector,
+        metric,
+        setting=", ".join([f"{source.name} -> {adapt.name}", " and ".join(map(name_of, encoders.values())), *words]),
+        notes=notes,
+        load_model=lambda run: schedule.task(run["recipe"], run["seed"]).trained(),
+        classes=source.classes,
+        true_shares=None if test is None else (test.align(source.classes).counts() / len(test)).tolist(),
+        held=held,
+        searched=searched,
+    )
     if propose:
-        board.wanted = labeling.ask(
-            board.answers(), make_model(encoders[""], source.classes, seeds[0]), adapt, labeled, propose
-        )
-    by_run = {(task.name, task.seed): task for task in tasks}
-    board.load_model = lambda run: load_weights(by_run[run["recipe"], run["seed"]])
+        fresh = make_model(encoders[""], source.classes, seeds[0])
+        board.wanted = labeling.ask(board.answers(), fresh, adapt, labeled, propose)
     if keep_weights == "chosen":
-        _settle(board, tasks, [task for task, _ in tried])
+        schedule.settle(board)
     return board
 
 
-def _sharing(tasks: list[Task]) -> list[Task]:
-    """Only what begins alike keeps the state after its first stage (a stage that is solved in one go never writes it)."""
-    alike = Counter(task.shared_stage for task in tasks)
-    return [task if alike[task.shared_stage] > 1 else replace(task, shared_stage=None) for task in tasks]
-
-
-def _forget_stages(done: list[tuple[Task, dict | None]]) -> None:
-    """Removes the states after shared first stages once no run waits for them."""
-    if all(run is not None for _, run in done):
-        for task, _ in done:
-            if task.shared_stage:
-                task.shared_stage.unlink(missing_ok=True)
-
-
-def _settle(board: Leaderboard, tasks: list[Task], tried: list[Task]) -> None:
-    """Leaves the chosen run's weights in the store, and no other candidate's once all runs are there."""
-    choice = board.best(load=False)
-    winner = next(task for task in tasks if (task.name, task.seed) == (choice.recipe, choice.seed))
-    if winner.weights is None:  # its record is from a call that kept none, or that chose another
-        perform(replace(winner, deadline=math.inf))
-    if len(board.runs) == len(tasks):
-        for task in (*tasks, *tried):
-            task.settle(chosen=task.stem == winner.stem)
-
-
-def _perform(tasks: list[Task], executor: Executor | None, progress_bar: bool) -> Iterable[dict | None]:
-    """Each task's record in order, from the store where it is there."""
-    records = [recall(task) for task in tasks]
-    waiting = [i for i, record in enumerate(records) if record is None]
-    done = {i for i, record in enumerate(records) if record is not None}
-    # in units of work, not runs: a run costs up to three times as much as another, and the time left would jump about
-    with tqdm(
-        total=sum(task.cost for task in tasks),
-        initial=sum(tasks[i].cost for i in done),
-        desc=f"{len(done)} of {len(tasks)} runs",
-        bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left{postfix}",
-        smoothing=0,
-        disable=not progress_bar,
-    ) as bar:
-
-        def finished(i: int):
-            done.update([i] if records[i] else [])
-            bar.set_description_str(f"{len(done)} of {len(tasks)} runs", refresh=False)
-            bar.update(tasks[i].cost)
-
-        if executor is None:
-            for i in waiting:
-                bar.set_postfix_str(tasks[i].stem.rsplit("-", 1)[0], refresh=True)
-                records[i] = perform(tasks[i])
-                finished(i)
-        else:
-            futures = {executor.submit(perform, tasks[i]): i for i in waiting}
-            try:
-                for future in as_completed(futures):
-                    records[futures[future]] = future.result()
-                    finished(futures[future])
-            finally:  # after an error, what has not begun is not begun
-                for future in futures:
-                    future.cancel()
-    return records
+@contextlib.contextmanager
+def _processes(workers: int) -> Iterator[Executor | None]:
+    """So many processes of this machine; None where one is enough."""
+    if workers <= 1:
+        yield None
+    else:
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as executor:
+            yield executor
 
 
 def _check(
@@ -323,16 +221,3 @@ def _check(
         raise ArgumentError(f"compare has no argument {min(unknown)!r}; of fit's it takes {', '.join(sorted(_FIT))}")
     if endless:
         raise ArgumentError("fill spends what is left of the minutes; give minutes too")
-
-
-def _validators(wanted: Sequence[str] | dict | None, selector: str, more: dict) -> dict[str, selection.Validator]:
-    known = more | selection.validators
-    if not isinstance(wanted, dict):
-        names = list(known) if wanted is None else list(wanted)
-        if unknown := [name for name in names if name not in known]:
-            raise ArgumentError(f"no validator is called {unknown[0]!r}; selection.validators has {', '.join(known)}")
-        wanted = {name: known[name] for name in names}
-    wanted = more | dict(wanted)
-    if selector not in wanted:
-        raise ArgumentError(f"selector is {selector!r}, expected one of the validators: {', '.join(wanted)}")
-    return wanted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from ..domains import Domain, Splits
 from ..domains.domain import cut
 from ..domains.sites import pooled
 from ..errors import ArgumentError, DataError, TargetLabelsError
+from ..storage import fingerprint
+from . import selection
 
 
 def sides(
@@ -78,3 +81,38 @@ def split_labeled(
     others = f"{len(held)} others are the validator target_labels."
     notes.append(f"Trained on {len(train)} labelled target images too; {others}")
     return train, held
+
+
+def judges(
+    wanted: Sequence[str] | Mapping[str, selection.Validator] | None,
+    selector: str | None,
+    held: Domain | None,
+    source: Splits,
+) -> tuple[dict[str, selection.Validator], str]:
+    """Validators by name, and the one to choose by: those that these data allow come first, and are always there."""
+    special: dict[str, selection.Validator] = {}
+    if held is not None:
+        special["target_labels"] = functools.partial(selection.on_labels, held)
+    if len(source.train.sites) >= 3:
+        special["leave_one_site_out"] = selection.leave_one_site_out
+    selector = selector or next(iter(special), "information_maximization")
+    known = special | selection.validators
+    if not isinstance(wanted, Mapping):
+        names = list(known) if wanted is None else list(wanted)
+        if unknown := [name for name in names if name not in known]:
+            raise ArgumentError(f"no validator is called {unknown[0]!r}; selection.validators has {', '.join(known)}")
+        wanted = {name: known[name] for name in names}
+    found = special | dict(wanted)
+    if selector not in found:
+        raise ArgumentError(f"selector is {selector!r}, expected one of the validators: {', '.join(found)}")
+    return found, selector
+
+
+def identity(source: Splits, target: Domain, test: Domain | None, labeled: Domain | None) -> str:
+    """A name for the data, by which finished runs are found again."""
+    parts = [(part.inputs, part.labels) for part in source.parts().values()]
+    more: list = [] if labeled is None else [(labeled.inputs, labeled.labels, labeled.classes)]
+    more += [] if source.train.site is None else [source.train.site]
+    augmentations = (source.train.augmentation, target.augmentation)
+    on_test = None if test is None else (test.inputs, test.labels)
+    return fingerprint(parts, target.inputs, source.classes, *augmentations, on_test, *more)

@@ -13,12 +13,12 @@ from torch import nn
 
 from ..domains import Domain
 from ..encoders import Classifier
-from ..evaluation import evaluate
 from ..recipe import find
 from ..storage import fingerprint, write_atomically
 from . import selection
+from .definitions import cost, identity, make_model
 from .reading import Sides
-from .runs import cost, describe_shift, identity, make_model
+from .scoring import measured
 
 # the simple and strong first: they are done when time is short
 RECIPES = (
@@ -130,10 +130,8 @@ def measure(model: Classifier, sides: Sides) -> tuple[float, float]:
     fit(model, sides.source.train, steps=2, batch_size=BATCH, progress_bar=False)  # the first steps are slow
     step = fit(model, sides.source.train, steps=4, batch_size=BATCH, progress_bar=False).seconds / 4
     began = time.perf_counter()
-    evaluate(model, sides.source.test)
     candidate = selection.Candidate(model, None, sides.source, sides.adapt)
-    on_target = None if isinstance(sides.target, Domain) else evaluate(model, sides.target.test)
-    describe_shift(candidate, evaluate(model, sides.source.test), on_target)
+    measured(candidate, None if isinstance(sides.target, Domain) else sides.target.test)
     selection.validate(candidate)
     return step, time.perf_counter() - began
 

@@ -1,0 +1,190 @@
+"""Which runs a comparison makes, in which order: every candidate, seed after seed, here or by an executor."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from .. import __version__
+from ..recipe import Recipe
+from ..storage import described, fingerprint
+from .candidates import Candidate, address, in_front
+from .definitions import cost, definition, identity, make_model
+from .leaderboard import Leaderboard
+from .records import BASELINES, selector_values
+from .runs import Common, Task, check_picklable, perform, recall
+
+Outcome = tuple[Task, dict | None]  # None where time was over
+
+
+@dataclass
+class Schedule:
+    """Trains candidates, and holds what came of them.
+
+    Parameters
+    ----------
+    common
+        What all runs share.
+    data
+        Fingerprint of the data.
+    encoders
+        By the label of their candidates.
+    executor
+        Performs tasks; None for this process.
+    progress_bar
+        Whether to show one.
+    tried
+        Tasks of the search with their records.
+    done
+        Tasks of all candidates and seeds with their records.
+    """
+
+    common: Common
+    data: str
+    encoders: dict[str, Any]
+    executor: Executor | None
+    progress_bar: bool
+    tried: list[Outcome] = field(default_factory=list)
+    done: list[Outcome] = field(default_factory=list)
+
+    @property
+    def runs(self) -> list[dict]:
+        """The records of the runs that there was time for."""
+        return [run for _, run in self.done if run is not None]
+
+    def search(
+        self, candidates: Sequence[Candidate], seed: int, selector: str
+    ) -> tuple[list[Candidate], dict[str, list[dict]]]:
+        """Each candidate at the strength of its grid that the selector values most, and its runs at all strengths."""
+        at = [candidate.at(factor) for candidate in candidates for factor in candidate.recipe.grid]
+        self.tried = self._train(at, [seed])
+        chosen = {candidate.name: candidate for candidate in candidates}
+        searched: dict[str, list[dict]] = {}
+        best: dict[str, float] = {}
+        for candidate, (_, run) in zip(at, self.tried, strict=True):
+            if run is None or "error" in run:
+                continue
+            searched.setdefault(candidate.name, []).append(run)
+            value = run["validators"].get(selector)
+            if value is not None and value > best.get(candidate.name, -math.inf):
+                best[candidate.name], chosen[candidate.name] = value, candidate
+        return list(chosen.values()), searched
+
+    def train(self, candidates: list[Candidate], seeds: list[int], selector: str, race: bool, fill: bool) -> list[str]:
+        """Trains all candidates, seed after seed; the names of those that a race left behind."""
+        first, behind = seeds[:2] if race else seeds, []
+        self.done = self._train(candidates, first)
+        following = itertools.chain(seeds[len(first) :], itertools.count(max(seeds) + 1) if fill else ())
+        for seed in following:
+            runs = [run for _, run in self.done]
+            if seed not in seeds and (None in runs or time.time() > self.common.deadline):
+                break
+            values = selector_values(runs, selector)
+            if race and None not in runs:
+                ahead = in_front(values) | set(BASELINES)  # others are measured against these, so they run on
+                behind += [name for name in values if name not in ahead and name not in behind]
+            running = [candidate for candidate in candidates if candidate.name not in behind]
+            if seed not in seeds:  # what has failed so far would only fail again
+                running = [candidate for candidate in running if candidate.name in values]
+            more = self._train(running, [seed])
+            self.done += more if seed in seeds else [one for one in more if one[1] is not None]
+        return behind
+
+    def settle(self, board: Leaderboard) -> None:
+        """Leaves the chosen run's weights in the store, and no other candidate's once all runs are there."""
+        choice = board.best(load=False)
+        winner = self.task(choice.recipe, choice.seed)
+        if winner.weights is None:  # its record is from a call that kept none, or that chose another
+            perform(replace(winner, common=replace(self.common, deadline=math.inf)))
+        if len(board.runs) == len(self.done):
+            for task, _ in self.done + self.tried:
+                task.settle(chosen=task.stem == winner.stem)
+
+    def task(self, name: str, seed: int) -> Task:
+        return next(task for task, _ in self.done if (task.name, task.seed) == (name, seed))
+
+    def forget_stages(self) -> None:
+        """Removes the states after shared first stages once no run waits for them."""
+        outcomes = self.done + self.tried
+        if all(run is not None for _, run in outcomes):
+            for task, _ in outcomes:
+                if task.shared_stage:
+                    task.shared_stage.unlink(missing_ok=True)
+
+    def _train(self, candidates: Sequence[Candidate], seeds: Sequence[int]) -> list[Outcome]:
+        tasks = self._tasks(candidates, seeds)
+        # only what begins alike keeps the state after its first stage (one that is solved in one go never writes it)
+        alike = Counter(task.shared_stage for task in tasks)
+        tasks = [task if alike[task.shared_stage] > 1 else replace(task, shared_stage=None) for task in tasks]
+        if self.executor is not None and not isinstance(self.executor, ThreadPoolExecutor):
+            check_picklable(tasks)
+        return list(zip(tasks, _perform(tasks, self.executor, self.progress_bar), strict=True))
+
+    def _tasks(self, candidates: Sequence[Candidate], seeds: Sequence[int]) -> list[Task]:
+        tasks = []
+        known = [(address(r), definition(r), definition(Recipe("", r.stages[:1]))) for r, _ in candidates]
+        for seed in seeds:
+            models = {
+                label: make_model(made, self.common.source.classes, seed) for label, made in self.encoders.items()
+            }
+            first = {label: identity(model) for label, model in models.items()}
+            for (recipe, label), (found_by, whole, begin) in zip(candidates, known, strict=True):
+                rest = seed, self.data, first[label], described(self.common.settings)
+                task = Task(
+                    common=self.common,
+                    found_by=found_by,
+                    label=label,
+                    encoder=self.encoders[label],
+                    seed=seed,
+                    first=first[label],
+                    key=fingerprint(__version__, whole, *rest),
+                    cost=round(100 * cost(recipe, models[label])),
+                    shared_stage=self.common.store / f"stage-{fingerprint(__version__, begin, *rest)}.pt",
+                )
+                tasks.append(task)
+        return tasks
+
+
+def _perform(tasks: list[Task], executor: Executor | None, progress_bar: bool) -> list[dict | None]:
+    """Each task's record in order, from the store where it is there."""
+    records = [recall(task) for task in tasks]
+    waiting = [i for i, record in enumerate(records) if record is None]
+    done = {i for i, record in enumerate(records) if record is not None}
+    # in units of work, not runs: a run costs up to three times as much as another, and the time left would jump about
+    with tqdm(
+        total=sum(task.cost for task in tasks),
+        initial=sum(tasks[i].cost for i in done),
+        desc=f"{len(done)} of {len(tasks)} runs",
+        bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left{postfix}",
+        smoothing=0,
+        disable=not progress_bar,
+    ) as bar:
+
+        def finished(i: int):
+            done.update([i] if records[i] else [])
+            bar.set_description_str(f"{len(done)} of {len(tasks)} runs", refresh=False)
+            bar.update(tasks[i].cost)
+
+        if executor is None:
+            for i in waiting:
+                bar.set_postfix_str(tasks[i].stem.rsplit("-", 1)[0], refresh=True)
+                records[i] = perform(tasks[i])
+                finished(i)
+        else:
+            futures = {executor.submit(perform, tasks[i]): i for i in waiting}
+            try:
+                for future in as_completed(futures):
+                    records[futures[future]] = future.result()
+                    finished(futures[future])
+            finally:  # after an error, what has not begun is not begun
+                for future in futures:
+                    future.cancel()
+    return records
