@@ -200,11 +200,7 @@ def _picture(file: Path, options: Options) -> Decoded:
     with Image.open(file, formats=FORMATS) as opened:
         _check_pixels(*opened.size)
         pages = 2 if opened.format in ("TIFF", "GIF", "WEBP") and getattr(opened, "is_animated", False) else 1
-        if options.size is not None and window is None:
-            opened.draft(
-                opened.mode, (2 * options.size, 2 * options.size)
-            )  # JPEG only: decode large photographs at a fraction
-        image = ImageOps.exif_transpose(opened)
+        image = ImageOps.exif_transpose(opened if options.size is None or window else _small(opened, options))
     if image.mode.startswith("I") or image.mode == "F":
         if window is None and (options.intensity in (None, "collection") or isinstance(options.intensity, Scale)):
             return Decoded([])
@@ -220,6 +216,18 @@ def _picture(file: Path, options: Options) -> Decoded:
     image = image.convert("L" if image.mode in ("1", "L") else "RGB")
     image = image if window is None else Image.fromarray(to_uint8(np.asarray(image, np.float32), window))
     return Decoded([image], pages=pages)
+
+
+def _small(opened: Image.Image, options: Options) -> Image.Image:
+    """A JPEG at its final size, decoded at a half, a quarter or an eighth where that leaves 1.5 times its pixels a side; others as they are.
+
+    It differs from what all pixels give by a gray level on average, less than bilinear from bicubic.
+    """
+    full = opened.size
+    width, height = (max(round(side * options.size / max(full)), 1) for side in full)
+    drafted = opened.draft("L" if options.channels == 1 else opened.mode, (-(-width * 3 // 2), -(-height * 3 // 2)))
+    # the last row and column of a draft may stand for less than its scale, which `box` says
+    return opened.resize((width, height), Image.Resampling.BILINEAR, box=drafted[1]) if drafted else opened
 
 
 def _dicom(file: Path, options: Options) -> Decoded:
