@@ -42,6 +42,13 @@ class Strategy:
     freeze_statistics
         Batch norms of moving blocks keep the statistics they came with: a head that was trained on features made with
         them would no longer fit.
+
+    Examples
+    --------
+    >>> xl.strategies.head_only().rates(model, progress=0.5)["head"]
+    1.0
+    >>> xl.strategies.head_only().freezes_encoder(model)
+    True
     """
 
     name: str
@@ -99,18 +106,61 @@ class Strategy:
 
 
 def full(freeze_statistics: bool = False) -> Strategy:
-    """Everything moves at the same rate; with `freeze_statistics`, all but the batch norms' running means and variances."""
+    """Everything moves at the same rate.
+
+    Parameters
+    ----------
+    freeze_statistics
+        Batch norms' running means and variances stay.
+
+    Returns
+    -------
+    Strategy
+        For `fit` and `Stage`.
+
+    Examples
+    --------
+    >>> set(xl.strategies.full().rates(model, progress=0.0).values())
+    {1.0}
+    """
     name = "full(freeze_statistics=True)" if freeze_statistics else "full"
     return Strategy(name, lambda i, n, progress: 1.0, freeze_statistics=freeze_statistics)
 
 
 def head_only() -> Strategy:
-    """Linear probing: the encoder is frozen, batch-norm statistics included."""
+    """Linear probing: the encoder is frozen, batch-norm statistics included.
+
+    Returns
+    -------
+    Strategy
+        For `fit` and `Stage`.
+
+    Examples
+    --------
+    >>> run = xl.fit(model, source.train, strategy=xl.strategies.head_only(), steps=1)
+    """
     return Strategy("head_only", lambda i, n, progress: 0.0)
 
 
 def small_net() -> Strategy:
-    """A small network from scratch in place of the encoder, for pictures of the same size: what any pretraining must beat."""
+    """A small network from scratch in place of the encoder, for pictures of the same size: what any pretraining must beat.
+
+    Returns
+    -------
+    Strategy
+        For `fit` and `Stage`.
+
+    Raises
+    ------
+    ArgumentError
+        In `fit`, for an encoder of text.
+
+    Examples
+    --------
+    >>> run = xl.fit(model, source.train, strategy=xl.strategies.small_net(), steps=1)
+    >>> model.encoder.name
+    'small_cnn'
+    """
     return Strategy("small_net", lambda i, n, progress: 1.0, add=_make_small)
 
 
@@ -124,14 +174,45 @@ def _make_small(model: Classifier) -> None:
 
 
 def depth() -> Strategy:
-    """The encoder is read in depth and frozen, see `encoders.reading`; what a depth probe solves its head on."""
+    """The encoder is read in depth and frozen, see `encoders.reading`; what a depth probe solves its head on.
+
+    Returns
+    -------
+    Strategy
+        For `fit` and `Stage`.
+
+    Examples
+    --------
+    >>> list(xl.strategies.depth().rates(model, progress=0.0).values())
+    [0.0, 0.0, 0.0, 1.0]
+    """
     return Strategy("depth", lambda i, n, progress: 0.0, add=make_deep)
 
 
 def encoder_only(rate: float = 1.0) -> Strategy:
-    """Everything but the head, at `rate` times the learning rate: what was learnt from labels stays, as in SHOT and ADDA.
+    """Everything but the head: what was learned from labels stays, as in SHOT and ADDA.
 
     Below 1 the encoder moves slower than the parts that objectives bring along, such as ADDA's discriminator.
+
+    Parameters
+    ----------
+    rate
+        Of the learning rate, above 0 and at most 1.
+
+    Returns
+    -------
+    Strategy
+        For `fit` and `Stage`.
+
+    Raises
+    ------
+    ArgumentError
+        For another rate.
+
+    Examples
+    --------
+    >>> xl.strategies.encoder_only(0.1).rates(model, progress=0.0)["head"]
+    0.0
     """
     if not 0 < rate <= 1:
         raise ArgumentError(f"encoder_only rate is {rate}, expected above 0 and at most 1")
@@ -140,31 +221,107 @@ def encoder_only(rate: float = 1.0) -> Strategy:
 
 
 def norm_only(head: float = 1.0) -> Strategy:
-    """The norms' scale, shift and statistics move, and the head (Frankle et al., 2021, arXiv:2003.00152); not the head at
-    `head=0`, as in Tent."""
+    """The norms' scale, shift and statistics move, and the head (Frankle et al., 2021, arXiv:2003.00152).
+
+    Parameters
+    ----------
+    head
+        The head's rate; 0 as in Tent.
+
+    Returns
+    -------
+    Strategy
+        For `fit` and `Stage`.
+
+    Examples
+    --------
+    >>> xl.strategies.norm_only(head=0.0).name
+    'norm_only(head=0.0)'
+    """
     name = "norm_only" if head == 1.0 else f"norm_only(head={head})"
     return Strategy(name, lambda i, n, progress: 1.0, within=_norm_parameters, head=head)
 
 
 def layerwise(decay: float = 0.7) -> Strategy:
-    """Block i of n moves at `decay ** (n - i)`: the nearer the input, the slower (Howard & Ruder, 2018, arXiv:1801.06146)."""
+    """Block i of n moves at `decay ** (n - i)`: the nearer the input, the slower (Howard & Ruder, 2018, arXiv:1801.06146).
+
+    Parameters
+    ----------
+    decay
+        Above 0 and at most 1.
+
+    Returns
+    -------
+    Strategy
+        For `fit` and `Stage`.
+
+    Raises
+    ------
+    ArgumentError
+        For another decay.
+
+    Examples
+    --------
+    >>> list(xl.strategies.layerwise(0.5).rates(model, progress=0.0).values())
+    [0.125, 0.25, 0.5, 1.0]
+    """
     if not 0 < decay <= 1:
         raise ArgumentError(f"layerwise decay is {decay}, expected above 0 and at most 1")
     return Strategy(f"layerwise({decay})", lambda i, n, progress: decay ** (n - i))
 
 
 def gradual_unfreeze(until: float = 0.5) -> Strategy:
-    """The head alone first, then one more block at a time from the top; all move from progress `until` on
-    (Howard & Ruder, 2018, arXiv:1801.06146)."""
+    """The head alone first, then one more block at a time from the top (Howard & Ruder, 2018, arXiv:1801.06146).
+
+    Parameters
+    ----------
+    until
+        The progress from which all move.
+
+    Returns
+    -------
+    Strategy
+        For `fit` and `Stage`.
+
+    Raises
+    ------
+    ArgumentError
+        For a progress outside 0 to 1.
+
+    Examples
+    --------
+    >>> list(xl.strategies.gradual_unfreeze(0.6).rates(model, progress=0.3).values())
+    [0.0, 0.0, 1.0, 1.0]
+    """
     if not 0 < until <= 1:
         raise ArgumentError(f"gradual_unfreeze until is {until}, expected above 0 and at most 1")
     return Strategy(f"gradual_unfreeze({until})", lambda i, n, progress: float(progress >= until * (n - i) / n))
 
 
 def lp_ft(probe: float = 0.4) -> Strategy:
-    """Linear probing up to progress `probe`, then everything but batch-norm statistics (Kumar et al., 2022, arXiv:2202.10054).
+    """Linear probing first, then everything but batch-norm statistics (Kumar et al., 2022, arXiv:2202.10054).
 
     The one-call form. The recipe `lp_ft` does the same in two stages and embeds the data once for the first.
+
+    Parameters
+    ----------
+    probe
+        The progress at which the encoder begins to move.
+
+    Returns
+    -------
+    Strategy
+        For `fit` and `Stage`.
+
+    Raises
+    ------
+    ArgumentError
+        For a progress that is not between 0 and 1.
+
+    Examples
+    --------
+    >>> xl.strategies.lp_ft(0.4).rates(model, progress=0.2)["head"]
+    1.0
     """
     if not 0 < probe < 1:
         raise ArgumentError(f"lp_ft probe is {probe}, expected between 0 and 1")
@@ -172,8 +329,25 @@ def lp_ft(probe: float = 0.4) -> Strategy:
 
 
 def lora(rank: int = 4, alpha: float | None = None) -> Strategy:
-    """Low-rank updates beside every convolution and linear layer of the encoder move, and the head; what was there stays,
-    batch-norm statistics included (Hu et al., 2021, arXiv:2106.09685). `weights.merge_lora(model)` folds them in afterwards."""
+    """Low-rank updates beside every convolution and linear layer of the encoder move, and the head (Hu et al., 2021, arXiv:2106.09685).
+
+    What was there stays, batch-norm statistics included. `weights.merge_lora(model)` folds the updates in afterwards.
+
+    Parameters
+    ----------
+    rank, alpha
+        See `weights.add_lora`; alpha is `rank` if None.
+
+    Returns
+    -------
+    Strategy
+        For `fit` and `Stage`.
+
+    Examples
+    --------
+    >>> run = xl.fit(model, source.train, strategy=xl.strategies.lora(rank=2), steps=1)
+    >>> xl.weights.merge_lora(model)
+    """
     return Strategy(
         f"lora({rank}, {alpha})",
         lambda i, n, progress: 1.0,
@@ -184,7 +358,28 @@ def lora(rank: int = 4, alpha: float | None = None) -> Strategy:
 
 
 def top(blocks: int) -> Strategy:
-    """Only the last `blocks` blocks and the head move: which layers need to?"""
+    """Only the last blocks and the head move: which layers need to?
+
+    Parameters
+    ----------
+    blocks
+        How many, 0 or more.
+
+    Returns
+    -------
+    Strategy
+        For `fit` and `Stage`.
+
+    Raises
+    ------
+    ArgumentError
+        For fewer than 0.
+
+    Examples
+    --------
+    >>> list(xl.strategies.top(1).rates(model, progress=0.0).values())
+    [0.0, 0.0, 1.0, 1.0]
+    """
     if blocks < 0:
         raise ArgumentError(f"top got {blocks} blocks, expected 0 or more")
     return Strategy(f"top({blocks})", lambda i, n, progress: float(i >= n - blocks))

@@ -16,7 +16,23 @@ from .errors import ArgumentError
 
 
 def frozen_copy(module: nn.Module) -> nn.Module:
-    """A copy in eval mode that no optimizer touches: a teacher, or the starting weights."""
+    """A copy in eval mode that no optimizer touches: a teacher, or the starting weights.
+
+    Parameters
+    ----------
+    module
+        What is copied.
+
+    Returns
+    -------
+    Module
+        In eval mode, without gradients.
+
+    Examples
+    --------
+    >>> any(p.requires_grad for p in xl.weights.frozen_copy(model).parameters())
+    False
+    """
     copied = copy.deepcopy(module)
     return copied.requires_grad_(False).eval()
 
@@ -25,8 +41,20 @@ def frozen_copy(module: nn.Module) -> nn.Module:
 def average_into(average: nn.Module, model: nn.Module, rate: float | Tensor) -> None:
     """`average <- average + rate (model - average)`, parameters and floating buffers; counters are copied.
 
-    `rate` 1 copies; a constant rate is an exponential moving average with decay `1 - rate`; `1/n` at the n-th call is
-    the plain mean. Batch-norm statistics are averaged like weights.
+    Batch-norm statistics are averaged like weights.
+
+    Parameters
+    ----------
+    average, model
+        Two of the same architecture; the first is changed.
+    rate
+        A number or a scalar tensor: 1 copies, a constant is an exponential moving average with decay `1 - rate`,
+        `1/n` at the n-th call is the plain mean.
+
+    Examples
+    --------
+    >>> average = xl.weights.frozen_copy(model)
+    >>> xl.weights.average_into(average, model, rate=0.1)
     """
     pairs = [
         *zip(average.parameters(), model.parameters(), strict=True),
@@ -40,15 +68,33 @@ def average_into(average: nn.Module, model: nn.Module, rate: float | Tensor) -> 
 
 
 def interpolate(start: dict[str, Tensor], end: dict[str, Tensor], alpha: float) -> dict[str, Tensor]:
-    """`(1 - alpha) start + alpha end` of two state dicts: a new state dict; integer entries are `end`'s.
+    """`(1 - alpha) start + alpha end` of two state dicts; integer entries are `end`'s.
 
     WiSE-FT (Wortsman et al., 2022, arXiv:2109.01903): `start` a model with the pretrained encoder and a trained head (a
     linear probe), `end` the same fine-tuned. Endpoints are exact.
+
+    Parameters
+    ----------
+    start, end
+        State dicts of the same names and shapes.
+    alpha
+        0 is `start`, 1 is `end`.
+
+    Returns
+    -------
+    dict
+        A new state dict.
 
     Raises
     ------
     ArgumentError
         When names or shapes differ.
+
+    Examples
+    --------
+    >>> start, end = {"w": torch.zeros(2)}, {"w": torch.ones(2)}
+    >>> xl.weights.interpolate(start, end, alpha=0.25)["w"]
+    tensor([0.2500, 0.2500])
     """
     shapes = [{key: tuple(tensor.shape) for key, tensor in state.items()} for state in (start, end)]
     if differing := sorted({key for key, _ in set(shapes[0].items()) ^ set(shapes[1].items())}):
@@ -63,7 +109,21 @@ def interpolate(start: dict[str, Tensor], end: dict[str, Tensor], alpha: float) 
 
 
 def refresh_batch_norm(model: nn.Module, domain: Domain, batch_size: int = 128, seed: int = 0) -> None:
-    """Sets batch-norm statistics to the mean over one pass of `domain`, in shuffled batches: after averaging weights."""
+    """Sets batch-norm statistics to the mean over one pass of `domain`, in shuffled batches: after averaging weights.
+
+    Parameters
+    ----------
+    model
+        Is changed in place.
+    domain
+        What the statistics are measured on.
+    batch_size, seed
+        Of the batches.
+
+    Examples
+    --------
+    >>> xl.weights.refresh_batch_norm(model, source.train.take(n=64))
+    """
     device = next(model.parameters()).device
     order = torch.randperm(len(domain), generator=torch.Generator().manual_seed(seed)).to(domain.device)
     batches = order.tensor_split(-(-len(domain) // batch_size))  # of even size: no batch of one is left over
@@ -75,6 +135,21 @@ class LoRA(nn.Module):
 
     Hu et al., 2021, arXiv:2106.09685. A convolution's weight `(O, I / groups, kh, kw)` is taken as the matrix
     `(O, I / groups * kh * kw)`.
+
+    Parameters
+    ----------
+    weight
+        The layer's, `(out, in)` or `(O, I / groups, kh, kw)`.
+    rank
+        Columns of B, at most what the weight has.
+    alpha
+        Scales the update.
+
+    Examples
+    --------
+    >>> weight = torch.ones(4, 3)
+    >>> bool((xl.weights.LoRA(weight, rank=2, alpha=2.0)(weight) == weight).all())
+    True
     """
 
     def __init__(self, weight: Tensor, rank: int, alpha: float):
@@ -91,15 +166,34 @@ class LoRA(nn.Module):
 
 
 def add_lora(module: nn.Module, rank: int = 8, alpha: float | None = None) -> list[nn.Parameter]:
-    """Adds a LoRA to every Conv2d and Linear in `module`, freezes their weights and returns the new parameters.
+    """Adds a LoRA to every Conv2d and Linear in a module and freezes their weights.
 
-    `alpha` None is `rank`, a scale of 1. Outputs do not change until the new parameters do; a layer that already has
-    one keeps it. What else trains (biases, norms) is left to the strategy.
+    Outputs do not change until the new parameters do; a layer that already has one keeps it. What else trains (biases, norms) is left to
+    the strategy.
+
+    Parameters
+    ----------
+    module
+        Is changed in place.
+    rank
+        1 or more.
+    alpha
+        `rank` if None, a scale of 1.
+
+    Returns
+    -------
+    list of Parameter
+        The new ones.
 
     Raises
     ------
     ArgumentError
         For a rank below 1 or a module without such layers.
+
+    Examples
+    --------
+    >>> len(xl.weights.add_lora(torch.nn.Linear(8, 4), rank=2))
+    2
     """
     if rank < 1:
         raise ArgumentError(f"LoRA rank is {rank}, expected 1 or more")
@@ -114,13 +208,43 @@ def add_lora(module: nn.Module, rank: int = 8, alpha: float | None = None) -> li
 
 
 def lora_parameters(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
-    """The parameters that `add_lora` added in these modules."""
+    """The parameters that `add_lora` added in these modules.
+
+    Parameters
+    ----------
+    modules
+        Where to look.
+
+    Returns
+    -------
+    list of Parameter
+        In the order of the layers.
+
+    Examples
+    --------
+    >>> xl.weights.lora_parameters([model])
+    []
+    """
     loras = [part for module in modules for part in module.modules() if isinstance(part, LoRA)]
     return [parameter for lora in loras for parameter in lora.parameters()]
 
 
 def merge_lora(module: nn.Module) -> None:
-    """Makes each adapted weight `W + alpha / rank * B A` an ordinary weight again: same outputs, no LoRA left."""
+    """Makes each adapted weight `W + alpha / rank * B A` an ordinary weight again: same outputs, no LoRA left.
+
+    Parameters
+    ----------
+    module
+        Is changed in place.
+
+    Examples
+    --------
+    >>> layer = torch.nn.Linear(8, 4)
+    >>> _ = xl.weights.add_lora(layer)
+    >>> xl.weights.merge_lora(layer)
+    >>> len(list(layer.parameters()))
+    2
+    """
     for layer in list(module.modules()):
         if parametrize.is_parametrized(layer, "weight") and any(isinstance(part, LoRA) for part in layer.modules()):
             parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
@@ -128,11 +252,34 @@ def merge_lora(module: nn.Module) -> None:
 
 
 def use_stochastic_norm(model: nn.Module, p: float = 0.5) -> nn.Module:
-    """In training, each channel of each BatchNorm2d is normalised by its moving statistics with probability p.
+    """In training, each channel of each BatchNorm2d is normalized by its moving statistics with probability p.
 
     StochNorm (Kou et al., 2020, NeurIPS 33): `s_c ~ Bernoulli(p)`, `z_c = s_c z_moving + (1 - s_c) z_batch`, one draw a
     channel and forward pass; evaluation does not change. Norms with a fused activation (timm's) keep it. A norm that a
-    strategy keeps in eval mode stays as it is. Returns `model`, changed in place; p = 0 is plain batch norm.
+    strategy keeps in eval mode stays as it is.
+
+    Parameters
+    ----------
+    model
+        Is changed in place.
+    p
+        0 is plain batch norm.
+
+    Returns
+    -------
+    Module
+        `model`.
+
+    Raises
+    ------
+    ArgumentError
+        For what is no probability, or a model without such norms.
+
+    Examples
+    --------
+    >>> small = xl.encoder("small_cnn", size=32)
+    >>> xl.weights.use_stochastic_norm(small, p=0.25) is small
+    True
     """
     if not 0 <= p <= 1:
         raise ArgumentError(f"stochastic norm p is {p}, expected a probability, 0 to 1")

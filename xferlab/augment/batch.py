@@ -26,9 +26,16 @@ class Sides:
     source_labels
         Int64 `(B,)`, float `(B, K)` (multi-label or already soft), or None.
     target_inputs
-        Images of their own batch size, or None; target labels are never here.
+        Images `(M, C, H, W)`, or None; target labels are never here.
     classes
         K, the width of soft labels.
+
+    Examples
+    --------
+    >>> sides = xl.augment.Sides(source.train.inputs[:4], source.train.labels[:4], classes=10)
+    >>> mixed = xl.augment.apply([xl.augment.MixUp()], sides, torch.Generator().manual_seed(0))
+    >>> mixed.source_labels.shape
+    torch.Size([4, 10])
     """
 
     source_inputs: Tensor | None
@@ -46,6 +53,33 @@ def apply(pipeline: Sequence[Callable], batch: Tensor | Sides, generator: Genera
 
     One-sided operations change source and target, each with its own draws. Images alone are, to a joint operation, a
     source without labels or target: MixStyle mixes within the batch, the others raise `DataError`.
+
+    Parameters
+    ----------
+    pipeline
+        Operations, or callables `op(images, generator) -> images`.
+    batch
+        Images `(B, C, H, W)` in 0..255, or Sides.
+    generator
+        On the CPU; all draws come from it.
+
+    Returns
+    -------
+    Tensor or Sides
+        What went in, changed.
+
+    Raises
+    ------
+    DataError
+        For what is no batch of images, or lacks what a joint operation needs.
+    ArgumentError
+        For what is no list of operations.
+
+    Examples
+    --------
+    >>> pipeline = [xl.augment.Crop(2), xl.augment.Noise(10.0)]
+    >>> xl.augment.apply(pipeline, source.train.inputs[:4], torch.Generator().manual_seed(0)).dtype
+    torch.uint8
     """
     if not isinstance(batch, (Tensor, Sides)):
         raise DataError(f"the batch is a {type(batch).__name__}, expected an image tensor or augment.Sides")
@@ -105,6 +139,20 @@ def like(result: Tensor, images: Tensor) -> Tensor:
 
 
 class Operation:
+    """What every operation is: a frozen dataclass whose arguments are checked when it is made.
+
+    `joint` says which kind it is: `op(images, generator)`, or, where True, `op(sides, generator)`.
+
+    Raises
+    ------
+    ArgumentError
+        For an argument out of its range.
+
+    Examples
+    --------
+    >>> isinstance(xl.augment.Flip(), xl.augment.Operation), xl.augment.MixUp.joint
+    (True, True)
+    """
     joint = False
     _limits: ClassVar[
         dict[str, tuple[float, float]]

@@ -25,9 +25,23 @@ STAINS = {
 
 @dataclass(frozen=True)
 class ColorJitter(OneSided):
-    """Brightness, contrast (about the image's mean luma), saturation (about each pixel's luma) and white balance
-    (`gains`, a factor a channel): factors from U(1 - a, 1 + a), composed into one affine map of a sample's colours.
-    On gray images saturation and gains do nothing."""
+    """Brightness, contrast, saturation and white balance, composed into one affine map of a sample's colors.
+
+    A factor each from U(1 - a, 1 + a). On gray images saturation and gains do nothing.
+
+    Parameters
+    ----------
+    brightness, contrast, saturation
+        a of each: contrast is about the image's mean luma, saturation about each pixel's.
+    gains
+        a of white balance, a factor a channel.
+
+    Examples
+    --------
+    >>> jitter = xl.augment.ColorJitter(brightness=0.1, contrast=0.1)
+    >>> jitter(source.train.inputs[:4], torch.Generator().manual_seed(0)).shape
+    torch.Size([4, 1, 28, 28])
+    """
 
     brightness: float = 0.2
     contrast: float = 0.2
@@ -52,13 +66,53 @@ class ColorJitter(OneSided):
 
 
 def optical_density(images: Tensor) -> Tensor:
-    """Beer-Lambert absorbance of images in 0..255: `-log10((x + 1) / 256)`, float, 0 where white."""
+    """Beer-Lambert absorbance, `-log10((x + 1) / 256)`: 0 where white.
+
+    Parameters
+    ----------
+    images
+        `(B, C, H, W)` in 0..255.
+
+    Returns
+    -------
+    Tensor
+        `(B, C, H, W)`, float.
+
+    Examples
+    --------
+    >>> xl.augment.optical_density(torch.tensor([255.0, 24.6]))
+    tensor([-0., 1.])
+    """
     return -((images.float().clamp(min=0) + 1) / 256).log10()
 
 
 def concentrations(images: Tensor, stains: str = "hed") -> Tensor:
-    """Colour deconvolution: RGB images `(B, 3, H, W)` to the amounts `(B, 3, H, W)` of three stains,
-    `OD = amounts @ STAINS[stains]` (Ruifrok & Johnston 2001). Negative where the stains cannot make a colour."""
+    """Color deconvolution: how much of each of three stains a picture holds (Ruifrok & Johnston 2001).
+
+        OD = amounts @ STAINS[stains]
+
+    Parameters
+    ----------
+    images
+        RGB `(B, 3, H, W)` in 0..255.
+    stains
+        A key of `STAINS`.
+
+    Returns
+    -------
+    Tensor
+        Amounts `(B, 3, H, W)`, negative where the stains cannot make a color.
+
+    Raises
+    ------
+    ArgumentError
+        For unknown stains, or gray images.
+
+    Examples
+    --------
+    >>> xl.augment.concentrations(torch.full((1, 3, 8, 8), 200.0), "giemsa").shape
+    torch.Size([1, 3, 8, 8])
+    """
     if stains not in STAINS or images.shape[1] != 3:
         seen = f"stains are {stains!r}, images {tuple(images.shape)}"
         raise ArgumentError(f"{seen}; expected RGB and one of {list(STAINS)}")
@@ -68,9 +122,29 @@ def concentrations(images: Tensor, stains: str = "hed") -> Tensor:
 
 @dataclass(frozen=True)
 class Stain(OneSided):
-    """Another laboratory's staining: in optical density, the amount c of each stain becomes `a c + b`, for every sample
-    and stain a from U(1 - strength, 1 + strength) and b from U(-strength, strength) / 5 (Tellez et al. 2018,
-    arXiv:1808.05896). `stains` is a key of STAINS; a gray image is one stain. Strength 0 is exactly the identity."""
+    """Another laboratory's staining: in optical density, the amount c of each stain becomes `a c + b`.
+
+    For every sample and stain a is drawn from U(1 - strength, 1 + strength) and b from U(-strength, strength) / 5 (Tellez et al. 2018,
+    arXiv:1808.05896). A gray image is one stain.
+
+    Parameters
+    ----------
+    strength
+        0 to 1; 0 is exactly the identity.
+    stains
+        A key of `STAINS`.
+
+    Raises
+    ------
+    ArgumentError
+        For unknown stains.
+
+    Examples
+    --------
+    >>> pictures = torch.full((2, 3, 8, 8), 200, dtype=torch.uint8)
+    >>> bool((xl.augment.Stain(0.0)(pictures, torch.Generator()) == pictures).all())
+    True
+    """
 
     strength: float = 0.2
     stains: str = "hed"
@@ -107,7 +181,18 @@ def convolve(images: Tensor, transfer: Callable[[Tensor, Tensor], Tensor], reach
 
 @dataclass(frozen=True)
 class Blur(OneSided):
-    """Gaussian blur with a standard deviation from U(*sigma) pixels."""
+    """Gaussian blur.
+
+    Parameters
+    ----------
+    sigma
+        Range of the standard deviation, in pixels.
+
+    Examples
+    --------
+    >>> xl.augment.Blur((0.5, 1.0))(source.train.inputs[:4], torch.Generator().manual_seed(0)).shape
+    torch.Size([4, 1, 28, 28])
+    """
 
     sigma: tuple[float, float] = (0.0, 1.0)
     _limits: ClassVar = {"sigma": (0, 100)}
@@ -121,7 +206,18 @@ class Blur(OneSided):
 
 @dataclass(frozen=True)
 class Noise(OneSided):
-    """Gaussian noise a pixel and channel, its standard deviation from U(0, std) grey levels (0..255)."""
+    """Gaussian noise in each pixel and channel.
+
+    Parameters
+    ----------
+    std
+        Largest standard deviation of a sample, in gray levels (0..255); each draws from U(0, std).
+
+    Examples
+    --------
+    >>> xl.augment.Noise(5.0)(source.train.inputs[:4], torch.Generator().manual_seed(0)).dtype
+    torch.uint8
+    """
 
     std: float = 10.0
     _limits: ClassVar = {"std": (0, 255)}
@@ -145,7 +241,18 @@ def boxes(share: Tensor, images: Tensor, generator: Generator) -> Tensor:
 
 @dataclass(frozen=True)
 class Erase(OneSided):
-    """Paints a share U(*share) of the area, a box, in the image's mean colour (Zhong et al. 2017, arXiv:1708.04896)."""
+    """Paints a box in the image's mean color (Zhong et al. 2017, arXiv:1708.04896).
+
+    Parameters
+    ----------
+    share
+        Range of the box's share of the area.
+
+    Examples
+    --------
+    >>> xl.augment.Erase((0.1, 0.2))(source.train.inputs[:4], torch.Generator().manual_seed(0)).shape
+    torch.Size([4, 1, 28, 28])
+    """
 
     share: tuple[float, float] = (0.02, 0.2)
     _limits: ClassVar = {"share": (0, 1)}
@@ -158,8 +265,24 @@ class Erase(OneSided):
 
 @dataclass(frozen=True)
 class RandAugment(OneSided):
-    """`n` operations a sample, drawn with replacement from one-sided `ops` (default: nothing, and ten of the above) at
-    a magnitude of 0 to 10, which bounds their draws; it fixes them in Cubuk et al. 2019 (arXiv:1909.13719)."""
+    """Some operations for each sample, drawn with replacement (Cubuk et al. 2019, arXiv:1909.13719).
+
+    The magnitude bounds their draws; in the paper it fixes them.
+
+    Parameters
+    ----------
+    n
+        Operations a sample.
+    magnitude
+        0 to 10.
+    ops
+        One-sided operations to draw from; nothing, and ten of the above, if empty.
+
+    Examples
+    --------
+    >>> xl.augment.RandAugment(n=1)(source.train.inputs[:4], torch.Generator().manual_seed(0)).shape
+    torch.Size([4, 1, 28, 28])
+    """
 
     n: int = 2
     magnitude: float = 9.0

@@ -29,7 +29,18 @@ def warp(images: Tensor, theta: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Crop(OneSided):
-    """Shifts by up to `padding` pixels each way: a crop, at the image's own size, of the image padded by reflection."""
+    """Small shifts: a crop, at the image's own size, of the image padded by reflection.
+
+    Parameters
+    ----------
+    padding
+        Largest shift each way, in pixels.
+
+    Examples
+    --------
+    >>> xl.augment.Crop(2)(source.train.inputs[:4], torch.Generator().manual_seed(0)).shape
+    torch.Size([4, 1, 28, 28])
+    """
 
     padding: int = 4
     _limits: ClassVar = {"padding": (0, math.inf)}
@@ -48,7 +59,18 @@ class Crop(OneSided):
 
 @dataclass(frozen=True)
 class Flip(OneSided):
-    """Mirrors half of the samples left-right (`horizontal`) and, drawn separately, half upside down (`vertical`)."""
+    """Mirrors half of the samples.
+
+    Parameters
+    ----------
+    horizontal, vertical
+        Left-right, and, drawn separately, upside down.
+
+    Examples
+    --------
+    >>> xl.augment.Flip(horizontal=True)(source.train.inputs[:4], torch.Generator().manual_seed(0)).shape
+    torch.Size([4, 1, 28, 28])
+    """
 
     horizontal: bool = True
     vertical: bool = False
@@ -63,7 +85,14 @@ class Flip(OneSided):
 
 @dataclass(frozen=True)
 class Rotate90(OneSided):
-    """Turns by a random multiple of 90 degrees (of 180 where the image is not square); pixels are kept exactly."""
+    """Turns by a random multiple of 90 degrees (of 180 where the image is not square); pixels are kept exactly.
+
+    Examples
+    --------
+    >>> turned = xl.augment.Rotate90()(source.train.inputs[:4], torch.Generator().manual_seed(0))
+    >>> int(turned.sum()) == int(source.train.inputs[:4].sum())
+    True
+    """
 
     def _change(self, images, generator):
         height, width = images.shape[-2:]
@@ -75,7 +104,18 @@ class Rotate90(OneSided):
 
 @dataclass(frozen=True)
 class Rotate(OneSided):
-    """Rotates about the centre by an angle from U(-degrees, degrees): bilinear, edges reflected."""
+    """Rotates about the center: bilinear, edges reflected.
+
+    Parameters
+    ----------
+    degrees
+        Largest angle either way.
+
+    Examples
+    --------
+    >>> xl.augment.Rotate(10.0)(source.train.inputs[:4], torch.Generator().manual_seed(0)).shape
+    torch.Size([4, 1, 28, 28])
+    """
 
     degrees: float = 15.0
     _limits: ClassVar = {"degrees": (0, 180)}
@@ -89,8 +129,21 @@ class Rotate(OneSided):
 
 @dataclass(frozen=True)
 class RandomResizedCrop(OneSided):
-    """Cuts a window and resizes it to the image's own size (bilinear): its share of the area from U(*scale), its width
-    over height log-uniform in `ratio` (Szegedy et al. 2014, arXiv:1409.4842)."""
+    """Cuts a window and resizes it, bilinear, to the image's own size (Szegedy et al. 2014, arXiv:1409.4842).
+
+    Parameters
+    ----------
+    scale
+        Range of its share of the area.
+    ratio
+        Range of its width over its height, drawn log-uniformly.
+
+    Examples
+    --------
+    >>> crop = xl.augment.RandomResizedCrop(scale=(0.8, 1.0))
+    >>> crop(source.train.inputs[:4], torch.Generator().manual_seed(0)).shape
+    torch.Size([4, 1, 28, 28])
+    """
 
     scale: tuple[float, float] = (0.5, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)

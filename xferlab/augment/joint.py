@@ -50,8 +50,21 @@ class Joint(Operation):
 
 @dataclass(frozen=True)
 class MixUp(Joint):
-    """`x = w x_i + (1 - w) x_j` and the same for labels, w from Beta(alpha, alpha), j a permutation of the source batch
-    (Zhang et al. 2017, arXiv:1710.09412). Images become float, labels float `(B, K)`; the target stays."""
+    """Mixes source images and their labels, `w x_i + (1 - w) x_j`, j a permutation of the batch (Zhang et al. 2017, arXiv:1710.09412).
+
+    Images become float, labels float `(B, K)`; the target stays.
+
+    Parameters
+    ----------
+    alpha
+        w is drawn from Beta(alpha, alpha).
+
+    Examples
+    --------
+    >>> sides = xl.augment.Sides(source.train.inputs[:4], source.train.labels[:4], classes=10)
+    >>> xl.augment.MixUp()(sides, torch.Generator().manual_seed(0)).source_labels.sum(1)
+    tensor([1., 1., 1., 1.])
+    """
 
     alpha: float = 0.2
     _limits: ClassVar = {"alpha": (0.001, 1000)}
@@ -68,9 +81,22 @@ class MixUp(Joint):
 
 @dataclass(frozen=True)
 class CutMix(Joint):
-    """Pastes a box of sample j (a permutation of the source batch) over sample i; the label of j weighs exactly the
-    share of pixels it gave (Yun et al. 2019, arXiv:1905.04899). The box has a share 1 - w of the area before the edge
-    clips it, w from Beta(alpha, alpha). Images keep their dtype, labels become float `(B, K)`; the target stays."""
+    """Pastes a box of sample j (a permutation of the source batch) over sample i (Yun et al. 2019, arXiv:1905.04899).
+
+    The label of j weighs exactly the share of pixels it gave. The box has a share 1 - w of the area before the edge clips it, w from
+    Beta(alpha, alpha). Images keep their dtype, labels become float `(B, K)`; the target stays.
+
+    Parameters
+    ----------
+    alpha
+        Of that Beta distribution.
+
+    Examples
+    --------
+    >>> sides = xl.augment.Sides(source.train.inputs[:4], source.train.labels[:4], classes=10)
+    >>> xl.augment.CutMix()(sides, torch.Generator().manual_seed(0)).source_inputs.dtype
+    torch.uint8
+    """
 
     alpha: float = 1.0
     _limits: ClassVar = {"alpha": (0.001, 1000)}
@@ -85,9 +111,27 @@ class CutMix(Joint):
 
 
 def fda(source: Tensor, target: Tensor, beta: float) -> Tensor:
-    """Fourier domain adaptation of float images `(..., H, W)`: the source's phase, with the target's amplitude where
-    both frequencies are at most `floor(beta * min(H, W))` cycles an image (0: only each channel's mean) and the
-    source's elsewhere (Yang & Soatto 2020, arXiv:2004.05498, eq. 5). May leave 0..255."""
+    """Fourier domain adaptation: the source's phase, with the target's amplitude at low frequencies (Yang & Soatto 2020, arXiv:2004.05498,
+    eq. 5). May leave 0..255.
+
+    Parameters
+    ----------
+    source, target
+        Float images `(..., H, W)`.
+    beta
+        Both frequencies are at most `floor(beta * min(H, W))` cycles an image where the target's amplitude is taken;
+        at 0 that is only each channel's mean.
+
+    Returns
+    -------
+    Tensor
+        `(..., H, W)`.
+
+    Examples
+    --------
+    >>> xl.augment.fda(torch.full((4, 4), 10.0), torch.full((4, 4), 30.0), beta=0.0)[0, 0]
+    tensor(30.)
+    """
     height, width = source.shape[-2:]
     a, b = torch.fft.rfft2(source), torch.fft.rfft2(target)
     rows, columns = torch.arange(height, device=source.device), torch.arange(width // 2 + 1, device=source.device)
@@ -98,7 +142,21 @@ def fda(source: Tensor, target: Tensor, beta: float) -> Tensor:
 
 @dataclass(frozen=True)
 class FDA(Joint):
-    """`fda` of source images, each with probability `p`, towards a random target image each. Labels and target stay."""
+    """`fda` of source images towards a random target image each. Labels and target stay.
+
+    Parameters
+    ----------
+    beta
+        As in `fda`.
+    p
+        Share of the images that are changed.
+
+    Examples
+    --------
+    >>> sides = xl.augment.Sides(source.train.inputs[:4], target_inputs=target.train.inputs[:4])
+    >>> xl.augment.FDA(0.1)(sides, torch.Generator().manual_seed(0)).source_inputs.shape
+    torch.Size([4, 1, 28, 28])
+    """
 
     beta: float = 0.05
     p: float = 1.0
@@ -113,10 +171,24 @@ class FDA(Joint):
 
 @dataclass(frozen=True)
 class MixStyle(Joint):
-    """`sigma' (x - mu) / sigma + mu'`, channel by channel, where mu' and sigma' lie between the image's own mean and
-    deviation and another image's, by a weight from Beta(alpha, alpha); each source image with probability `p`. The
-    other is from the target, or from the source where there is no target. Zhou et al. 2021 (arXiv:2104.02008) do this
-    to early feature maps: this is their equation on pixels. Labels and target stay."""
+    """Gives an image's channels another mean and deviation: `sigma' (x - mu) / sigma + mu'`.
+
+    mu' and sigma' lie between the image's own and another image's, by a weight from Beta(alpha, alpha). The other is from the target, or
+    from the source where there is no target. Zhou et al. 2021 (arXiv:2104.02008) do this to early feature maps: this is their equation
+    on pixels. Labels and target stay.
+
+    Parameters
+    ----------
+    alpha
+        Of that Beta distribution.
+    p
+        Share of the source images that are changed.
+
+    Examples
+    --------
+    >>> xl.augment.apply([xl.augment.MixStyle(p=1.0)], source.train.inputs[:4], torch.Generator().manual_seed(0)).shape
+    torch.Size([4, 1, 28, 28])
+    """
 
     alpha: float = 0.3
     p: float = 0.5
