@@ -19,7 +19,19 @@ assemble = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(assemble)
 PAGES = assemble.api()
 LISTED = re.findall(r"\.\. auto(module|function|class):: xferlab\.(\S+)", "".join(PAGES.values()))
-ROOMS = ("augment", "errors", "strategies", "weights", "estimation", "attribution", "novelty", "operating", "proposals", "features", "evaluation")
+ROOMS = (
+    "augment",
+    "errors",
+    "strategies",
+    "weights",
+    "estimation",
+    "attribution",
+    "novelty",
+    "operating",
+    "proposals",
+    "features",
+    "evaluation",
+)
 
 
 def thing_module(name):

@@ -153,6 +153,7 @@ class Operation:
     >>> isinstance(xl.augment.Flip(), xl.augment.Operation), xl.augment.MixUp.joint
     (True, True)
     """
+
     joint = False
     _limits: ClassVar[
         dict[str, tuple[float, float]]
