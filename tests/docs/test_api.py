@@ -20,6 +20,7 @@ spec.loader.exec_module(assemble)
 PAGES = assemble.api()
 LISTED = re.findall(r"\.\. auto(module|function|class):: xferlab\.(\S+)", "".join(PAGES.values()))
 ROOMS = (
+    "objectives",
     "augment",
     "errors",
     "strategies",

@@ -120,6 +120,13 @@ class DANN(Adversarial):
         min_D max_encoder  loss = (mean_s -log D(z_s) + mean_t -log(1 - D(z_t))) / 2
 
     D gets the loss's gradient, the encoder its reverse, times `strength * warm_up(progress)`. Features `(B, D)`.
+
+    Examples
+    --------
+    >>> objectives = [xl.CrossEntropy(), xl.DANN(weight=1.0)]
+    >>> run = xl.fit(model, source.train, target.train.unlabeled(), objectives=objectives, steps=1)
+    >>> run.history[0]["DANN"] >= 0
+    True
     """
 
     def setup(self, model, source, target):
@@ -156,8 +163,24 @@ class CDAN(Adversarial):
 
         loss = DANN's with D(T(z, p)),  T(z, p) the outer product (see `multilinear_map`),  p = softmax of the logits, held fixed
 
-    entropy     CDAN+E: examples weigh `1 + exp(-H(p))`
-    projection  M of the randomised map, taken when D * K is above 4096; its directions are buffers
+    Parameters
+    ----------
+    entropy
+        CDAN+E: examples weigh `1 + exp(-H(p))`.
+    projection
+        M of the randomized map, taken when D * K is above 4096; its directions are buffers.
+
+    Raises
+    ------
+    ArgumentError
+        For a projection below 1.
+
+    Examples
+    --------
+    >>> objectives = [xl.CrossEntropy(), xl.CDAN()]
+    >>> run = xl.fit(model, source.train, target.train.unlabeled(), objectives=objectives, steps=1)
+    >>> run.history[0]["CDAN"] >= 0
+    True
     """
 
     single_label = True
@@ -207,6 +230,13 @@ class ADDA(Adversarial):
     E_0 is the encoder as it was at `setup`, kept frozen in the objective. Nothing here reaches the head, which the
     paper keeps as it is, so nothing but a low rate of the encoder (`strategies.encoder_only(0.1)`) keeps the classes in
     place. D moves at the full rate: at a tenth of it, a short run leaves the adversary at chance.
+
+    Examples
+    --------
+    >>> objectives = [xl.ADDA()]
+    >>> run = xl.fit(model, source.train, target.train.unlabeled(), objectives=objectives, steps=1, strategy=xl.strategies.encoder_only(0.1))
+    >>> run.history[0]["ADDA"] >= 0
+    True
     """
 
     def __init__(self, weight: float = 1.0, *, strength: float = 1.0, hidden: int = 500):
@@ -254,6 +284,18 @@ class MDD(Adversarial):
     ----------
     gamma
         exp(margin).
+
+    Raises
+    ------
+    ArgumentError
+        For gamma below 1.
+
+    Examples
+    --------
+    >>> objectives = [xl.CrossEntropy(), xl.MDD()]
+    >>> run = xl.fit(model, source.train, target.train.unlabeled(), objectives=objectives, steps=1)
+    >>> run.history[0]["MDD"] >= 0
+    True
     """
 
     single_label = True
@@ -286,6 +328,13 @@ class MCD(Adversarial):
     source. Both heads raise d; the encoder, through gradient reversal, lowers it: the paper's steps B and C in one,
     `strength` in place of the paper's several C steps to each B. adversary_accuracy counts where F_2 agrees with F_1 on
     the source and disagrees on the target.
+
+    Examples
+    --------
+    >>> objectives = [xl.CrossEntropy(), xl.MCD()]
+    >>> run = xl.fit(model, source.train, target.train.unlabeled(), objectives=objectives, steps=1)
+    >>> run.history[0]["MCD"] > 0
+    True
     """
 
     needs = frozenset({"source", "target", "source_labels"})
@@ -341,6 +390,18 @@ class WDGRL(Adversarial):
     ----------
     penalty
         Of the critic's gradient.
+
+    Raises
+    ------
+    ArgumentError
+        For a penalty below 0.
+
+    Examples
+    --------
+    >>> objectives = [xl.CrossEntropy(), xl.WDGRL()]
+    >>> run = xl.fit(model, source.train, target.train.unlabeled(), objectives=objectives, steps=1)
+    >>> run.history[0]["WDGRL.adversary_accuracy"] >= 0
+    True
     """
 
     def __init__(self, weight: float = 1.0, *, penalty: float = 10.0, strength: float = 0.03, hidden: int = 64):
@@ -384,6 +445,18 @@ class BSP(Objective):
         Factor in the loss.
     k
         How many singular values.
+
+    Raises
+    ------
+    ArgumentError
+        For k below 1.
+
+    Examples
+    --------
+    >>> objectives = [xl.CrossEntropy(), xl.BSP()]
+    >>> run = xl.fit(model, source.train, target.train.unlabeled(), objectives=objectives, steps=1)
+    >>> run.history[0]["BSP"] >= 0
+    True
     """
 
     def __init__(self, weight: float = 1e-4, *, k: int = 1):

@@ -189,6 +189,18 @@ class MMD(Objective):
         The linear-time estimate.
     bandwidth
         The middle width, a squared distance; None: the batch's mean squared distance.
+
+    Raises
+    ------
+    ArgumentError
+        For fewer than 1 Gaussian, or a bandwidth that is not above 0.
+
+    Examples
+    --------
+    >>> objectives = [xl.CrossEntropy(), xl.MMD(weight=0.1)]
+    >>> run = xl.fit(model, source.train, target.train.unlabeled(), objectives=objectives, steps=1)
+    >>> run.history[0]["MMD"] >= 0
+    True
     """
 
     def __init__(self, weight: float = 1.0, *, kernels: int = 5, linear: bool = False, bandwidth: float | None = None):
@@ -210,7 +222,24 @@ class MMD(Objective):
 class JMMD(Objective):
     """Matches the joint distributions of features and predictions (JAN: Long et al., 2017, arXiv:1605.06636).
 
-    loss = JMMD^2 of (features, softmax outputs), see `jmmd`; `kernels` counts the Gaussians on each.
+        loss = JMMD^2 of (features, softmax outputs), see `jmmd`
+
+    Parameters
+    ----------
+    kernels
+        How many Gaussians on the features, and on the predictions.
+
+    Raises
+    ------
+    ArgumentError
+        For fewer than 1 Gaussian on either.
+
+    Examples
+    --------
+    >>> objectives = [xl.CrossEntropy(), xl.JMMD()]
+    >>> run = xl.fit(model, source.train, target.train.unlabeled(), objectives=objectives, steps=1)
+    >>> run.history[0]["JMMD"] >= 0
+    True
     """
 
     single_label = True
@@ -232,6 +261,13 @@ class CORAL(Objective):
         loss = |C_s - C_t|_F^2 / (4 D^2)
 
     The factor makes the loss small: weights of 1 to 1000 are common.
+
+    Examples
+    --------
+    >>> objectives = [xl.CrossEntropy(), xl.CORAL(weight=100.0)]
+    >>> run = xl.fit(model, source.train, target.train.unlabeled(), objectives=objectives, steps=1)
+    >>> run.history[0]["CORAL"] >= 0
+    True
     """
 
     def forward(self, step):
@@ -241,7 +277,24 @@ class CORAL(Objective):
 class SlicedWasserstein(Objective):
     """Matches one-dimensional projections of the features by optimal transport (Bonneel et al., 2015, JMIV 51).
 
-    loss = see `sliced_wasserstein`, over `projections` random directions, drawn anew after each step.
+    See `sliced_wasserstein`.
+
+    Parameters
+    ----------
+    projections
+        How many random directions, drawn anew after each step.
+
+    Raises
+    ------
+    ArgumentError
+        For fewer than 1 direction.
+
+    Examples
+    --------
+    >>> objectives = [xl.CrossEntropy(), xl.SlicedWasserstein()]
+    >>> run = xl.fit(model, source.train, target.train.unlabeled(), objectives=objectives, steps=1)
+    >>> run.history[0]["SlicedWasserstein"] >= 0
+    True
     """
 
     def __init__(self, weight: float = 1.0, *, projections: int = 128):
@@ -277,6 +330,20 @@ class DeepJDOT(Objective):
         Factor in the loss.
     alpha, label_weight
         Of the distance of features, and of the labels' cross-entropy, in the cost of transport.
+
+    Raises
+    ------
+    ArgumentError
+        For an alpha or a label weight below 0.
+    MissingExtra
+        In `fit`, without POT.
+
+    Examples
+    --------
+    >>> objectives = [xl.CrossEntropy(), xl.DeepJDOT()]
+    >>> run = xl.fit(model, source.train, target.train.unlabeled(), objectives=objectives, steps=1)
+    >>> run.history[0]["DeepJDOT"] >= 0
+    True
     """
 
     needs = frozenset({"source", "target", "source_labels"})

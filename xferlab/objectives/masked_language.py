@@ -46,6 +46,19 @@ class MaskedLanguageModeling(Objective):
         Share of tokens that are hidden.
     on
         "source" or "target".
+
+    Raises
+    ------
+    ArgumentError
+        For a ratio outside 0 to 1, or an encoder without a mask token.
+
+    Examples
+    --------
+    >>> reader = xl.Classifier(xl.encoder("minilm", pretrained=False), classes=("heart", "lung"))
+    >>> notes = xl.Domain(xl.text.tokenize(["asthma", "heart failure"]), None, reader.classes)
+    >>> run = xl.fit(reader, None, notes, objectives=[xl.MaskedLanguageModeling(ratio=0.5)], steps=1, batch_size=2)
+    >>> run.history[0]["MaskedLanguageModeling"] > 0
+    True
     """
 
     def __init__(self, weight: float = 1.0, *, ratio: float = 0.15, on: str = "target"):

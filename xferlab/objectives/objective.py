@@ -25,6 +25,12 @@ class Batch:
         `(B,)`, `(B, K)` or None.
     site
         Which of the source's sites each example is from `(B,)`, where there are several.
+
+    Examples
+    --------
+    >>> z = torch.randn(4, 128)
+    >>> xl.Batch(source.train.inputs[:4], source.train.labels[:4], z, model.head(z)).probabilities.shape
+    torch.Size([4, 10])
     """
 
     inputs: Tensor
@@ -50,7 +56,14 @@ class Step:
     model
         The Classifier being trained.
     views, activations
-        What `view` and `taps` give out; `fit` fills them in.
+        What `view` and `taps` give out, activations `(Ns + Nt, ...)` by block; `fit` fills them in.
+
+    Examples
+    --------
+    >>> sides = [xl.Batch(d.inputs[:4], None, z := model.features(d.inputs[:4]), model.head(z)) for d in (source.val, target.val)]
+    >>> step = xl.Step(model, *sides, progress=0.5)
+    >>> xl.CORAL()(step) > 0
+    tensor(True)
     """
 
     def __init__(
@@ -103,6 +116,20 @@ class Objective(nn.Module):
         Names of encoder blocks whose activations `step.taps` should give.
     single_label
         It reads a softmax or an argmax, one class an example: `fit` refuses a multi-label domain.
+
+    Raises
+    ------
+    ArgumentError
+        For a weight that is not finite, or below 0.
+
+    Examples
+    --------
+    >>> class Means(xl.Objective):
+    ...     def forward(self, step):
+    ...         return (step.source.features.mean(0) - step.target.features.mean(0)).square().sum()
+    >>> run = xl.fit(model, source.train, target.train.unlabeled(), objectives=[xl.CrossEntropy(), Means(0.1)], steps=1)
+    >>> list(run.history[0])
+    ['step', 'lr', 'CrossEntropy', 'Means']
     """
 
     needs: frozenset[str] = frozenset({"source", "target"})

@@ -45,6 +45,17 @@ class SimCLR(Objective):
         Name of the second view.
     on
         "source" or "target".
+
+    Raises
+    ------
+    ArgumentError
+        For a temperature that is not above 0, a width below 1, or another side.
+
+    Examples
+    --------
+    >>> run = xl.fit(model, source.train, objectives=[xl.SimCLR()], steps=1, augment=xl.augment.strong(28, "digits"))
+    >>> run.history[0]["SimCLR"] > 0
+    True
     """
 
     def __init__(
@@ -97,6 +108,17 @@ class RotationPrediction(Objective):
         Rotations of each image a step, 1 to 4.
     on
         "source" or "target".
+
+    Raises
+    ------
+    ArgumentError
+        For other numbers of copies, texts, or images that are not square.
+
+    Examples
+    --------
+    >>> run = xl.fit(model, source.train, objectives=[xl.RotationPrediction(copies=1)], steps=1)
+    >>> 0 <= run.history[0]["RotationPrediction.accuracy"] <= 1
+    True
     """
 
     def __init__(self, weight: float = 1.0, *, copies: int = 4, on: str = "source"):
@@ -156,6 +178,17 @@ class MaskedAutoencoder(Objective):
         Channels of the decoder.
     on
         "source" or "target".
+
+    Raises
+    ------
+    ArgumentError
+        For a ratio outside 0 to 1, patches that do not fit, texts, or an encoder without maps.
+
+    Examples
+    --------
+    >>> objective = xl.MaskedAutoencoder(patch=7, width=16)
+    >>> xl.fit(model, source.train, objectives=[objective], steps=1).history[0]["MaskedAutoencoder"] > 0
+    True
     """
 
     def __init__(

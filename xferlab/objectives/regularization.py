@@ -21,6 +21,17 @@ class L2SP(Objective):
 
     Li et al., 2018, arXiv:1802.01483, equation 3: `weight` is the paper's alpha, `head` its beta / alpha for the new
     head's weights v. Frozen weights do not count. Set `fit`'s `weight_decay` to 0 beside it, or that pulls to zero.
+
+    Parameters
+    ----------
+    head
+        Factor of the head's own term.
+
+    Examples
+    --------
+    >>> objectives = [xl.CrossEntropy(), xl.L2SP(0.01)]
+    >>> xl.fit(model, source.train, objectives=objectives, steps=1).history[0]["L2SP"] >= 0
+    True
     """
 
     needs = frozenset()
@@ -44,9 +55,26 @@ class DELTA(Objective):
     """Distance of inner activations from a frozen copy's, `sum_j 1/2 mean (f_j(x; w) - f_j(x; w0))^2`.
 
     Li et al., 2019, arXiv:1901.09229, equation 3, every channel with the same attention (the mean over channels); the
-    paper's channel weights need a classifier trained on the frozen features first and are left out. `blocks` names the
-    encoder blocks j to hold, the last `last` of them if None. The copy runs in eval mode: with batch norm the distance
-    is not quite zero at the start.
+    paper's channel weights need a classifier trained on the frozen features first and are left out. The copy runs in eval
+    mode: with batch norm the distance is not quite zero at the start.
+
+    Parameters
+    ----------
+    blocks
+        Names of the encoder blocks j to hold.
+    last
+        How many of the last blocks to hold where `blocks` is None.
+
+    Raises
+    ------
+    ArgumentError
+        For a block the encoder lacks.
+
+    Examples
+    --------
+    >>> objectives = [xl.CrossEntropy(), xl.DELTA(last=1)]
+    >>> xl.fit(model, source.train, objectives=objectives, steps=1).history[0]["DELTA"] >= 0
+    True
     """
 
     needs = frozenset({"source"})
@@ -93,6 +121,17 @@ class BSS(Objective):
         Factor in the loss.
     k
         How many singular values.
+
+    Raises
+    ------
+    ArgumentError
+        For k below 1.
+
+    Examples
+    --------
+    >>> objectives = [xl.CrossEntropy(), xl.BSS()]
+    >>> xl.fit(model, source.train, objectives=objectives, steps=1).history[0]["BSS"] >= 0
+    True
     """
 
     needs = frozenset({"source"})
@@ -119,6 +158,14 @@ class CoTuning(Objective):
     ------
     ArgumentError
         When the encoder has no `source_head` or labels are multi-label.
+
+    Examples
+    --------
+    >>> few = source.train.take(per_class=1)
+    >>> model = xl.Classifier(xl.encoder("efficientnet_lite0", size=32), few.classes)
+    >>> run = xl.fit(model, few, objectives=[xl.CrossEntropy(), xl.CoTuning()], steps=1, batch_size=4)
+    >>> run.history[0]["CoTuning"] >= 0
+    True
     """
 
     needs = frozenset({"source", "source_labels"})
@@ -175,6 +222,17 @@ class Distillation(Objective):
         A Classifier over the same classes, or None.
     on
         "source" or "target".
+
+    Raises
+    ------
+    ArgumentError
+        For a temperature that is not above 0, another side, or a teacher of other classes.
+
+    Examples
+    --------
+    >>> objectives = [xl.CrossEntropy(), xl.Distillation()]
+    >>> xl.fit(model, source.train, objectives=objectives, steps=1).history[0]["Distillation"] >= 0
+    True
     """
 
     single_label = True
@@ -220,7 +278,15 @@ class LwF(Objective):
     Raises
     ------
     ArgumentError
-        Without a `source_head`.
+        Without a `source_head`, for a temperature that is not above 0, or another side.
+
+    Examples
+    --------
+    >>> few = source.train.take(per_class=1)
+    >>> model = xl.Classifier(xl.encoder("efficientnet_lite0", size=32), few.classes)
+    >>> run = xl.fit(model, few, objectives=[xl.CrossEntropy(), xl.LwF()], steps=1, batch_size=4)
+    >>> run.history[0]["LwF"] >= 0
+    True
     """
 
     def __init__(self, weight: float = 1.0, *, temperature: float = 2.0, on: str = "source"):
@@ -254,6 +320,17 @@ class EMA(Objective):
         Nearer 1 remembers longer; None is the plain mean.
     start
         Progress from which updates count.
+
+    Raises
+    ------
+    ArgumentError
+        For a decay or a start outside 0 to 1.
+
+    Examples
+    --------
+    >>> objectives = [xl.CrossEntropy(), xl.EMA(0.99)]
+    >>> xl.fit(model, source.train, objectives=objectives, steps=1).history[0]["EMA"] == 0
+    True
     """
 
     needs = frozenset()
@@ -294,6 +371,17 @@ class SWA(EMA):
 
     Izmailov et al., 2018, arXiv:1803.05407. Give `finish` the training domain, so that batch-norm statistics are those
     of the averaged weights.
+
+    Parameters
+    ----------
+    start
+        Progress from which weights count.
+
+    Examples
+    --------
+    >>> objectives = [xl.CrossEntropy(), xl.SWA()]
+    >>> xl.fit(model, source.train, objectives=objectives, steps=1).history[0]["SWA"] == 0
+    True
     """
 
     def __init__(self, *, start: float = 0.75):

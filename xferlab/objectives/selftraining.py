@@ -74,6 +74,13 @@ class EntropyMinimization(OnTargetOutputs):
 
     Grandvalet and Bengio, 2004 (NeurIPS 17). In a target-only stage with `strategies.norm_only()` it is Tent (Wang et
     al., 2021, arXiv:2006.10726). Alone it is also smallest when everything is one class: see InformationMaximization.
+
+    Examples
+    --------
+    >>> tent = dict(objectives=[xl.EntropyMinimization()], strategy=xl.strategies.norm_only(head=0.0), steps=1)
+    >>> model = xl.Classifier(xl.encoder("small_cnn", channels=1, size=28), source.classes)
+    >>> xl.fit(model, None, target.train.unlabeled(), **tent).history[0]["EntropyMinimization"] > 0
+    True
     """
 
     def forward(self, step):
@@ -88,6 +95,17 @@ class InformationMaximization(OnTargetOutputs):
     The loss of SHOT-IM (Liang et al., 2020, arXiv:2002.08546, equation 3), from -log K (each class certain and equally
     frequent) to 0. Needs no source: SHOT is a target-only stage with the head frozen. SHOT's second term, labels from
     class centroids, is not part of this. Where target classes are not equally frequent, lower `diversity`.
+
+    Parameters
+    ----------
+    diversity
+        Factor of the second term; lower it where target classes are not equally frequent.
+
+    Examples
+    --------
+    >>> shot = dict(objectives=[xl.InformationMaximization()], strategy=xl.strategies.encoder_only(), steps=1)
+    >>> xl.fit(model, None, target.train.unlabeled(), **shot).history[0]["InformationMaximization"] <= 0
+    True
     """
 
     def __init__(self, weight: float = 1.0, *, diversity: float = 1.0):
@@ -104,7 +122,24 @@ class InformationMaximization(OnTargetOutputs):
 class MCC(OnTargetOutputs):
     """Minimum class confusion of the target's logits, see `mcc`: pulls apart the classes that are mixed up.
 
-    Jin et al., 2020, arXiv:1912.03699. `temperature` 2.5 is the paper's; the loss lies between 0 and 1 - 1/K.
+    Jin et al., 2020, arXiv:1912.03699. The loss lies between 0 and 1 - 1/K.
+
+    Parameters
+    ----------
+    temperature
+        Divides the logits; 2.5 is the paper's.
+
+    Raises
+    ------
+    ArgumentError
+        For a temperature that is not above 0.
+
+    Examples
+    --------
+    >>> objectives = [xl.CrossEntropy(), xl.MCC()]
+    >>> run = xl.fit(model, source.train, target.train.unlabeled(), objectives=objectives, steps=1)
+    >>> run.history[0]["MCC"] >= 0
+    True
     """
 
     def __init__(self, weight: float = 1.0, *, temperature: float = 2.5):
@@ -122,6 +157,13 @@ class BNM(OnTargetOutputs):
 
     Cui et al., 2020, arXiv:2003.12237: the nuclear norm is large when predictions are sure (large Frobenius norm) and
     varied (high rank). Lies between -sqrt(min(B, K) / B) and -1 / sqrt(B K).
+
+    Examples
+    --------
+    >>> objectives = [xl.CrossEntropy(), xl.BNM()]
+    >>> run = xl.fit(model, source.train, target.train.unlabeled(), objectives=objectives, steps=1)
+    >>> run.history[0]["BNM"] <= 0
+    True
     """
 
     def forward(self, step):
@@ -143,6 +185,18 @@ class PseudoLabel(OnTargetOutputs):
         Confidence from which an answer counts as a label.
     ramp
         Progress at which the loss begins, and at which it counts in full.
+
+    Raises
+    ------
+    ArgumentError
+        For a threshold outside 0 to 1, or a ramp that does not rise.
+
+    Examples
+    --------
+    >>> objectives = [xl.CrossEntropy(), xl.PseudoLabel(threshold=0.8)]
+    >>> run = xl.fit(model, source.train, target.train.unlabeled(), objectives=objectives, steps=1)
+    >>> run.history[0]["PseudoLabel"] >= 0
+    True
     """
 
     def __init__(self, weight: float = 1.0, *, threshold: float = 0.9, ramp: tuple[float, float] = (0.1, 0.5)):
@@ -169,6 +223,25 @@ class FixMatch(OnTargetOutputs):
     does two things against it, both from AdaMatch (Berthelot et al., 2022, arXiv:2106.04732): `p_i` is multiplied by the
     source's class shares over a running mean of the target's predictions and scaled to sum to 1; and `t` is `threshold` times
     the mean confidence on the step's source batch, so that it asks for no more on the target than the source gives.
+
+    Parameters
+    ----------
+    threshold
+        Confidence from which an answer counts as a label.
+    adapt
+        AdaMatch's two remedies, as above.
+
+    Raises
+    ------
+    ArgumentError
+        For a threshold outside 0 to 1.
+
+    Examples
+    --------
+    >>> objectives = [xl.CrossEntropy(), xl.FixMatch()]
+    >>> run = xl.fit(model, source.train, target.train.unlabeled(), objectives=objectives, steps=1)
+    >>> run.history[0]["FixMatch"] >= 0
+    True
     """
 
     def __init__(self, weight: float = 1.0, *, threshold: float = 0.95, adapt: bool = False):
@@ -214,6 +287,18 @@ class MeanTeacher(OnTargetOutputs):
         Progress at which the loss counts in full.
     view
         What the student sees, or None.
+
+    Raises
+    ------
+    ArgumentError
+        For a decay outside 0 to 1.
+
+    Examples
+    --------
+    >>> objectives = [xl.CrossEntropy(), xl.MeanTeacher()]
+    >>> run = xl.fit(model, source.train, target.train.unlabeled(), objectives=objectives, steps=1)
+    >>> run.history[0]["MeanTeacher"] >= 0
+    True
     """
 
     def __init__(self, weight: float = 1.0, *, decay: float = 0.99, ramp: float = 0.3, view: str | None = "strong"):
@@ -252,6 +337,18 @@ class AFN(Objective):
         Factor in the loss.
     step_size, radius
         Of the stepwise and of the hard form; a radius chooses the hard one.
+
+    Raises
+    ------
+    ArgumentError
+        For a radius that is not above 0.
+
+    Examples
+    --------
+    >>> objectives = [xl.CrossEntropy(), xl.AFN()]
+    >>> run = xl.fit(model, source.train, target.train.unlabeled(), objectives=objectives, steps=1)
+    >>> run.history[0]["AFN"] >= 0
+    True
     """
 
     needs = frozenset({"target"})

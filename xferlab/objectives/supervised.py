@@ -16,12 +16,25 @@ class CrossEntropy(Objective):
 
     Parameters
     ----------
+    weight
+        Factor in the loss.
     balanced
         Weighs class k by `N / (K n_k)`, so that rare classes count as much as common ones.
     label_smoothing
         Q = (1 - s) one_hot + s / K  (Szegedy et al., 2016, arXiv:1512.00567).
     on
         "source", or "target" for the few labelled target examples of a `target_labels=True` run.
+
+    Raises
+    ------
+    ArgumentError
+        For smoothing outside 0 to 1, or another side.
+
+    Examples
+    --------
+    >>> run = xl.fit(model, source.train, objectives=[xl.CrossEntropy(label_smoothing=0.1)], steps=1)
+    >>> run.history[0]["CrossEntropy"] > 0
+    True
     """
 
     def __init__(
@@ -73,6 +86,17 @@ class GroupDRO(Objective):
         Factor in the loss.
     eta
         How fast the weights of sites follow their losses.
+
+    Raises
+    ------
+    ArgumentError
+        For an eta that is not above 0.
+
+    Examples
+    --------
+    >>> run = xl.fit(model, source.train, objectives=[xl.GroupDRO()], steps=1)
+    >>> run.history[0]["GroupDRO.largest_weight"] >= 0.1
+    True
     """
 
     needs = frozenset({"source", "source_labels"})
