@@ -233,8 +233,8 @@ class ADDA(Adversarial):
 
     Examples
     --------
-    >>> objectives = [xl.ADDA()]
-    >>> run = xl.fit(model, source.train, target.train.unlabeled(), objectives=objectives, steps=1, strategy=xl.strategies.encoder_only(0.1))
+    >>> adda = dict(objectives=[xl.ADDA()], strategy=xl.strategies.encoder_only(0.1), steps=1)
+    >>> run = xl.fit(model, source.train, target.train.unlabeled(), **adda)
     >>> run.history[0]["ADDA"] >= 0
     True
     """
