@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 
 import numpy as np
@@ -9,8 +10,8 @@ import torch
 from torch import Tensor
 
 from .domains import Domain
-from .encoders import Classifier
-from .encoders.reading import read_in_depth
+from .encoders import Classifier, recording
+from .encoders.reading import Depth, mean_and_std, read_in_depth
 from .errors import ArgumentError, DataError
 from .evaluation import in_batches
 
@@ -35,12 +36,24 @@ def looks(model: Classifier, domain: Domain) -> Tensor:
     >>> len(xl.novelty.looks(model, target.val)) == len(target.val)
     True
     """
-    encoder = model.encoder
-    try:
-        encoder = read_in_depth(copy.deepcopy(encoder))
-    except ArgumentError:  # it reads text, or gives no maps
-        pass
-    return in_batches(encoder, encoder, domain, None)
+    return looks_and_logits(model, domain)[0]
+
+
+def looks_and_logits(model: Classifier, domain: Domain) -> tuple[Tensor, Tensor]:
+    """What pictures look like to a model, see `looks`, and its logits `(N, K)`, from one pass over the domain."""
+    names: tuple[str, ...] = ()
+    if not isinstance(model.encoder.body, Depth):
+        with contextlib.suppress(ArgumentError):  # it reads text, or gives no maps
+            names = read_in_depth(copy.deepcopy(model.encoder)).body.names
+    with recording(model.encoder, names) as seen:
+
+        def both(inputs: Tensor) -> Tensor:
+            z = model.features(inputs)
+            parts = [mean_and_std(seen[name].pop()) for name in names] or [z]
+            return torch.cat([*parts, model.head(z)], 1)
+
+        looks, logits = in_batches(model, both, domain, None).tensor_split([-len(model.classes)], 1)
+    return looks, logits
 
 
 def p_values(reference: Tensor, queries: Tensor, k: int = 5) -> np.ndarray:

@@ -6,7 +6,7 @@ from small import blobs
 
 import xferlab as xl
 from xferlab.comparison import modelfile
-from xferlab.comparison.reference import calibrate
+from xferlab.comparison.reference import answer, calibrate
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +47,33 @@ def test_labeled_target_pictures_come_before_the_source():
     t, reference = calibrate(model, xl.Splits(source, source, source), source.unlabeled(), wrong)
     assert t > 15 and torch.equal(reference.labels, wrong.labels)
     assert torch.equal(reference.probabilities, xl.predict(model, wrong))
+
+
+def test_a_run_and_the_answers_of_the_chosen_model_walk_each_domain_once(tmp_path, monkeypatch):
+    """Images through the encoder after training: each part once in a run; then the validation part for the temperature, held-out
+    pictures, 500 of the target for the model file, and the target, whose looks and answers come from one pass."""
+    n = dict(source=(30, 21, 24), target=(600, 3, 27))
+    source, target = (
+        xl.Splits(*(blobs(k, seed=10 * i + j) for j, k in enumerate(parts))) for i, parts in enumerate(n.values())
+    )
+    seen, prepare = [], xl.encoders.Encoder.prepare
+
+    def spy(encoder, inputs):
+        if torch.is_inference_mode_enabled():
+            seen.append(len(inputs))
+        return prepare(encoder, inputs)
+
+    monkeypatch.setattr(xl.encoders.Encoder, "prepare", spy)
+    settings = dict(seeds=1, steps=3, batch_size=10, encoder="small_cnn", validators=["information_maximization"])
+    board = xl.compare(
+        ["source_only"], source, target, store=tmp_path, keep_weights=True, progress_bar=False, **settings
+    )
+    assert sum(seen) == 21 + 24 + 600 + 27
+    model = board.best().model
+    seen.clear()
+    _, reference = calibrate(model, source, target.train.unlabeled())
+    assert sum(seen) == 21 + (21 + 24) + 500
+    seen.clear()
+    answers = answer(model, reference, target.train)
+    assert sum(seen) == 600
+    assert (answers.probabilities == xl.predict(model, target.train).numpy()).all()

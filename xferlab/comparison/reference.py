@@ -64,21 +64,22 @@ def calibrate(model: Classifier, source: Splits, target: Domain, held: Domain | 
         model.head.weight.div_(t)
         model.head.bias.div_(t)
 
-    def sample(n):
-        return [part.take(n=n) for part in (source.val, source.test)]
-
-    parts = sample(ROWS // 2) if held is None else [fitted]
-    labels = [part.labels.cpu() for part in parts if part.labels is not None]
-    answers = torch.cat([predict(model, part) for part in parts]), torch.cat(labels)
-    looks = [novelty.looks(model, part) for part in (*sample(LOOKS // 2), target.take(n=LOOKS))]
-    return t, Reference(*answers, torch.cat(looks[:2]).half(), looks[2].half())
+    n = ROWS // 2 if held is None else LOOKS // 2
+    parts = [part.take(n=n) for part in (source.val, source.test)]
+    looks, logits = zip(*(novelty.looks_and_logits(model, part) for part in parts), strict=True)
+    answers = torch.cat(logits).softmax(1) if held is None else predict(model, fitted)
+    labels = [part.labels.cpu() for part in (parts if held is None else [fitted]) if part.labels is not None]
+    on_source = torch.cat([part[: LOOKS // 2] for part in looks])  # a smaller draw is the beginning of a larger one
+    on_target = novelty.looks(model, target.take(n=LOOKS))
+    return t, Reference(answers, torch.cat(labels), on_source.half(), on_target.half())
 
 
 def answer(model: Classifier, reference: Reference | None, pictures: Domain) -> Answers:
     """What the calibrated model says of pictures, whose labels, if any, are not looked at."""
     pictures = pictures.unlabeled()
+    looks, logits = novelty.looks_and_logits(model, pictures)
     like: list = [None, None]
     if reference is not None:
-        looks, sides = novelty.looks(model, pictures), (reference.source, reference.target)
+        sides = reference.source, reference.target
         like = [novelty.p_values(known, looks) if len(known) >= FEWEST else None for known in sides]
-    return Answers(model.classes, pictures, reference, predict(model, pictures).numpy(), *like)
+    return Answers(model.classes, pictures, reference, logits.softmax(1).numpy(), *like)
