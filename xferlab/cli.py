@@ -1,19 +1,16 @@
 """The command line: `xferlab doctor`, `xferlab labs start | list | run | reset | status | bundle`, `xferlab look`,
-`xferlab compare`, `xferlab predict`, `xferlab export`."""
+`xferlab compare`, `xferlab predict`, `xferlab export`. What an option is called here, the function behind calls it too."""
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .errors import ArgumentError, MissingExtra, XferlabError
+from .errors import ArgumentError, XferlabError
 from .storage import shrink_cache
 
 READING = "How folders and tables are read"
@@ -23,19 +20,25 @@ def _reads(help: str, *names: str):
     return typer.Option(*names, help=help, rich_help_panel=READING)
 
 
-Layout = Annotated[str, _reads("what a folder's levels are, such as split/class/patient, with - for nothing")]
+Layout = Annotated[str | None, _reads("what a folder's levels are, such as split/class/patient, with - for nothing")]
 Groups = Annotated[
-    str, _reads("patients or slides: a pattern such as '(patient[0-9]+)', table.csv:column, parent, or false for none")
+    str | None,
+    _reads("patients or slides: a pattern such as '(patient[0-9]+)', table.csv:column, parent, or false for none"),
 ]
-Window = Annotated[str, _reads("of CT: soft, lung, bone or brain; of any pictures: LOW,HIGH become black and white")]
-Intensity = Annotated[str, _reads("beyond 8 bits: collection, one scale for all, image, one each, or LOW,HIGH")]
-Frames = Annotated[str, _reads("of DICOM files with several: all, an example a frame")]
-Text = Annotated[str, _reads("the column of the texts in a table", "--text")]
-Label = Annotated[str, _reads("the column of their labels", "--label")]
-Labels = Annotated[str, _reads("a table of labels for a folder of images: table.csv:image,label")]
+Window = Annotated[
+    str | None, _reads("of CT: soft, lung, bone or brain; of any pictures: LOW,HIGH become black and white")
+]
+Intensity = Annotated[str | None, _reads("beyond 8 bits: collection, one scale for all, image, one each, or LOW,HIGH")]
+Frames = Annotated[str | None, _reads("of DICOM files with several: all, an example a frame")]
+Text = Annotated[str | None, _reads("the column of the texts in a table", "--text")]
+Label = Annotated[str | None, _reads("the column of their labels", "--label")]
+Labels = Annotated[str | None, _reads("a table of labels for a folder of images: table.csv:image,label")]
 Map = Annotated[
-    list[str], _reads("a target class and the source's name of it, 'NORMAL=no finding'; again for more", "--map")
+    list[str] | None, _reads("a target class and the source's name of it, 'NORMAL=no finding'; again for more", "--map")
 ]
+Factory = Annotated[str | None, typer.Option(help="module.py:function, where the network is your own")]
+ModelFile = Annotated[Path, typer.Option("--model", help="the .safetensors file that compare wrote")]
+Number = Annotated[str, typer.Argument(help="the lab's number, e.g. 02")]
 
 app = typer.Typer(help="Transfer learning you can run: labs, checks and measurements.", no_args_is_help=True)
 labs = typer.Typer(help="The course's notebooks.", no_args_is_help=True)
@@ -81,29 +84,32 @@ def compare(
     recipes: Annotated[str, typer.Option(help="names with commas between; by default simple ones first")] = "",
     seeds: Annotated[int, typer.Option(help="runs of each recipe")] = 3,
     minutes: Annotated[float, typer.Option(help="all of it; steps, seeds and recipes are fitted to it")] = 20,
-    encoder: Annotated[
+    encoders: Annotated[
         list[str] | None,
-        typer.Option(help="a name that xl.encoder knows (efficientnet_lite0); several are ranked together"),
+        typer.Option(
+            "--encoder", help="a name that xl.encoder knows (efficientnet_lite0); several are ranked together"
+        ),
     ] = None,
-    model: Annotated[str, typer.Option(help="your own network instead: module.py:function")] = "",
+    factory: Annotated[str | None, typer.Option("--model", help="your own network instead: module.py:function")] = None,
     weights: Annotated[Path | None, typer.Option(help="its weights, .safetensors or a plain file of tensors")] = None,
     size: Annotated[int | None, typer.Option(help="pixels a side; by default the encoder's")] = None,
     steps: Annotated[int | None, typer.Option(help="training steps a run; by default what fits the minutes")] = None,
     labeled: Annotated[
-        str, typer.Option(help="the few target images that have labels: a folder, or table.csv:image,label")
-    ] = "",
+        str | None, typer.Option(help="the few target images that have labels: a folder, or table.csv:image,label")
+    ] = None,
     search: Annotated[bool, typer.Option("--search", help="try each recipe at three strengths first")] = False,
     all_seeds: Annotated[
         bool, typer.Option("--all-seeds", help="all recipes get all seeds, also those far behind after two")
     ] = False,
     workers: Annotated[int, typer.Option(help="processes that train side by side, one thread each")] = 1,
     scheduler: Annotated[
-        str, typer.Option(help="a Dask scheduler, tcp://HOST:8786: its workers train, all on one shared --store")
-    ] = "",
+        str | None,
+        typer.Option(help="a Dask scheduler, tcp://HOST:8786: its workers train, all on one shared --store"),
+    ] = None,
     propose: Annotated[int, typer.Option(help="write label-next.csv: so many target images to label next")] = 0,
     selector: Annotated[
-        str, typer.Option(help="the validator to choose by; fix it before you look at the oracle")
-    ] = "",
+        str | None, typer.Option(help="the validator to choose by; fix it before you look at the oracle")
+    ] = None,
     any_way_up: Annotated[
         bool,
         typer.Option(
@@ -113,94 +119,59 @@ def compare(
     out: Annotated[Path, typer.Option(help="the report, one HTML file")] = Path("report.html"),
     save_model: Annotated[Path | None, typer.Option(help="the winner; by default beside the report")] = None,
     store: Annotated[Path | None, typer.Option(help="folder of finished runs; by default in the cache")] = None,
-    source_labels: Labels = "",
-    target_labels: Labels = "",
-    layout: Layout = "",
-    rename: Map = [],  # noqa: B006 (typer's way to say an option may come again)
-    groups: Groups = "",
-    window: Window = "",
-    intensity: Intensity = "",
-    frames: Frames = "",
-    text: Text = "",
-    label: Label = "",
+    source_labels: Labels = None,
+    target_labels: Labels = None,
+    layout: Layout = None,
+    rename: Map = None,
+    groups: Groups = None,
+    window: Window = None,
+    intensity: Intensity = None,
+    frames: Frames = None,
+    text_column: Text = None,
+    label_column: Label = None,
 ) -> None:
     """Which method carries your labels from one place to another? Trains, chooses without target labels, reports.
 
     Interrupted, the same command goes on where it was. Not for clinical use.
     """
+    options = _given(locals())
     from .comparison import commands
 
-    commands.compare(
-        source,
-        target,
-        chosen=[name.strip() for name in recipes.split(",") if name.strip()] or None,
-        factory=model or None,
-        labeled=labeled or None,
-        reading=_reading(
-            source_labels=source_labels,
-            target_labels=target_labels,
-            layout=layout,
-            rename=rename,
-            groups=groups,
-            window=window,
-            intensity=intensity,
-            frames=frames,
-            text_column=text,
-            label_column=label,
-        ),
-        selector=selector or None,
-        any_way_up=any_way_up,
-        search=search,
-        all_seeds=all_seeds,
-        workers=workers,
-        scheduler=scheduler or None,
-        propose=propose,
-        say=typer.echo,
-        seeds=seeds,
-        minutes=minutes,
-        encoders=encoder or ["efficientnet_lite0"],
-        weights=weights,
-        size=size,
-        steps=steps,
-        out=out,
-        save_model=save_model,
-        store=store,
-    )
+    commands.compare(**options | {"recipes": _names(recipes)}, say=typer.echo)
 
 
 @app.command()
 def look(
     source: Annotated[str, typer.Argument(help="a folder of images, a .npz, or a name")],
-    target: Annotated[str, typer.Argument(help="another, to see what differs")] = "",
+    target: Annotated[str | None, typer.Argument(help="another, to see what differs")] = None,
     out: Annotated[Path, typer.Option(help="the page, one HTML file")] = Path("look.html"),
     encoder: Annotated[
         str, typer.Option(help="whose features find labels that may be wrong; none for no such search")
     ] = "efficientnet_lite0",
     size: Annotated[int, typer.Option(help="pixels a side")] = 96,
-    source_labels: Labels = "",
-    target_labels: Labels = "",
-    layout: Layout = "",
-    groups: Groups = "",
-    window: Window = "",
-    intensity: Intensity = "",
-    frames: Frames = "",
+    source_labels: Labels = None,
+    target_labels: Labels = None,
+    layout: Layout = None,
+    groups: Groups = None,
+    window: Window = None,
+    intensity: Intensity = None,
+    frames: Frames = None,
 ) -> None:
     """How is a folder read, what is in it, and how do two differ? Before any training, on one screen and one page."""
+    options = _given(locals(), without=("out",)) | {"encoder": None if encoder == "none" else encoder}
     from .comparison import look as seen
 
-    options = _reading(layout=layout, groups=groups, window=window, intensity=intensity, frames=frames)
-    options |= _reading(source_labels=source_labels, target_labels=target_labels)
-    found = seen(source, target or None, size=size, encoder=None if encoder == "none" else encoder, **options)
+    found = seen(**options)
     typer.echo(repr(found))
     typer.echo(f"Page:  {found.to_html(out)}")
 
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Option(help="the .safetensors file that compare wrote")],
-    input: Annotated[str, typer.Option(help="a folder of images, or a .npz")],
+    model_file: ModelFile,
+    where: Annotated[str, typer.Option("--input", help="a folder of images, or a .npz")],
     out: Annotated[Path, typer.Option(help="a row an image: file, class, a probability a class")] = Path("preds.csv"),
-    factory: Annotated[str, typer.Option(help="module.py:function, where the network is your own")] = "",
+    factory: Factory = None,
     sensitivity: Annotated[
         float | None, typer.Option(help="share of --class to find, such as 0.95: adds the column flagged")
     ] = None,
@@ -208,51 +179,48 @@ def predict(
     abstain: Annotated[
         float | None, typer.Option(help="share of its answers that may be wrong, such as 0.05: adds the column answer")
     ] = None,
-    window: Window = "",
-    intensity: Intensity = "",
-    text: Text = "",
+    window: Window = None,
+    intensity: Intensity = None,
+    text_column: Text = None,
 ) -> None:
     """Classifies every image of a folder. Not for clinical use."""
-    from .comparison.prediction import predict as answer
+    options = _given(locals())
+    from .comparison import prediction
 
-    answer(
-        model,
-        input,
-        out,
-        factory=factory or None,
-        sensitivity=sensitivity,
-        of=of,
-        abstain=abstain,
-        reading=_reading(window=window, intensity=intensity, text_column=text),
-        say=typer.echo,
-    )
-
-
-def _reading(rename: list[str] | None = None, **words: str) -> dict:
-    """Options of `load`: what was not given is left out, two numbers are a pair, "false" is False."""
-    found: dict = {key: word for key, word in words.items() if word}
-    for key, word in found.items():
-        if re.fullmatch(r"-?[\d.]+[,:]-?[\d.]+", word):
-            found[key] = tuple(map(float, re.split("[,:]", word)))
-        elif word.casefold() == "false":
-            found[key] = False
-    if wrong := [pair for pair in rename or () if "=" not in pair]:
-        raise ArgumentError(
-            f"--map is {wrong[0]!r}, expected a target class and the source's name, 'NORMAL=no finding'"
-        )
-    return found | ({"rename": dict(pair.split("=", 1) for pair in rename)} if rename else {})
+    prediction.predict(**options, say=typer.echo)
 
 
 @app.command()
 def export(
-    model: Annotated[Path, typer.Option(help="the .safetensors file that compare wrote")],
+    model_file: ModelFile,
     out: Annotated[Path, typer.Option(help="the ONNX file to write")] = Path("model.onnx"),
-    factory: Annotated[str, typer.Option(help="module.py:function, where the network is your own")] = "",
+    factory: Factory = None,
 ) -> None:
     """Writes a model as ONNX, to run it without PyTorch. Not for clinical use."""
     from .comparison.export import export as write
 
-    write(model, out, factory=factory or None, say=typer.echo)
+    write(model_file, out, factory=factory, say=typer.echo)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _given(options: dict, without: tuple[str, ...] = ()) -> dict:
+    """The options that were given: of those that say how to read, two numbers are a pair, "false" is False."""
+    found = {name: value for name, value in options.items() if value is not None and name not in without}
+    for name in {"layout", "groups", "window", "intensity"} & found.keys():
+        if re.fullmatch(r"-?[\d.]+[,:]-?[\d.]+", found[name]):
+            found[name] = tuple(map(float, re.split("[,:]", found[name])))
+        elif found[name].casefold() == "false":
+            found[name] = False
+    if wrong := [pair for pair in found.get("rename", ()) if "=" not in pair]:
+        raise ArgumentError(
+            f"--map is {wrong[0]!r}, expected a target class and the source's name, 'NORMAL=no finding'"
+        )
+    if "rename" in found:
+        found["rename"] = dict(pair.split("=", 1) for pair in found["rename"])
+    return found
 
 
 @labs.command("list")
@@ -267,7 +235,7 @@ def list_labs() -> None:
 
 @labs.command("run")
 def run_lab(
-    number: Annotated[str, typer.Argument(help="the lab's number, e.g. 02")],
+    number: Number,
     out: Annotated[Path, typer.Option(help="folder for the executed notebook and its page")] = Path("runs"),
     student: Annotated[bool, typer.Option("--student", help="the learner's notebook, exercises blank")] = False,
     timeout: Annotated[
@@ -276,38 +244,9 @@ def run_lab(
     ] = None,
 ) -> None:
     """Run a lab from its source, headless; print its results table and where the page is."""
-    import nbformat
-    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-    from tqdm import tqdm
+    from .course.commands import run
 
-    from .course import content, notebooks
-    from .course.lab import Lab
-    from .storage import write_atomically
-
-    lab = Lab(number, os.environ.get("XFERLAB_PROFILE", ""))
-    if timeout is None and not (lab.records or lab.profile == "full"):  # hours of training there
-        timeout = 900
-    entry, notebook = content.entry(number), nbformat.from_dict(content.notebook(number))
-    if not student:
-        notebook = notebooks.worked(entry["number"], notebook, content.answers(number))
-    name = entry["name"]
-    page, script = out / f"{name}.html", out / f"{name}.ipynb"
-    failure = None
-    with tqdm(total=len(notebook.cells), desc=f"lab {number}", unit="cell") as bar:
-        try:
-            notebooks.execute(notebook, Path.cwd(), timeout, on_cell=lambda **_: bar.update())
-        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-            failure = error
-    with write_atomically(script) as temporary:
-        temporary.write_text(nbformat.writes(notebook), "utf-8")
-    with write_atomically(page) as temporary:
-        temporary.write_text(notebooks.to_html(notebook, entry["title"]), "utf-8")
-    if failure is not None:
-        typer.echo(notebooks.stopped(notebook, failure), err=True)
-        typer.echo(f"The notebook up to there: {page}", err=True)
-        raise typer.Exit(1)
-    typer.echo(notebooks.results(notebook))
-    typer.echo(f"Executed notebook: {page.resolve()}")
+    raise typer.Exit(run(number, out, student, timeout))
 
 
 @labs.command("start")
@@ -319,24 +258,14 @@ def start_labs(
 
     A notebook that you changed is never written over: `xferlab labs reset NN` gives you a fresh one and keeps yours.
     """
-    from .course import content, workspace
+    from .course.commands import start
 
-    done = workspace.fill(folder)
-    for name in done["kept"] + done["updated"]:
-        typer.echo(f"{name}: {'yours is kept; there is a newer one' if name in done['kept'] else 'updated'}")
-    typer.echo(f"{folder}: {len(done['new'])} files new." if done["new"] else f"{folder}: nothing new.")
-    first = folder / f"{content.entry('00')['name']}.ipynb"
-    if no_open:
-        typer.echo(f"Open it with: jupyter lab {first}")
-        return
-    if importlib.util.find_spec("jupyterlab") is None:
-        raise MissingExtra("jupyterlab", extra="labs")
-    raise typer.Exit(subprocess.run([sys.executable, "-m", "jupyterlab", str(first)]).returncode)
+    raise typer.Exit(start(folder, no_open))
 
 
 @labs.command("reset")
 def reset_lab(
-    number: Annotated[str, typer.Argument(help="the lab's number, e.g. 02")],
+    number: Number,
     folder: Annotated[Path, typer.Option(help="the folder that `labs start` filled")] = Path(),
 ) -> None:
     """Put a fresh notebook in place of yours; yours is kept beside it."""
@@ -374,8 +303,7 @@ def bundle_labs(
     from .course.bundle import write
     from .course.content import folder
 
-    names = [[name.strip() for name in text.split(",") if name.strip()] for text in (extras, without)]
-    write(out, folder(), extras=names[0], without=names[1], wheels=wheels, data=data, say=typer.echo)
+    write(out, folder(), extras=_names(extras), without=_names(without), wheels=wheels, data=data, say=typer.echo)
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def test_compare_then_predict_end_to_end(tmp_path, sides):
         assert sum(p.values()) == pytest.approx(1, abs=1e-5) and row["predicted"] == max(p, key=p.get)
     # what the file predicts is what the kept run predicts
     board = commands.compare(
-        str(source), str(target), chosen=["source_only", "colour", "adabn"], encoders=["lenet"], size=28, seeds=1, steps=4,
+        str(source), str(target), recipes=["source_only", "colour", "adabn"], encoders=["lenet"], size=28, seeds=1, steps=4,
         store=tmp_path / "store", out=tmp_path / "again.html", say=lambda text: None,
     )  # fmt: skip
     assert board.best().recipe in card and (tmp_path / "again.md").read_text() == card
@@ -375,7 +375,7 @@ def test_the_plan_fits_the_time_by_hand():
 def test_the_same_command_keeps_its_plan(tmp_path, sides, monkeypatch):
     monkeypatch.setattr(planning, "measure", lambda *_: (0.002, 0.0))
     arguments = dict(
-        chosen=["source_only", "adabn"], encoders=["lenet"], size=28, minutes=0.2, seeds=1, store=tmp_path / "store"
+        recipes=["source_only", "adabn"], encoders=["lenet"], size=28, minutes=0.2, seeds=1, store=tmp_path / "store"
     )
     arguments |= dict(out=tmp_path / "r.html", say=lambda text: None)
     monkeypatch.setattr(planning, "MOST", 3), monkeypatch.setattr(planning, "FEWEST", 3)

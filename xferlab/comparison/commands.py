@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+
+from torch import nn
 
 from .. import __version__
 from ..encoders import Classifier
@@ -18,7 +21,7 @@ from .candidates import chosen_recipes
 from .compare import compare as run_comparison
 from .leaderboard import Leaderboard
 from .plan import BATCH, RECIPES, Plan, make_plan
-from .reading import read_sides
+from .reading import Sides, read_sides
 from .reference import answer, calibrate
 
 
@@ -26,16 +29,15 @@ def compare(
     source: str | Sequence[str],
     target: str,
     *,
-    chosen: Sequence[str] | None = None,
+    recipes: Sequence[str] | None = None,
     seeds: int = 3,
     minutes: float = 20,
-    encoders: Sequence[str] = ("efficientnet_lite0",),
+    encoders: Sequence[str] | None = None,
     factory: str | None = None,
     weights: Path | None = None,
     size: int | None = None,
     steps: int | None = None,
     labeled: str | None = None,
-    reading: dict | None = None,
     selector: str | None = None,
     any_way_up: bool = False,
     search: bool = False,
@@ -46,8 +48,8 @@ def compare(
     out: Path = Path("report.html"),
     save_model: Path | None = None,
     store: Path | None = None,
-    command: str | None = None,
     say: Callable[[str], None] = print,
+    **reading,
 ) -> Leaderboard:
     """The command `xferlab compare`: reads both sides, trains what fits, writes report, model file and model card.
 
@@ -56,22 +58,23 @@ def compare(
     """
     began, store = time.time(), store or cache_folder("runs")
     source = [source] if isinstance(source, str) else list(source)
-    names = list(chosen or (RECIPES if len(source) == 1 else (*RECIPES[:7], "group_dro", *RECIPES[7:])))
-    most = max(len(recipe.grid) for recipe in chosen_recipes(names))
     _check(weights, factory, minutes=minutes, seeds=seeds, steps=steps, propose=propose, workers=workers)
-    own = [modelfile.from_factory(factory, weights, size)] if factory else []
-    makers = own or [modelfile.Named(encoder, size) for encoder in encoders]
-    made = makers[0]()
-    of_encoder = getattr(made.encoder if isinstance(made, Classifier) else made, "size", None)
-    pixels = size or (of_encoder[0] if of_encoder else 64)
-    turns = "any_way_up" if any_way_up else None
-    sides = read_sides(source, target, labeled, size=pixels, augmentation=turns, **reading or {})
-    given = {key: value for key, value in (reading or {}).items() if key in ("window", "intensity")}
+    names = list(recipes or (RECIPES if len(source) == 1 else (*RECIPES[:7], "group_dro", *RECIPES[7:])))
+    strengths = [len(recipe.grid) if search else 1 for recipe in chosen_recipes(names)]
+    makers: list[Callable[..., Any]]
+    if factory:
+        makers = [modelfile.from_factory(factory, weights, size)]
+    else:
+        makers = [modelfile.Named(encoder, size) for encoder in encoders or ("efficientnet_lite0",)]
+    pixels = size or _pixels(makers[0]())
+    sides = read_sides(
+        source, target, labeled, size=pixels, augmentation="any_way_up" if any_way_up else None, **reading
+    )
     for line in sides.describe(source, target):
         say(line)
     notes = list(sides.notes)
     if steps is None:
-        times = len(makers) * (1 + (most - 1) / seeds if search else 1)
+        times = len(makers) * (1 + (max(strengths) - 1) / seeds)
         times *= 1 + len(source) if len(source) > 2 else 1  # each site is held out once
         plan = make_plan(sides, names, seeds, minutes, makers[0], store, began, say, times=times)
         chosen_to_fit = f"chosen to fit {minutes:g} minutes on this machine."
@@ -108,43 +111,24 @@ def compare(
         notes.append(done)
     board.notes[:0] = notes
     _summary(board, sides.notes, say)
-    choice, save_model = board.best(), save_model or out.with_suffix(".safetensors")
-    assert choice.model is not None
-    temperature, reference = calibrate(choice.model, sides.source, sides.adapt, board.held)
-    board.given = answer(choice.model, reference, sides.adapt)
-    for line in findings.unlike(board.given, sides.source.name):
-        say(line)
-    encoder = board.run(choice.recipe, choice.seed)["encoder"]
-    board.card = card.sections(board, choice, sides, plan, encoder)
-    modelfile.save(
-        save_model,
-        choice.model,
-        reference,
-        temperature=temperature,
-        held_out=(board.held or sides.source.val).name,
-        from_target=board.held is not None,
-        encoder=None if factory else encoder,
-        factory=factory,
-        size=size,
-        recipe=choice.recipe.removesuffix(f" on {encoder}"),
-        seed=choice.seed,
-        pixels=pixels,
-        channels=sides.source.train.inputs.shape[1],
-        intensities={"intensity": sides.scale} if sides.scale and not given else given,
-        source=sides.source.name,
-        version=__version__,
-        use="not for clinical use",
-    )
-    with write_atomically(save_model.with_suffix(".md")) as temporary:
-        temporary.write_text(card.markdown(board.card, board, choice, sides), "utf-8")
-    board.to_html(out, command)
-    say(f"Report:      {out}\nModel:       {save_model}\nModel card:  {save_model.with_suffix('.md')}")
+    model_file = save_model or out.with_suffix(".safetensors")
+    given = {key: reading[key] for key in ("window", "intensity") if key in reading}
+    intensities = {"intensity": sides.scale} if sides.scale and not given else given
+    _keep(board, sides, plan, model_file, say, factory=factory, size=size, pixels=pixels, intensities=intensities)
+    board.to_html(out)
+    say(f"Report:      {out}\nModel:       {model_file}\nModel card:  {model_file.with_suffix('.md')}")
     if propose:
         table = labeling.write(out.with_name("label-next.csv"), board.wanted)
         say(f"Label next:  {table}; fill in its column label, then run this again with --labeled {table}")
-    say(f"Use it:      xferlab predict --model {save_model} --input FOLDER --out preds.csv")
+    say(f"Use it:      xferlab predict --model {model_file} --input FOLDER --out preds.csv")
     say(f"{(time.time() - began) / 60:.1f} of {minutes:g} minutes. Not for clinical use.")
     return board
+
+
+def _pixels(network: nn.Module) -> int:
+    """The side of the pictures that a network was made for; 64 where it does not say."""
+    size = getattr(network.encoder if isinstance(network, Classifier) else network, "size", None)
+    return size[0] if size else 64
 
 
 def _summary(board: Leaderboard, known: list[str], say: Callable[[str], None]) -> None:
@@ -154,6 +138,46 @@ def _summary(board: Leaderboard, known: list[str], say: Callable[[str], None]) -
         say(estimate)
     for warning in [warning for warning in board.warnings if warning not in known]:
         say(f"- {warning}")
+
+
+def _keep(
+    board: Leaderboard,
+    sides: Sides,
+    plan: Plan,
+    path: Path,
+    say: Callable[[str], None],
+    *,
+    factory: str | None,
+    **about,
+) -> None:
+    """Writes the winner and its card, and gives the leaderboard what the page says of its answers."""
+    choice = board.best()
+    assert choice.model is not None
+    temperature, reference = calibrate(choice.model, sides.source, sides.adapt, board.held)
+    board.given = answer(choice.model, reference, sides.adapt)
+    for line in findings.unlike(board.given, sides.source.name):
+        say(line)
+    encoder = board.run(choice.recipe, choice.seed)["encoder"]
+    board.card = card.sections(board, choice, sides, plan, encoder)
+    modelfile.save(
+        path,
+        choice.model,
+        reference,
+        temperature=temperature,
+        held_out=(board.held or sides.source.val).name,
+        from_target=board.held is not None,
+        encoder=None if factory else encoder,
+        factory=factory,
+        recipe=choice.recipe.removesuffix(f" on {encoder}"),
+        seed=choice.seed,
+        channels=sides.source.train.inputs.shape[1],
+        source=sides.source.name,
+        version=__version__,
+        use="not for clinical use",
+        **about,
+    )
+    with write_atomically(path.with_suffix(".md")) as temporary:
+        temporary.write_text(card.markdown(board.card, board, choice, sides), "utf-8")
 
 
 @contextlib.contextmanager

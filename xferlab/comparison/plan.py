@@ -114,7 +114,7 @@ def make_plan(
     except (OSError, ValueError, TypeError):
         say("plan    measuring how fast this machine is ...")
     step, scoring = measure(model, sides)
-    costs = [times * cost(find(name), make_model(make, sides.source.classes, 0)) for name in names]
+    costs = [times * cost(find(name), model) for name in names]
     plan = fit_to(0.8 * (60 * minutes - (time.time() - began)) - 5, names, costs, seeds, step, times * scoring)
     plan.date, plan.path = datetime.date.today().isoformat(), str(path)
     plan.keep()

@@ -28,8 +28,8 @@ def predict(
     sensitivity: float | None = None,
     of: str | None = None,
     abstain: float | None = None,
-    reading: dict | None = None,
     say: Callable[[str], None] = print,
+    **reading,
 ) -> int:
     """The command `xferlab predict`: writes a row an image.
 
@@ -45,10 +45,10 @@ def predict(
         Adds the column `flagged`: yes from the threshold on that finds so much of class `of` on held-out pictures.
     abstain
         Adds the column `answer`: no where the model is so unsure that more than this share of its answers would be wrong.
-    reading
-        `window` or `intensity`, see `folders.read`, in place of those that the model was trained with.
     say
         Is told what was found.
+    reading
+        `window` or `intensity`, see `folders.read`, in place of those that the model was trained with.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def predict(
         raise ArgumentError(
             f"{model_file} keeps no held-out answers to set a threshold on; run `xferlab compare` again"
         )
-    options = dict(size=about["pixels"], channels=about["channels"]) | about["intensities"] | (reading or {})
+    options = dict(size=about["pixels"], channels=about["channels"]) | about["intensities"] | reading
     pictures = read_pictures(where, classes=classes, **options)
     answers = answer(model, kept, pictures.domain)
     p = answers.probabilities
