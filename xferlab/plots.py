@@ -18,6 +18,22 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
 def pyplot():
+    """Matplotlib's pyplot, imported when a picture is first drawn.
+
+    Returns
+    -------
+    module
+        `matplotlib.pyplot`.
+
+    Raises
+    ------
+    MissingExtra
+        Without matplotlib.
+
+    Examples
+    --------
+    >>> figure, axes = xl.plots.pyplot().subplots(1, 2)
+    """
     try:
         from matplotlib import pyplot
     except ImportError as error:
@@ -26,7 +42,12 @@ def pyplot():
 
 
 def style() -> None:
-    """Sets matplotlib up for the labs: large type, a white ground that survives dark mode, the palette."""
+    """Sets matplotlib up for the labs: large type, a white ground that survives dark mode, the palette.
+
+    Examples
+    --------
+    >>> xl.plots.style()
+    """
     plt = pyplot()
     plt.rcParams.update(
         {
@@ -59,7 +80,26 @@ def _picture(image: Tensor) -> np.ndarray:
 
 
 def contact_sheet(*domains: Domain, per_class: int = 6, seed: int = 0):
-    """A row for each class, `per_class` examples of it from each domain, side by side."""
+    """A row for each class, some examples of it from each domain, side by side.
+
+    Parameters
+    ----------
+    domains
+        Labeled; the first one's classes make the rows.
+    per_class
+        Examples of each class and domain.
+    seed
+        Of the draw.
+
+    Returns
+    -------
+    Figure
+        For `lab.show` or `savefig`.
+
+    Examples
+    --------
+    >>> figure = xl.plots.contact_sheet(source.test, target.test, per_class=2)
+    """
     plt = pyplot()
     classes = domains[0].classes
     columns = per_class * len(domains)
@@ -85,7 +125,24 @@ def contact_sheet(*domains: Domain, per_class: int = 6, seed: int = 0):
 
 
 def images(rows: Mapping[str, Tensor], overlay: Mapping[str, Tensor] | None = None):
-    """Rows of pictures `(N, C, H, W)` in 0..255 by name; `overlay` maps `(N, H, W)` in 0..1 are laid over their rows, in grey."""
+    """Rows of pictures by name.
+
+    Parameters
+    ----------
+    rows
+        Pictures `(N, C, H, W)` in 0..255.
+    overlay
+        Maps `(N, H, W)` in 0..1, by name, that are laid over their rows, in gray.
+
+    Returns
+    -------
+    Figure
+        A row of axes a name.
+
+    Examples
+    --------
+    >>> figure = xl.plots.images({"as scanned": source.test.inputs[:3]})
+    """
     plt = pyplot()
     columns = max(len(row) for row in rows.values())
     figure, axes = plt.subplots(len(rows), columns, figsize=(0.9 * columns + 1.6, 0.9 * len(rows)), squeeze=False)
@@ -111,7 +168,28 @@ def curves(
 ):
     """A line for each value of `by`: mean of `y` at each `x`, with its 95 % t-interval over the rows that share both.
 
-    filled  a column; rows in which it is true get a small filled mark of their own, the others a hollow one
+    Parameters
+    ----------
+    rows
+        Dicts.
+    x, y, by
+        Their columns.
+    xlabel, ylabel
+        What the axes say.
+    log
+        Whether x grows by factors.
+    filled
+        A column; rows in which it is true get a small filled mark of their own, the others a hollow one.
+
+    Returns
+    -------
+    Figure
+        One axis.
+
+    Examples
+    --------
+    >>> rows = [{"labels": n, "accuracy": a, "method": "probe"} for n, a in [(5, 0.6), (5, 0.7), (20, 0.8), (20, 0.9)]]
+    >>> figure = xl.plots.curves(rows, x="labels", y="accuracy", by="method", xlabel="labels a class", ylabel="accuracy")
     """
     plt = pyplot()
     figure, axis = plt.subplots(figsize=(8, 4.6))
@@ -144,7 +222,26 @@ def curves(
 def scatter(
     points: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xlabel: str, ylabel: str, log: bool = False
 ):
-    """A cloud of points for each name, told apart by colour and marker."""
+    """A cloud of points for each name, told apart by color and marker.
+
+    Parameters
+    ----------
+    points
+        `(xs, ys)` by name.
+    xlabel, ylabel
+        What the axes say.
+    log
+        Whether x grows by factors.
+
+    Returns
+    -------
+    Figure
+        One axis.
+
+    Examples
+    --------
+    >>> figure = xl.plots.scatter({"dann": ([0.5, 0.6], [0.7, 0.8])}, xlabel="validator", ylabel="accuracy")
+    """
     plt = pyplot()
     figure, axis = plt.subplots(figsize=(8, 4.6))
     for i, (name, (xs, ys)) in enumerate(points.items()):
@@ -164,7 +261,26 @@ def lines(
     ylabel: str,
     level: float | None = None,
 ):
-    """A line for each name, of (xs, ys); a dashed grey line across at `level`, where there is one."""
+    """A line for each name.
+
+    Parameters
+    ----------
+    series
+        `(xs, ys)` by name.
+    xlabel, ylabel
+        What the axes say.
+    level
+        A dashed gray line across at this height.
+
+    Returns
+    -------
+    Figure
+        One axis.
+
+    Examples
+    --------
+    >>> figure = xl.plots.lines({"loss": ([0, 1, 2], [2.3, 1.1, 0.6])}, xlabel="step", ylabel="loss")
+    """
     plt = pyplot()
     figure, axis = plt.subplots(figsize=(8, 4.2))
     for i, (name, (xs, ys)) in enumerate(series.items()):
@@ -179,9 +295,24 @@ def lines(
 
 
 def clouds(moments: Mapping[str, tuple[Tensor, Tensor]], labels: Tensor | None = None):
-    """Source and target features `(N, D)` at each named moment, on the two main axes of that moment's features.
+    """Source and target features at each named moment, on the two main axes of that moment's features.
 
-    labels  of the source, int64 `(N,)`: its points carry the class's number; the target's have none to show
+    Parameters
+    ----------
+    moments
+        Features `(N, D)` of source and target, by name.
+    labels
+        Of the source, int64 `(N,)`: its points carry the class's number; the target's have none to show.
+
+    Returns
+    -------
+    Figure
+        An axis a moment.
+
+    Examples
+    --------
+    >>> z = torch.randn(10, 4, generator=torch.Generator().manual_seed(0))
+    >>> figure = xl.plots.clouds({"before": (z, z + 3)})
     """
     plt = pyplot()
     figure, axes = plt.subplots(1, len(moments), figsize=(4.0 * len(moments), 4.0), squeeze=False)
@@ -206,7 +337,29 @@ def clouds(moments: Mapping[str, tuple[Tensor, Tensor]], labels: Tensor | None =
 
 
 def bars(groups: Mapping[str, Mapping[str, float]], *, xlabel: str, ylabel: str):
-    """Grouped bars: for each name in `groups`, a value for each key; keys along the axis."""
+    """Grouped bars, keys along the axis.
+
+    Parameters
+    ----------
+    groups
+        For each name a value by key.
+    xlabel, ylabel
+        What the axes say.
+
+    Returns
+    -------
+    Figure
+        One axis.
+
+    Raises
+    ------
+    ArgumentError
+        Without groups.
+
+    Examples
+    --------
+    >>> figure = xl.plots.bars({"source": {"dann": 0.9}, "target": {"dann": 0.7}}, xlabel="recipe", ylabel="accuracy")
+    """
     if not groups:
         raise ArgumentError("bars got no groups to draw")
     plt = pyplot()
@@ -234,7 +387,24 @@ def bars(groups: Mapping[str, Mapping[str, float]], *, xlabel: str, ylabel: str)
 
 
 def confusion(scores, *, title: str = ""):
-    """Share of each true class (row) that was predicted as each class (column), of `evaluate`'s Scores."""
+    """Share of each true class (row) that was predicted as each class (column).
+
+    Parameters
+    ----------
+    scores
+        Scores of `evaluate`.
+    title
+        Above it.
+
+    Returns
+    -------
+    Figure
+        One axis.
+
+    Examples
+    --------
+    >>> figure = xl.plots.confusion(xl.evaluate(model, target.val))
+    """
     plt = pyplot()
     counts = scores.confusion
     share = counts / counts.sum(1, keepdims=True).clip(min=1)
@@ -256,7 +426,26 @@ def confusion(scores, *, title: str = ""):
 def roc_and_reliability(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str]):
     """Each class against the rest as a ROC curve, and how often answers of each confidence are right, a bar a tenth.
 
-    probabilities `(N, K)`, labels `(N,)`; of two classes the second has the curve. More than 8 classes share one gray.
+    Of two classes the second has the curve. More than 8 classes share one gray.
+
+    Parameters
+    ----------
+    probabilities
+        `(N, K)`.
+    labels
+        `(N,)`.
+    classes
+        K names.
+
+    Returns
+    -------
+    Figure
+        Two axes.
+
+    Examples
+    --------
+    >>> p = np.array([[0.9, 0.1], [0.3, 0.7], [0.6, 0.4]])
+    >>> figure = xl.plots.roc_and_reliability(p, np.array([0, 1, 1]), ("well", "ill"))
     """
     plt = pyplot()
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 4.0))
@@ -304,16 +493,29 @@ def ranking(
 ):
     """A row for each name, the smallest mean lowest: its values as ticks, their mean and 95 % t-interval.
 
-    Args:
-        values: Numbers by name; a name without any keeps an empty row.
-        xlabel: What the numbers are.
-        marks: Words that stand in brackets behind a name.
-        colors: A name's color where it is not the palette's first.
-        squares: Names whose mean is a square and not a dot, such as baselines.
-        reference: A name whose mean a dotted line carries through all rows.
+    Parameters
+    ----------
+    values
+        Numbers by name; a name without any keeps an empty row.
+    xlabel
+        What the numbers are.
+    marks
+        Words that stand in brackets behind a name.
+    colors
+        A name's color where it is not the palette's first.
+    squares
+        Names whose mean is a square and not a dot, such as baselines.
+    reference
+        A name whose mean a dotted line carries through all rows.
 
-    Example:
-        >>> figure = ranking({"a": [0.1, 0.2], "b": [0.3, 0.5]}, xlabel="accuracy")
+    Returns
+    -------
+    Figure
+        One axis.
+
+    Examples
+    --------
+    >>> figure = xl.plots.ranking({"a": [0.1, 0.2], "b": [0.3, 0.5]}, xlabel="accuracy")
     """
     plt = pyplot()
     stats = {name: t_interval(list(row)) if len(row) else (float("nan"),) * 3 for name, row in values.items()}
@@ -335,7 +537,26 @@ def ranking(
 
 
 def by_depth(measures: Mapping[str, Mapping[str, float]], layers: Sequence[str], ylabel: str = "0 to 1"):
-    """A line for each measure over the layers of an encoder, input side first; `measures` holds a number by layer."""
+    """A line for each measure over the layers of an encoder, input side first.
+
+    Parameters
+    ----------
+    measures
+        A number by layer, by name of the measure.
+    layers
+        Their names, in order.
+    ylabel
+        What the numbers are.
+
+    Returns
+    -------
+    Figure
+        One axis.
+
+    Examples
+    --------
+    >>> figure = xl.plots.by_depth({"accuracy": {"conv1": 0.5, "conv2": 0.7}}, ["conv1", "conv2"])
+    """
     xs = range(len(layers))
     figure = lines({name: (xs, [of[layer] for layer in layers]) for name, of in measures.items()},
                    xlabel="block, input side first", ylabel=ylabel)  # fmt: skip
@@ -344,7 +565,24 @@ def by_depth(measures: Mapping[str, Mapping[str, float]], layers: Sequence[str],
 
 
 def maps(views: Mapping[str, np.ndarray], groups: Mapping[str, tuple[Tensor, Sequence[str]]]):
-    """Points in the plane, a row for each view `(N, 2)` and a column for each way to color them: numbers `(N,)` and their names."""
+    """Points in the plane, a row for each view and a column for each way to color them.
+
+    Parameters
+    ----------
+    views
+        Places `(N, 2)` by title.
+    groups
+        Numbers `(N,)` and their names, by what they tell.
+
+    Returns
+    -------
+    Figure
+        A grid of axes.
+
+    Examples
+    --------
+    >>> figure = xl.plots.maps({"features": np.eye(2)}, {"domain": (torch.tensor([0, 1]), ["source", "target"])})
+    """
     plt = pyplot()
     figure, axes = plt.subplots(len(views), len(groups), figsize=(5.5 * len(groups), 4.2 * len(views)), squeeze=False)
     for line, (title, xy) in zip(axes, views.items(), strict=True):
@@ -360,7 +598,26 @@ def maps(views: Mapping[str, np.ndarray], groups: Mapping[str, tuple[Tensor, Seq
 
 
 def pieces(texts: Sequence[Sequence[str]], scores: Tensor, notes: Sequence[str]):
-    """Texts `(N)` as word pieces, a line each under its note; blue for scores `(N, L)` above 0, orange below, pale near it."""
+    """Texts as word pieces, a line each under its note; blue for scores above 0, orange below, pale near it.
+
+    Parameters
+    ----------
+    texts
+        N lists of pieces, with the marks of start and end, which are left out.
+    scores
+        `(N, L)`.
+    notes
+        A line a text.
+
+    Returns
+    -------
+    Figure
+        One axis.
+
+    Examples
+    --------
+    >>> figure = xl.plots.pieces([["[CLS]", "asthma", "[SEP]"]], torch.tensor([[0.0, 0.8, 0.0]]), ["respiratory, 0.93"])
+    """
     from matplotlib.colors import to_rgb
 
     plt = pyplot()

@@ -67,6 +67,17 @@ class Stage:
     solve
         Changes the model from a domain in one go instead of training: `solve(model, domain, views)`, where `views` says
         whether augmentation is wanted.
+
+    Raises
+    ------
+    ArgumentError
+        For other data, or a stage that solves on both sides.
+
+    Examples
+    --------
+    >>> stage = xl.Stage(lambda: [xl.CrossEntropy(), xl.CORAL(100.0)], share=0.5)
+    >>> stage.data
+    'both'
     """
 
     objectives: Callable[[], Sequence[Objective]] = lambda: [CrossEntropy()]
@@ -100,6 +111,11 @@ class Recipe:
         `finish(model)` runs after the last stage: an average, or an interpolation of weights.
     strength, grid
         How strong its method is, and which strengths are worth trying, see `at`.
+
+    Examples
+    --------
+    >>> recipe = xl.Recipe("coral_strong", (xl.Stage(lambda: [xl.CrossEntropy(), xl.CORAL(1000.0)]),), "CORAL, strong")
+    >>> run = recipe.fit(model, source.train, target.train.unlabeled(), steps=1)
     """
 
     name: str

@@ -18,15 +18,36 @@ __all__ = ["DropTokens", "TextEncoder", "decode", "load_encoder", "pieces", "tfi
 
 
 def tfidf(train: Domain, test: Domain, *, tokenizer: str = "minilm", C: float = 10.0) -> Scores:
-    """Scores on `test` of logistic regression on TF-IDF of words, word pairs and parts of words: the baseline that could win.
+    """Scores of logistic regression on TF-IDF of words, word pairs and parts of words: the baseline that could win.
 
-    Words and pairs, and 2 to 5 letters within words (which know "-itis"), each with `1 + log tf` and unit length; L2 with
-    inverse strength C. Reads the texts that `decode` gives.
+    Words and pairs, and 2 to 5 letters within words (which know "-itis"), each with `1 + log tf` and unit length. Reads the texts that
+    `decode` gives.
+
+    Parameters
+    ----------
+    train, test
+        Labeled Domains of texts.
+    tokenizer
+        As in `tokenize`.
+    C
+        Inverse strength of L2.
+
+    Returns
+    -------
+    Scores
+        On `test`.
 
     Raises
     ------
     DataError
         Where a domain has no labels.
+
+    Examples
+    --------
+    >>> tokens = xl.text.tokenize(["heart attack", "heart failure", "asthma", "lung cancer"])
+    >>> notes = xl.Domain(tokens, torch.tensor([0, 0, 1, 1]), classes=("heart", "lung"))
+    >>> xl.text.tfidf(notes, notes).accuracy
+    1.0
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression

@@ -29,10 +29,27 @@ def logme(*, features, labels) -> float:
 
     with A = alpha I + beta F'F and m = beta A^-1 F'y. Rotating or rescaling all features together leaves it unchanged.
 
-    features: (N, D), used as they are, not centred. labels: (N,).
     Misleads for full fine-tuning, where a poor linear start can still end well, and between target sets: rare classes
     score high by themselves. When a linear map of the features equals the one-hot labels, the evidence has no upper
     bound; the ratio alpha/beta then stops at 1e-12 of the largest eigenvalue.
+
+    Parameters
+    ----------
+    features
+        `(N, D)`, used as they are, not centered.
+    labels
+        `(N,)`.
+
+    Returns
+    -------
+    float
+        In nats an example.
+
+    Examples
+    --------
+    >>> labels = np.array([0, 0, 1, 1, 2, 2])
+    >>> xl.transferability.logme(features=np.eye(3)[labels], labels=labels) > 0
+    True
     """
     features = _matrix(features, "features")
     labels, counts = _labels(labels, "labels", rows=len(features))
@@ -48,10 +65,26 @@ def leep(*, source_probabilities, target_labels) -> float:
 
         LEEP = 1/N sum_i log sum_z P(y_i | z) p_i(z).
 
-    source_probabilities: (N, source classes), the source head's softmax on target inputs; rows sum to one (within
-    0.005, for half precision; then made exact). target_labels: (N,).
     Misleads when the source head has few or unrelated classes (it sees only what that head kept), when its confidence
     is off, and between heads of different size: more source classes overfit P(y | z) when N is small.
+
+    Parameters
+    ----------
+    source_probabilities
+        `(N, source classes)`, the source head's softmax on target inputs; rows sum to one (within 0.005, for half
+        precision; then made exact).
+    target_labels
+        `(N,)`.
+
+    Returns
+    -------
+    float
+        In nats.
+
+    Examples
+    --------
+    >>> xl.transferability.leep(source_probabilities=np.eye(2)[[0, 0, 1, 1]], target_labels=[0, 0, 1, 1])
+    0.0
     """
     probabilities = _matrix(source_probabilities, "source_probabilities")
     labels, counts = _labels(target_labels, "target_labels", rows=len(probabilities))
@@ -72,10 +105,26 @@ def nce(*, source_labels, target_labels) -> float:
 
     Tran et al. 2019 (arXiv:1908.08142), in nats:  NCE = -H(Y | Z) = sum_{z, y} P(z, y) log P(y | z).
 
-    source_labels: (N,), a source label for each target example, usually the source model's most probable class (all
-    alike is allowed: it says that the source head tells nothing). target_labels: (N,).
     Misleads as LEEP does, and when source classes are many and N is small: a source label of its own for each example
     scores a perfect 0.
+
+    Parameters
+    ----------
+    source_labels
+        `(N,)`, a source label for each target example, usually the source model's most probable class (all alike is
+        allowed: it says that the source head tells nothing).
+    target_labels
+        `(N,)`.
+
+    Returns
+    -------
+    float
+        In nats.
+
+    Examples
+    --------
+    >>> round(xl.transferability.nce(source_labels=[0, 0, 0, 0], target_labels=[0, 0, 1, 1]), 3)
+    -0.693
     """
     target, target_counts = _labels(target_labels, "target_labels")
     source, source_counts = _labels(source_labels, "source_labels", rows=len(target), classes=1)
@@ -91,9 +140,25 @@ def h_score(*, features, labels) -> float:
     Bao et al. 2019 (arXiv:2212.10082):  H = tr(cov(f)^+ cov(E[f | y])), the part of the feature variance,
     after whitening, that the class means explain. Invariant to every invertible linear map of the features.
 
-    features: (N, D). labels: (N,).
     Misleads when N is not much larger than D: with N <= D it reaches K - 1 on pure noise; use `regularized_h_score`.
     It sees class means only, and grows with K.
+
+    Parameters
+    ----------
+    features
+        `(N, D)`.
+    labels
+        `(N,)`.
+
+    Returns
+    -------
+    float
+        The score.
+
+    Examples
+    --------
+    >>> round(xl.transferability.h_score(features=[[0.0], [0.1], [1.0], [1.1]], labels=[0, 0, 1, 1]), 2)
+    0.99
     """
     features = _matrix(features, "features")
     labels, counts = _labels(labels, "labels", rows=len(features))
@@ -107,8 +172,26 @@ def regularized_h_score(*, features, labels) -> float:
     Ibrahim et al. 2021 (arXiv:2110.06893):  H = tr(cov_a^-1 (1 - a) cov(E[f | y])) with
     cov_a = (1 - a) cov(f) + a tr(cov(f))/D I, and a as in Ledoit and Wolf 2004 (J. Multivariate Analysis 88).
 
-    features: (N, D). labels: (N,). Misleads when the informative directions have little variance, for those are shrunk
-    most; unlike `h_score` it depends on the scale of single features, so standardise where their units differ.
+    Misleads when the informative directions have little variance, for those are shrunk most; unlike `h_score` it depends on the scale of
+    single features, so standardize where their units differ.
+
+    Parameters
+    ----------
+    features
+        `(N, D)`.
+    labels
+        `(N,)`.
+
+    Returns
+    -------
+    float
+        The score.
+
+    Examples
+    --------
+    >>> features, labels = np.random.default_rng(0).normal(size=(20, 40)), np.arange(20) % 2  # noise, fewer rows than columns
+    >>> xl.transferability.regularized_h_score(features=features, labels=labels) < 0.7
+    True
     """
     features = _matrix(features, "features")
     labels, counts = _labels(labels, "labels", rows=len(features))
@@ -127,12 +210,36 @@ def transrate(*, features, labels, epsilon: float = 1e-4) -> float:
     """TransRate, the mutual information of features and labels as a difference of coding rates: higher is better.
 
     Huang et al. 2022 (arXiv:2106.09362):  R(Z) - sum_c N_c/N R(Z_c)  with
-    R(Z) = 1/2 log det(I + Z'Z / (N epsilon)), Z centred once over all examples. (The listing in the paper gives every
+    R(Z) = 1/2 log det(I + Z'Z / (N epsilon)), Z centered once over all examples. (The listing in the paper gives every
     class the weight 1/K; the two agree on balanced classes.)
 
-    features: (N, D). labels: (N,). epsilon: the squared distortion allowed, in units of the features squared.
     Misleads when candidates differ in scale or dimension: it is not invariant to scale and tends to grow with D, so
     compare like with like. With few examples a class, R(Z_c) is too small and everything looks transferable.
+
+    Parameters
+    ----------
+    features
+        `(N, D)`.
+    labels
+        `(N,)`.
+    epsilon
+        The squared distortion allowed, in units of the features squared.
+
+    Returns
+    -------
+    float
+        In nats.
+
+    Raises
+    ------
+    ArgumentError
+        For an epsilon that is not above 0.
+
+    Examples
+    --------
+    >>> labels = np.array([0, 0, 0, 1, 1, 1])
+    >>> xl.transferability.transrate(features=np.eye(2)[labels] + 0.1 * np.eye(6)[:, :2], labels=labels) > 0
+    True
     """
     features = _matrix(features, "features")
     labels, counts = _labels(labels, "labels", rows=len(features))
@@ -150,9 +257,24 @@ def frechet_distance(*, source, target) -> float:
 
         |m_s - m_t|^2 + tr(C_s + C_t - 2 (C_s C_t)^(1/2)),  covariances over N - 1.
 
-    source: (N, D), target: (M, D), features from the same encoder.
     Misleads with few examples (biased upwards, more so for larger D; compare at equal N), between encoders (it has the
     features' squared unit), and it says nothing of labels: close domains can disagree on what is what.
+
+    Parameters
+    ----------
+    source, target
+        Features from the same encoder, `(N, D)` and `(M, D)`.
+
+    Returns
+    -------
+    float
+        In the features' squared unit.
+
+    Examples
+    --------
+    >>> here = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    >>> round(xl.transferability.frechet_distance(source=here, target=here + 2), 3)
+    8.0
     """
     source, target = _pair(source, target)
     (mean_s, root_s), (mean_t, root_t) = _gaussian(source), _gaussian(target)
@@ -166,12 +288,31 @@ def proxy_a_distance(*, source, target, seed: int, limit: int = 5000) -> float:
     """Proxy A-distance, 0 (domains cannot be told apart) to 2 (perfectly): lower is closer.
 
     Ben-David et al. 2007 (NeurIPS 19), as used by Ganin et al. 2016 (arXiv:1505.07818):  2 (1 - 2 e), with
-    e the held-out error of a linear classifier of domains: here logistic regression on standardised features, two-fold
-    cross-validation, as many rows (at most `limit`) from each side, drawn with `seed`. e above 1/2 is chance, scored 0.
+    e the held-out error of a linear classifier of domains: here logistic regression on standardized features, two-fold
+    cross-validation, as many rows from each side. e above 1/2 is chance, scored 0.
 
-    source: (N, D), target: (M, D), at least 4 rows each.
     Misleads when patients, slides or duplicates straddle the folds (too large), when D is near the number of rows (too
     small), and by design: one harmless feature, such as brightness, is enough for 2.
+
+    Parameters
+    ----------
+    source, target
+        Features `(N, D)` and `(M, D)`, at least 4 rows each.
+    seed
+        Draws rows and folds.
+    limit
+        At most so many rows from each side.
+
+    Returns
+    -------
+    float
+        0 to 2.
+
+    Examples
+    --------
+    >>> here = np.random.default_rng(0).normal(size=(20, 2))
+    >>> xl.transferability.proxy_a_distance(source=here, target=here + 9, seed=0)
+    2.0
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_score
@@ -188,15 +329,35 @@ def proxy_a_distance(*, source, target, seed: int, limit: int = 5000) -> float:
 
 
 def cka(*, a, b) -> float:
-    """Linear centred kernel alignment of two representations of the same inputs: 0 unrelated to 1 alike.
+    """Linear centered kernel alignment of two representations of the same inputs: 0 unrelated to 1 alike.
 
-    Kornblith et al. 2019 (arXiv:1905.00414), with linear kernels:  |B'A|_F^2 / (|A'A|_F |B'B|_F), columns centred.
-    Invariant to rotation and common scale of either side.
-
-    a: (N, D), b: (N, E), row i of both from the same input. Similarity, neither good nor bad in itself: low against
+    Kornblith et al. 2019 (arXiv:1905.00414), with linear kernels:  |B'A|_F^2 / (|A'A|_F |B'B|_F), columns centered.
+    Invariant to rotation and common scale of either side. Similarity, neither good nor bad in itself: low against
     the pretrained weights means that fine-tuning moved that layer.
+
     Misleads when N is not much larger than D and E (then near 1 for unrelated features), and when a few directions
     carry most of the variance, which is all it then compares.
+
+    Parameters
+    ----------
+    a, b
+        `(N, D)` and `(N, E)`, row i of both from the same input.
+
+    Returns
+    -------
+    float
+        0 to 1.
+
+    Raises
+    ------
+    DataError
+        For sides of different length, or the same value in every row.
+
+    Examples
+    --------
+    >>> a = np.random.default_rng(0).normal(size=(10, 3))
+    >>> round(xl.transferability.cka(a=a, b=5 * a[:, ::-1]), 3)
+    1.0
     """
     a, b = _matrix(a, "a"), _matrix(b, "b")
     if len(a) != len(b):

@@ -6,6 +6,7 @@ import doctest
 import importlib.util
 import inspect
 import re
+import sys
 import textwrap
 from pathlib import Path
 
@@ -20,6 +21,14 @@ spec.loader.exec_module(assemble)
 PAGES = assemble.api()
 LISTED = re.findall(r"\.\. auto(module|function|class):: xferlab\.(\S+)", "".join(PAGES.values()))
 ROOMS = (
+    "plots",
+    "recipe",
+    "training",
+    "domains",
+    "encoders",
+    "text",
+    "transferability",
+    "comparison",
     "objectives",
     "augment",
     "errors",
@@ -119,4 +128,6 @@ def test_its_example_runs_and_prints_what_it_says(name, given, tmp_path, monkeyp
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
     out: list[str] = []
     doctest.DocTestRunner(optionflags=flags, verbose=False).run(example, out=out.append)
+    if "matplotlib.pyplot" in sys.modules:
+        xl.plots.pyplot().close("all")
     assert not out, "".join(out)

@@ -92,6 +92,8 @@ def compare(
         second are called "dann on NAME", and the first one's baselines are those of all.
     metric
         "accuracy", "balanced_accuracy" or "auc": of source and target scores.
+    steps, lr, arguments
+        Go to `Recipe.fit`; there is no checkpoint selection: the last step is what counts.
     per_class
         Draw so many source training examples of each class, anew for each seed; None takes all.
     search
@@ -119,8 +121,6 @@ def compare(
         Processes that train side by side on this machine, one thread each, where no executor is given.
     progress_bar
         Whether to show one.
-    steps, lr, arguments
-        Go to `Recipe.fit`; there is no checkpoint selection: the last step is what counts.
 
     Returns
     -------
@@ -135,6 +135,13 @@ def compare(
         For a labelled target Domain.
     ArgumentError
         For unknown names, or when no run succeeded.
+
+    Examples
+    --------
+    >>> small = xl.Splits(*(part.take(per_class=4) for part in source.parts().values()))
+    >>> board = xl.compare(["source_only", "coral"], small, target.val.unlabeled(), seeds=1, steps=1, store="runs")
+    >>> board.best().recipe in ("source_only", "coral")
+    True
     """
     source, adapt, test, notes = given.sides(source, target)
     labeled_target, held = (None, None) if labeled is None else given.split_labeled(labeled, source, test, notes)

@@ -73,6 +73,13 @@ class Leaderboard:
         Sections `(heading, lines)` of the winner's model card, which the page shows.
     wanted
         The target examples to label next, where `compare(..., propose=n)` was asked for them.
+
+    Examples
+    --------
+    >>> small = xl.Splits(*(part.take(per_class=4) for part in source.parts().values()))
+    >>> board = xl.compare(["source_only"], small, target.val.unlabeled(), seeds=1, steps=1, store="runs")
+    >>> list(board.table.index)
+    ['source_only']
     """
 
     runs: list[dict]

@@ -176,6 +176,16 @@ def look(
     ------
     DataError
         For what holds no images, and what `load` raises.
+
+    Examples
+    --------
+    >>> import pathlib, PIL.Image
+    >>> for k, picture in enumerate(source.test.inputs[:20, 0].numpy()):
+    ...     folder = pathlib.Path("ward", "ill" if k % 2 else "well")
+    ...     folder.mkdir(parents=True, exist_ok=True)
+    ...     PIL.Image.fromarray(picture).save(folder / f"{k}.png")
+    >>> print(xl.look("ward", encoder=None))
+    ward...
     """
     places = [(source, source_labels), *([] if target is None else [(target, target_labels)])]
     sides = [_side(str(where), labels, encoder, size=size, **options) for where, labels in places]

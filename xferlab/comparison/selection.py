@@ -41,15 +41,29 @@ ROWS = 2000  # what the classifiers inside DEV and reverse validation are fitted
 
 
 def aligns(recipe: Recipe) -> bool:
-    """Whether a recipe matches the whole of both domains, which draws examples into classes that the target lacks."""
+    """Whether a recipe matches the whole of both domains, which draws examples into classes that the target lacks.
+
+    Parameters
+    ----------
+    recipe
+        A Recipe.
+
+    Returns
+    -------
+    bool
+        True for DANN, not for fine-tuning.
+
+    Examples
+    --------
+    >>> xl.selection.aligns(xl.recipes["dann"]), xl.selection.aligns(xl.recipes["source_only"])
+    (True, False)
+    """
     return any(isinstance(objective, ALIGNING) for stage in recipe.stages for objective in stage.objectives())
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
     """A trained model and all that a choice without target labels may look at.
-
-    retrain trains the same recipe anew, `(labelled source, unlabelled target) -> Classifier`, or None
 
     Parameters
     ----------
@@ -61,11 +75,19 @@ class Candidate:
         Labelled Splits; the model's training saw the train part.
     target
         The target's unlabelled Domain.
+    retrain
+        Trains the same recipe anew, `(labeled source, unlabeled target) -> Classifier`, or None.
 
     Raises
     ------
     TargetLabelsError
         When the target has labels.
+
+    Examples
+    --------
+    >>> candidate = xl.selection.Candidate(model, None, source, target.val.unlabeled())
+    >>> candidate.on_target[1].shape[1]
+    10
     """
 
     model: Classifier
@@ -129,43 +151,127 @@ Validator = Callable[[Candidate], float]
 
 
 def source_val(candidate: Candidate) -> float:
-    """Accuracy on the source's validation part: what is there without any method, and blind to the shift."""
+    """Accuracy on the source's validation part: what is there without any method, and blind to the shift.
+
+    Parameters
+    ----------
+    candidate
+        A Candidate.
+
+    Returns
+    -------
+    float
+        0 to 1, higher is better.
+
+    Examples
+    --------
+    >>> candidate = xl.selection.Candidate(model, None, source, target.val.unlabeled())
+    >>> isinstance(xl.selection.source_val(candidate), float)
+    True
+    """
     right = candidate.on_source_val[1].argmax(1) == candidate.source_val_labels
     return float(right.double().mean())
 
 
 def entropy(candidate: Candidate) -> float:
-    """`-1/N sum_i H(p_i)` over target predictions, between -log K and 0: sure is good (Morerio et al., 2018,
-    arXiv:1711.10288).
+    """Minus the mean entropy of target predictions, `-1/N sum_i H(p_i)`: sure is good (Morerio et al., 2018, arXiv:1711.10288).
 
     A model that gives every example one class with certainty scores best.
+
+    Parameters
+    ----------
+    candidate
+        A Candidate.
+
+    Returns
+    -------
+    float
+        -log K to 0, higher is better.
+
+    Examples
+    --------
+    >>> candidate = xl.selection.Candidate(model, None, source, target.val.unlabeled())
+    >>> isinstance(xl.selection.entropy(candidate), float)
+    True
     """
     return -float(selftraining.entropy(candidate.on_target[1]).mean())
 
 
 def information_maximization(candidate: Candidate) -> float:
-    """`H(1/N sum_i p_i) - 1/N sum_i H(p_i)` over target predictions: sure of each, even over all; between 0 and log K.
+    """Sure of each, even over all: `H(1/N sum_i p_i) - 1/N sum_i H(p_i)` over target predictions.
 
     The mutual information of input and prediction, used to select by Musgrave et al. (2022, arXiv:2208.07360). It takes
     target classes to be equally frequent, and does not notice classes that are swapped.
+
+    Parameters
+    ----------
+    candidate
+        A Candidate.
+
+    Returns
+    -------
+    float
+        0 to log K, higher is better.
+
+    Examples
+    --------
+    >>> candidate = xl.selection.Candidate(model, None, source, target.val.unlabeled())
+    >>> isinstance(xl.selection.information_maximization(candidate), float)
+    True
     """
     logits = candidate.on_target[1]
     return float(selftraining.marginal_entropy(logits) - selftraining.entropy(logits).mean())
 
 
 def bnm(candidate: Candidate) -> float:
-    """`||P||_* / N`, the nuclear norm of the target's predictions `(N, K)` (Cui et al., 2020, arXiv:2003.12237; to select:
-    Musgrave et al., 2022, arXiv:2208.07360): sure and varied. Depends on N: compare on one target."""
+    """`||P||_* / N`, the nuclear norm of the target's predictions: sure and varied (Cui et al., 2020, arXiv:2003.12237).
+
+    To select: Musgrave et al., 2022, arXiv:2208.07360.
+
+    Parameters
+    ----------
+    candidate
+        A Candidate.
+
+    Returns
+    -------
+    float
+        Depends on N: compare on one target.
+
+    Examples
+    --------
+    >>> candidate = xl.selection.Candidate(model, None, source, target.val.unlabeled())
+    >>> isinstance(xl.selection.bnm(candidate), float)
+    True
+    """
     return float(selftraining.nuclear_norm(candidate.on_target[1]))
 
 
 def mano(candidate: Candidate, p: int = 4, eta: float = 5.0) -> float:
-    """Matrix norm of normalized target logits (Xie et al., 2024, arXiv:2405.18979), between 0 and 1: far from the boundaries.
+    """Matrix norm of normalized target logits (Xie et al., 2024, arXiv:2405.18979): far from the boundaries.
 
         S = (1 / NK sum_ik Q_ik^p)^(1/p),   Q_i = v(q_i) / sum_k v(q_ik)
 
     v is exp where the model is sure, in that -1/NK sum_ik log softmax(q)_ik is above `eta`, else its expansion 1 + q + q^2 / 2, which
-    trusts it less. p and eta are the paper's.
+    trusts it less.
+
+    Parameters
+    ----------
+    candidate
+        A Candidate.
+    p, eta
+        The paper's unless given.
+
+    Returns
+    -------
+    float
+        0 to 1, higher is better.
+
+    Examples
+    --------
+    >>> candidate = xl.selection.Candidate(model, None, source, target.val.unlabeled())
+    >>> 0 < xl.selection.mano(candidate) < 1
+    True
     """
     logits = candidate.on_target[1]
     sure = -logits.log_softmax(1).mean() > eta
@@ -174,11 +280,28 @@ def mano(candidate: Candidate, p: int = 4, eta: float = 5.0) -> float:
 
 
 def soft_neighborhood_density(probabilities: Tensor, temperature: float = 0.05) -> float:
-    """Mean entropy of each row's softmax over its similarities to the other rows, `(N, K)` to a number up to log(N - 1).
+    """Mean entropy of each row's softmax over its similarities to the other rows.
 
         P_ij = exp(s_ij / T) / sum_{k != i} exp(s_ik / T),  s = cosine;   SND = -1/N sum_i sum_{j != i} P_ij log P_ij
 
-    Saito et al., 2021, arXiv:2108.10860, equations 1 to 3, on softmax outputs with the paper's T.
+    Saito et al., 2021, arXiv:2108.10860, equations 1 to 3, on softmax outputs.
+
+    Parameters
+    ----------
+    probabilities
+        `(N, K)`.
+    temperature
+        T; the paper's unless given.
+
+    Returns
+    -------
+    float
+        Up to log(N - 1).
+
+    Examples
+    --------
+    >>> round(xl.selection.soft_neighborhood_density(torch.tensor([[0.9, 0.1]] * 3)), 3)
+    0.693
     """
     p = F.normalize(probabilities, dim=1)
     total = 0.0
@@ -191,21 +314,52 @@ def soft_neighborhood_density(probabilities: Tensor, temperature: float = 0.05) 
 
 
 def snd(candidate: Candidate) -> float:
-    """Soft neighbourhood density of target predictions (Saito et al., 2021, arXiv:2108.10860): large where predictions
-    form few dense clusters. See `soft_neighborhood_density`; of a larger target 10,000 rows, drawn with seed 0.
+    """Soft neighborhood density of target predictions (Saito et al., 2021, arXiv:2108.10860): large where they form few dense clusters.
 
-    One cluster is densest: a collapsed model scores best.
+    See `soft_neighborhood_density`; of a larger target 10,000 rows, drawn with seed 0. One cluster is densest: a collapsed model scores
+    best.
+
+    Parameters
+    ----------
+    candidate
+        A Candidate.
+
+    Returns
+    -------
+    float
+        Up to log(N - 1).
+
+    Examples
+    --------
+    >>> candidate = xl.selection.Candidate(model, None, source, target.val.unlabeled())
+    >>> isinstance(xl.selection.snd(candidate), float)
+    True
     """
     p = candidate.on_target[1].softmax(1)
     return soft_neighborhood_density(p[_rows(len(p), 10_000)])
 
 
 def dev_risk(weights: np.ndarray, losses: np.ndarray) -> float:
-    """Importance-weighted risk with a control variate, from density ratios and losses, both `(N,)`.
+    """Importance-weighted risk with a control variate.
 
         R = mean(w l) + eta mean(w) - eta,   eta = -Cov(w l, w) / Var(w)
 
     You et al., 2019 (ICML), algorithm 1. The mean of w is 1 in expectation, which eta uses to lower the variance.
+
+    Parameters
+    ----------
+    weights, losses
+        Density ratios and losses, `(N,)`.
+
+    Returns
+    -------
+    float
+        The risk.
+
+    Examples
+    --------
+    >>> xl.selection.dev_risk(np.ones(4), np.array([0.0, 0.0, 1.0, 1.0]))
+    0.5
     """
     weighted = weights * losses
     spread = weights.var(ddof=1)
@@ -214,12 +368,31 @@ def dev_risk(weights: np.ndarray, losses: np.ndarray) -> float:
 
 
 def density_ratio(source: Tensor, target: Tensor, at: Tensor) -> np.ndarray:
-    """`p_target(z) / p_source(z)` at rows of `at`, from a logistic regression that tells the two sides apart.
+    """`p_target(z) / p_source(z)` from a logistic regression that tells the two sides apart.
 
         w(z) = N_s / N_t * P(target | z) / P(source | z)
 
-    The strength of its L2 penalty is the one, of three, with the least log loss on a held-out fifth. Features of all
-    three are `(., D)`. Domains that are told apart perfectly have no finite ratio: probabilities are cut at 1e-6.
+    The strength of its L2 penalty is the one, of three, with the least log loss on a held-out fifth. Domains that are told apart
+    perfectly have no finite ratio: probabilities are cut at 1e-6.
+
+    Parameters
+    ----------
+    source, target
+        Features `(Ns, D)` and `(Nt, D)`.
+    at
+        Features `(M, D)`, where the ratio is wanted.
+
+    Returns
+    -------
+    ndarray
+        `(M,)`.
+
+    Examples
+    --------
+    >>> z = torch.linspace(-1, 1, 40)[:, None]
+    >>> low, high = xl.selection.density_ratio(z, z + 0.5, at=torch.tensor([[-1.0], [1.0]]))
+    >>> bool(low < high)
+    True
     """
     from sklearn.metrics import log_loss
     from sklearn.model_selection import train_test_split
@@ -233,10 +406,26 @@ def density_ratio(source: Tensor, target: Tensor, at: Tensor) -> np.ndarray:
 
 
 def dev(candidate: Candidate) -> float:
-    """Minus the deep embedded validation risk (You et al., 2019, ICML): the source's validation error, 0 or 1 an example,
-    weighted by the density ratio of target to source in the model's own features. See `dev_risk`, `density_ratio`.
+    """Minus the deep embedded validation risk (You et al., 2019, ICML).
 
-    Where features still separate the domains few validation examples carry all the weight, and it is noise.
+    The source's validation error, 0 or 1 an example, weighted by the density ratio of target to source in the model's own features. See
+    `dev_risk`, `density_ratio`. Where features still separate the domains few validation examples carry all the weight, and it is noise.
+
+    Parameters
+    ----------
+    candidate
+        A Candidate.
+
+    Returns
+    -------
+    float
+        Near -1 to 0.
+
+    Examples
+    --------
+    >>> candidate = xl.selection.Candidate(model, None, source, target.val.unlabeled())
+    >>> isinstance(xl.selection.dev(candidate), float)
+    True
     """
     target = candidate.on_target[0]
     features, logits = candidate.on_source_val
@@ -249,6 +438,22 @@ def reverse_validation(candidate: Candidate) -> float:
 
     Zhong et al., 2010 (ECML); Ganin et al., 2016, arXiv:1505.07818, section 5.1.2. Here the reverse classifier is a
     probe, a logistic regression on the model's own features, rather than the whole method run backwards.
+
+    Parameters
+    ----------
+    candidate
+        A Candidate.
+
+    Returns
+    -------
+    float
+        0 to 1, higher is better.
+
+    Examples
+    --------
+    >>> candidate = xl.selection.Candidate(model, None, source, target.val.unlabeled())
+    >>> isinstance(xl.selection.reverse_validation(candidate), float)
+    True
     """
     features, logits = candidate.on_target
     rows = _rows(len(features), ROWS)
@@ -264,7 +469,25 @@ def mixval(candidate: Candidate, ratio: float = 0.55) -> float:
         x = r x_a + (1 - r) x_b,   score = 1/2 sum over kinds of pairs of  mean [argmax f(x) = argmax f(x_a)]
 
     One kind of pair shares its predicted label (density), the other does not (boundaries); no pair of a kind counts 0.
-    The paper's scores for the two; that they are averaged is ours. On 2,000 rows at most. NaN for token ids, which do not mix.
+    The paper's scores for the two; that they are averaged is ours. On 2,000 rows at most.
+
+    Parameters
+    ----------
+    candidate
+        A Candidate.
+    ratio
+        r, above a half.
+
+    Returns
+    -------
+    float
+        0 to 1, higher is better; NaN for token ids, which do not mix.
+
+    Examples
+    --------
+    >>> candidate = xl.selection.Candidate(model, None, source, target.val.unlabeled())
+    >>> 0 <= xl.selection.mixval(candidate) <= 1
+    True
     """
     if not candidate.target.is_image:
         return float("nan")
@@ -309,14 +532,52 @@ def _logistic(x: np.ndarray, y: np.ndarray, c: float):
 
 
 def on_labels(labeled: Domain, candidate: Candidate) -> float:
-    """Balanced accuracy on a few labelled target examples that no training saw: `partial(on_labels, domain)` is a validator,
-    "target_labels" in `compare(..., labeled=domain)`."""
+    """Balanced accuracy on a few labeled target examples that no training saw.
+
+    `partial(on_labels, domain)` is a validator, "target_labels" in `compare(..., labeled=domain)`.
+
+    Parameters
+    ----------
+    labeled
+        The Domain of those examples.
+    candidate
+        A Candidate.
+
+    Returns
+    -------
+    float
+        0 to 1.
+
+    Examples
+    --------
+    >>> candidate = xl.selection.Candidate(model, None, source, target.train.unlabeled())
+    >>> 0 <= xl.selection.on_labels(target.val, candidate) <= 1
+    True
+    """
     return evaluate(candidate.model, labeled).balanced_accuracy
 
 
 def leave_one_site_out(candidate: Candidate) -> float:
-    """Mean over the source's sites of balanced accuracy on one after training on the others: what a new site does to the recipe
-    (leave-one-domain-out: Gulrajani & Lopez-Paz, 2021, arXiv:2007.01434). As many more runs as there are sites."""
+    """Mean over the source's sites of balanced accuracy on one after training on the others: what a new site does to the recipe.
+
+    Leave-one-domain-out: Gulrajani & Lopez-Paz, 2021, arXiv:2007.01434. As many more runs as there are sites.
+
+    Parameters
+    ----------
+    candidate
+        A Candidate with `retrain`, of a source with sites.
+
+    Returns
+    -------
+    float
+        0 to 1; NaN without sites.
+
+    Examples
+    --------
+    >>> candidate = xl.selection.Candidate(model, None, source, target.val.unlabeled())
+    >>> xl.selection.leave_one_site_out(candidate)
+    nan
+    """
     return float(np.mean(list(candidate.held_out.values()))) if candidate.held_out else float("nan")
 
 
@@ -327,5 +588,24 @@ validators: dict[str, Validator] = {
 
 
 def validate(candidate: Candidate, chosen: dict[str, Validator] | None = None) -> dict[str, float]:
-    """Every validator's value for one candidate, by name; all of `validators` when none are given."""
+    """Every validator's value for one candidate.
+
+    Parameters
+    ----------
+    candidate
+        A Candidate.
+    chosen
+        Validators by name; all of `validators` if None.
+
+    Returns
+    -------
+    dict
+        A number by name, higher is better.
+
+    Examples
+    --------
+    >>> candidate = xl.selection.Candidate(model, None, source, target.val.unlabeled())
+    >>> list(xl.selection.validate(candidate, {"bnm": xl.selection.bnm}))
+    ['bnm']
+    """
     return {name: float(validator(candidate)) for name, validator in (validators if chosen is None else chosen).items()}

@@ -22,19 +22,30 @@ UNLISTED = ("medmnist", "icd10")  # sources whose own errors say more than "unkn
 def load(name: object, *, augmentation: str | None = None, **options) -> Splits:
     """Train, validation and test parts of a named domain, a file, a folder of images, or what is in memory.
 
-    `name` is one that `catalog()` lists (`cells/site-b`, `digits/mnist`, `icd10/descriptions`, ...), the path of a `.npz` in
-    the MedMNIST layout, of a `.csv`, `.tsv` or `.jsonl` with `text` and `label`, or of a folder: class folders, class folders
-    below `train/`, `val/` and `test/`, images and a table of labels, or images only, which come without labels. A name wins over
-    a folder of the same name: write `./cells/site-b` for the folder. A pandas DataFrame, a list of texts, a NumPy array of
-    pictures and a torch Dataset do as well, see `memory.load`.
-    `options` are those of the source: see `load` in `xferlab.domains.cells`, `.digits`, `.medmnist`, `.icd10`, `.arrays`,
-    `.texts`, `.folders` (and `folders.read` and `texts.from_rows` for their options).
+    A name wins over a folder of the same name: write `./cells/site-b` for the folder. A pandas DataFrame, a list of texts, a NumPy array
+    of pictures and a torch Dataset do as well, see `memory.load`.
 
     Another package brings a source by an entry point of the group `xferlab.domains`: its name is what stands before the slash, and it
     names a module whose `load` takes what stands behind and gives Splits.
 
-    `augmentation` says what leaves a class as it is, where the source does not know: "any_way_up" for microscopy, "mirror", "none"
-    (see `Domain`).
+    Parameters
+    ----------
+    name
+        One that `catalog()` lists (`cells/site-b`, `digits/mnist`, `icd10/descriptions`, ...), the path of a `.npz`
+        in the MedMNIST layout, of a `.csv`, `.tsv` or `.jsonl` with `text` and `label`, or of a folder: class
+        folders, class folders below `train/`, `val/` and `test/`, images and a table of labels, or images only, which
+        come without labels.
+    augmentation
+        What leaves a class as it is, where the source does not know: "any_way_up" for microscopy, "mirror", "none"
+        (see `Domain`).
+    options
+        Those of the source: see `load` in `xferlab.domains.cells`, `.digits`, `.medmnist`, `.icd10`, `.arrays`,
+        `.texts`, `.folders` (and `folders.read` and `texts.from_rows` for their options).
+
+    Returns
+    -------
+    Splits
+        Its `train`, `val` and `test`.
 
     Raises
     ------
@@ -42,6 +53,11 @@ def load(name: object, *, augmentation: str | None = None, **options) -> Splits:
         For a name that is neither known nor there.
     ArgumentError
         For an option the source does not take, and what the source raises.
+
+    Examples
+    --------
+    >>> xl.load("digits/mnist").test
+    Domain('digits/mnist', 1000 1x28x28 images, 10 classes)
     """
     splits = _load(name, options)
     return splits if augmentation is None else splits.augmented(augmentation)
@@ -141,6 +157,16 @@ def catalog() -> Catalog:
     """What `load` knows by name: classes, size, licence, real or synthetic, whether it needs a network, what is here already.
 
     The MedMNIST sets are listed where the `medmnist` package (extra `labs`) is installed. Data cards are in `data/`.
+
+    Returns
+    -------
+    Catalog
+        A list of entries that prints as a table.
+
+    Examples
+    --------
+    >>> [entry.name for entry in xl.catalog()][:2]
+    ['cells/site-a', 'cells/site-b']
     """
     from . import medmnist
 

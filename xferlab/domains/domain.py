@@ -42,6 +42,13 @@ class Domain:
     ------
     DataError
         On anything else, naming the value.
+
+    Examples
+    --------
+    >>> pictures = torch.zeros(6, 1, 28, 28, dtype=torch.uint8)
+    >>> ward = xl.Domain(pictures, torch.tensor([0, 0, 0, 1, 1, 1]), classes=("well", "ill"), name="ward")
+    >>> ward.take(per_class=1), ward.unlabeled()
+    (Domain('ward', 2 1x28x28 images, 2 classes), Domain('ward', 6 1x28x28 images, 2 classes, unlabelled))
     """
 
     inputs: Tensor
@@ -248,6 +255,11 @@ class Splits:
     ------
     DataError
         When classes differ or a group is in two parts.
+
+    Examples
+    --------
+    >>> xl.Splits(source.train, source.val, source.test).classes[:3]
+    ('0', '1', '2')
     """
 
     train: Domain

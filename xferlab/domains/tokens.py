@@ -16,16 +16,25 @@ from ..storage import cache_folder, digest, fingerprint, write_atomically
 
 
 def tokenize(texts: Sequence[str], tokenizer: str = "minilm", max_length: int = 128) -> Tensor:
-    """Token ids, int64 `(N, L)`, L the longest text's and at most `max_length`; 0 pads.
+    """Token ids of texts, L the longest text's.
 
     Done once: the ids are kept in the cache folder under the content of the texts. Texts that reach `max_length` are cut,
     with a warning.
 
     Parameters
     ----------
+    texts
+        N strings.
     tokenizer
         "minilm" (packaged), a Hugging Face name or a local folder: the same as the encoder's. Where it pads with
         another id than 0, the two ids change places; the encoder changes them back.
+    max_length
+        L at most.
+
+    Returns
+    -------
+    Tensor
+        Int64 `(N, L)`; 0 pads.
 
     Raises
     ------
@@ -33,6 +42,11 @@ def tokenize(texts: Sequence[str], tokenizer: str = "minilm", max_length: int = 
         For what is not text.
     ArgumentError
         For a length the model cannot read.
+
+    Examples
+    --------
+    >>> xl.text.tokenize(["asthma", "heart failure"]).shape
+    torch.Size([2, 4])
     """
     texts = list(texts)
     if wrong := [i for i, text in enumerate(texts) if not isinstance(text, str)][:1]:
@@ -65,7 +79,25 @@ def tokenize(texts: Sequence[str], tokenizer: str = "minilm", max_length: int = 
 
 
 def pieces(tokens: Tensor, tokenizer: str = "minilm") -> list[list[str]]:
-    """The word pieces of each row of ids `(N, L)`, without the padding: "##" marks one that goes on with a word."""
+    """The word pieces of each row of ids, without the padding: "##" marks one that goes on with a word.
+
+    Parameters
+    ----------
+    tokens
+        Ids `(N, L)`.
+    tokenizer
+        As in `tokenize`.
+
+    Returns
+    -------
+    list of list of str
+        A list a row.
+
+    Examples
+    --------
+    >>> xl.text.pieces(xl.text.tokenize(["asthma"]))
+    [['[CLS]', 'asthma', '[SEP]']]
+    """
     words = load_tokenizer(tokenizer)
     return [
         words.convert_ids_to_tokens(swap_padding(row[row != 0], words.pad_token_id).tolist()) for row in tokens.cpu()
@@ -73,7 +105,25 @@ def pieces(tokens: Tensor, tokenizer: str = "minilm") -> list[list[str]]:
 
 
 def decode(tokens: Tensor, tokenizer: str = "minilm") -> list[str]:
-    """Texts of ids `(N, L)`: what the encoder reads, so without the case and the accents its tokenizer drops."""
+    """The texts of ids: what the encoder reads, so without the case and the accents its tokenizer drops.
+
+    Parameters
+    ----------
+    tokens
+        Ids `(N, L)`.
+    tokenizer
+        As in `tokenize`.
+
+    Returns
+    -------
+    list of str
+        A text a row.
+
+    Examples
+    --------
+    >>> xl.text.decode(xl.text.tokenize(["Heart failure"]))
+    ['heart failure']
+    """
     words = load_tokenizer(tokenizer)
     rows = [swap_padding(row[row != 0], words.pad_token_id).tolist() for row in tokens.cpu()]
     return words.batch_decode(rows, skip_special_tokens=True)

@@ -109,6 +109,11 @@ def encoder(
     seed
         Draws what is not pretrained.
 
+    Returns
+    -------
+    Encoder or TextEncoder
+        Features `(B, D)`, with its layers listed as `blocks`.
+
     Raises
     ------
     ArgumentError
@@ -117,6 +122,12 @@ def encoder(
         For damaged packaged weights.
     DownloadError
         When weights are neither here nor reachable.
+
+    Examples
+    --------
+    >>> encoder = xl.encoder("small_cnn", channels=1, size=28)
+    >>> encoder(source.test.inputs[:2]).shape
+    torch.Size([2, 256])
     """
     settings = {
         key: value for key, value in dict(channels=channels, size=size, mean=mean, std=std).items() if value is not None

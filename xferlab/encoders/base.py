@@ -55,6 +55,17 @@ class Encoder(nn.Module):
         D.
     blocks
         The body's layers in the order they run, input side first.
+
+    Raises
+    ------
+    ArgumentError
+        For a body that fails on its inputs, or does not give `(B, D)`.
+
+    Examples
+    --------
+    >>> body = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    >>> xl.Encoder(body, name="mine", channels=1, size=28)(source.test.inputs[:2]).shape
+    torch.Size([2, 4])
     """
 
     mean: Tensor
@@ -219,6 +230,17 @@ class Classifier(nn.Module):
         Two names or more, in the order of the logits.
     seed
         Draws the head's first weights, and nothing else does.
+
+    Raises
+    ------
+    ArgumentError
+        For a module that is no Encoder, or fewer than two classes.
+
+    Examples
+    --------
+    >>> model = xl.Classifier(xl.encoder("small_cnn"), classes=("well", "ill"))
+    >>> model(torch.zeros(2, 3, 64, 64, dtype=torch.uint8)).shape
+    torch.Size([2, 2])
     """
 
     def __init__(self, encoder: Encoder | TextEncoder, classes: Sequence[str], *, seed: int = 0):

@@ -23,10 +23,16 @@ class TextEncoder(nn.Module):
 
     It has what `encoders.Encoder` has, so that whatever works on one works on the other: `body` (token ids to features), `dim`,
     `blocks` (the embeddings, then each layer), `prepare`. What goes through a block's hook is the mean over the text's
-    tokens too, `(B, D)`. Beside these:
+    tokens too, `(B, D)`.
 
     Parameters
     ----------
+    net
+        A model of the `transformers` package.
+    name
+        What reports call it.
+    pad
+        The net's own id for padding.
     mask_token
         The id that hides a token, or None.
     special
@@ -36,6 +42,17 @@ class TextEncoder(nn.Module):
     ----------
     vocabulary
         How many token ids it knows.
+
+    Raises
+    ------
+    ArgumentError
+        For a network that is no plain stack of layers over text.
+
+    Examples
+    --------
+    >>> reader = xl.encoder("minilm", pretrained=False)
+    >>> reader(xl.text.tokenize(["asthma", "heart failure"])).shape
+    torch.Size([2, 384])
     """
 
     channels = size = mean = std = source_head = None  # what images have
@@ -137,10 +154,22 @@ def _mean(states: Tensor, mask: Tensor) -> Tensor:
 
 
 def load_encoder(name: str, pretrained: bool = True) -> TextEncoder:
-    """The TextEncoder "minilm", or of a Hugging Face name or a local folder; `pretrained=False` has its shape and random weights.
+    """A TextEncoder by name.
 
     "minilm" is all-MiniLM-L6-v2 (Wang et al., 2020, arXiv:2002.10957; Reimers & Gurevych, 2019, arXiv:1908.10084): six BERT
     layers, D 384, tuned contrastively for sentences; the package carries no masked-language head.
+
+    Parameters
+    ----------
+    name
+        "minilm", a Hugging Face name or a local folder.
+    pretrained
+        False gives its shape and random weights.
+
+    Returns
+    -------
+    TextEncoder
+        In float32.
 
     Raises
     ------
@@ -150,6 +179,11 @@ def load_encoder(name: str, pretrained: bool = True) -> TextEncoder:
         Where a model is neither here nor reachable.
     MissingExtra
         Without `nlp`.
+
+    Examples
+    --------
+    >>> xl.text.load_encoder("minilm", pretrained=False).dim
+    384
     """
     transformers = transformers_package()
     where, words = model_folder(name), load_tokenizer(name)

@@ -122,6 +122,12 @@ def fit(
         `checkpoint` belongs to another run or is damaged.
     DivergenceError
         A loss or a weight stops being finite.
+
+    Examples
+    --------
+    >>> run = xl.fit(model, source.train, target.train.unlabeled(), objectives=[xl.CrossEntropy(), xl.DANN()], steps=2)
+    >>> [row["step"] for row in run.history]
+    [0.0, 1.0]
     """
     objectives = [CrossEntropy()] if objectives is None else list(objectives)
     strategy = strategy or full()

@@ -23,6 +23,19 @@ from .distributed import World
 class Run:
     """What a training run left.
 
+    Parameters
+    ----------
+    model
+        The Classifier that was trained.
+    history
+        A dict of floats a logged step.
+    seconds, images_per_second
+        Of the training loop.
+    objectives
+        As they were left.
+    resumed_from
+        The step of the checkpoint it went on from, 0 without one.
+
     Attributes
     ----------
     model
@@ -35,6 +48,12 @@ class Run:
         As they were left.
     resumed_from
         The step of the checkpoint it went on from, 0 without one.
+
+    Examples
+    --------
+    >>> run = xl.fit(model, source.train, steps=1)
+    >>> run.history[0]["CrossEntropy"] > 0
+    True
     """
 
     model: Classifier
