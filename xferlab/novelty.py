@@ -40,7 +40,24 @@ def looks(model: Classifier, domain: Domain) -> Tensor:
 
 
 def looks_and_logits(model: Classifier, domain: Domain) -> tuple[Tensor, Tensor]:
-    """What pictures look like to a model, see `looks`, and its logits `(N, K)`, from one pass over the domain."""
+    """What pictures look like to a model, see `looks`, and its logits, from one pass.
+
+    Parameters
+    ----------
+    model, domain
+        Whose eyes, a Classifier, and on what.
+
+    Returns
+    -------
+    tuple of Tensor
+        `(N, D)` and `(N, K)`.
+
+    Examples
+    --------
+    >>> looks, logits = xl.novelty.looks_and_logits(model, target.val)
+    >>> logits.shape[1]
+    10
+    """
     names: tuple[str, ...] = ()
     if not isinstance(model.encoder.body, Depth):
         with contextlib.suppress(ArgumentError):  # it reads text, or gives no maps
