@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -376,3 +377,18 @@ def test_a_run_shows_itself_in_one_line():
     data = blobs()
     model = xl.Classifier(xl.encoder("lenet", channels=3, size=16), data.classes)
     assert "\n" not in repr(xl.fit(model, data, **FAST))
+
+
+def test_features_computed_before_the_loop_are_part_of_its_price(monkeypatch, tmp_path, own, source):
+    """A probe's cost is one pass through the encoder: without it the probe would look a hundred times cheaper than it is."""
+    monkeypatch.setenv("XFERLAB_DATA", str(tmp_path))  # nothing is there yet
+    clock, model = [0.0], own()
+
+    def ticking():
+        clock[0] += 1e-6
+        return clock[0]
+
+    monkeypatch.setattr(time, "perf_counter", ticking)
+    model.encoder.register_forward_hook(lambda *_: clock.__setitem__(0, clock[0] + 10))
+    run = xl.fit(model, source, strategy=strategies.head_only(), **FAST)
+    assert 10 <= run.seconds <= clock[0]

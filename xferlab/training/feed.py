@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -45,8 +46,10 @@ class Feed:
         self.eager = bool(self.taps) or not objectives  # somebody wants the forward pass, whether or not its features
         self.streams = {name: stream(domain, batch_size, seed + i) for i, (name, domain) in enumerate(domains.items())}
         self.cached: dict[str, Tensor] | None = None
+        began = time.perf_counter()
         if cached and not augment and not self.taps:
             self.cached = {name: embed(model, domain).to(world.device) for name, domain in domains.items()}
+        self.seconds = time.perf_counter() - began  # features computed once are part of a run's price
         self.examples = sum(stream.size for stream in self.streams.values())
 
     def __enter__(self) -> Feed:

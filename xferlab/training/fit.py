@@ -179,7 +179,7 @@ def fit(
             seed=seed,
             world=world,
         )
-        log = Log(run, steps, feed.examples, progress_bar, world)
+        log = Log(run, steps, feed, progress_bar, world)
         buffers = [buffer for module in (model, *objectives) for buffer in module.buffers()]
         statistics = contextlib.nullcontext() if objectives else mean_statistics(model, anew=run.resumed_from == 0)
         # without a GPU torch.manual_seed would format the call stack at each step, for a GPU that may come

@@ -17,6 +17,7 @@ from ..errors import CheckpointError, DivergenceError
 from ..objectives import Objective
 from ..storage import write_atomically
 from .distributed import World
+from .feed import Feed
 
 
 @dataclass
@@ -42,7 +43,10 @@ class Run:
         The Classifier that was trained.
     history
         A dict of floats a logged step.
-    seconds, images_per_second
+    seconds
+        Of the training loop, and of the features that were computed before it where the encoder does not move (next to
+        nothing where they were in the cache).
+    images_per_second
         Of the training loop.
     objectives
         As they were left.
@@ -70,13 +74,13 @@ class Run:
 class Log:
     """Losses stay tensors until the bar's next refresh, so that a GPU is not made to wait; a refresh checks them too."""
 
-    def __init__(self, run: Run, steps: int, per_step: int, show: bool, world: World):
+    def __init__(self, run: Run, steps: int, feed: Feed, show: bool, world: World):
         self.world, show = world, show and world.rank == 0
-        self.run, self.steps, self.per_step, self.every = run, steps, per_step, max(1, steps // 100)
+        self.run, self.steps, self.per_step, self.every = run, steps, feed.examples, max(1, steps // 100)
         self.pending: list[tuple[dict, list[str], Tensor]] = []
         self.bar = tqdm(total=steps, initial=run.resumed_from, disable=not show, unit="step", leave=False)
         self.started = self.refreshed = time.perf_counter()
-        self.seconds_before, self.done = run.seconds, 0
+        self.seconds_before, self.done = run.seconds + feed.seconds, 0
 
     def step(self, t: int, objectives: Sequence[Objective], losses: list[Tensor], lr: float):
         self.bar.update()
