@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from xferlab import lab
-from xferlab.course import content
+from xferlab.course import content, notebooks
 from xferlab.errors import ArgumentError, DataError
 
 
@@ -244,7 +244,7 @@ def test_html_page_shows_the_alt_text():
         "display_data", data={"image/png": png}, metadata={"image/png": {"alt": "a <small> dot"}}
     )
     cell = nbformat.v4.new_code_cell("1", outputs=[output], execution_count=1)
-    page = lab.to_html(nbformat.v4.new_notebook(cells=[cell]), "Dot")
+    page = notebooks.to_html(nbformat.v4.new_notebook(cells=[cell]), "Dot")
     assert 'alt="a &lt;small&gt; dot"' in page
     assert "No description has been provided" not in page
     assert "text/html" not in output.data

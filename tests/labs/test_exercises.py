@@ -5,8 +5,8 @@ from pathlib import Path
 import build
 import pytest
 
-from xferlab import lab
 from xferlab.course.content import course
+from xferlab.course.notebooks import execute
 
 LABS = Path(__file__).parents[2] / "labs"
 BUILT = [entry["number"] for entry in course(LABS)["labs"] if entry["built"]]
@@ -23,4 +23,4 @@ def test_every_exercise_can_be_left_got_wrong_and_solved(number, monkeypatch, tm
     exercises = {name: e for name, e in source.exercises.items() if ".p" not in name}
     assert len(exercises) >= 4, "a lab has at least four exercises"
     assert [name for name, e in exercises.items() if len(e["wrong"]) < 2] == [], "two named wrong answers each"
-    lab.execute(build.rehearsal(source, manifest), cwd=tmp_path)
+    execute(build.rehearsal(source, manifest), cwd=tmp_path)

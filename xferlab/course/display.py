@@ -11,7 +11,19 @@ from ..errors import ArgumentError, MissingExtra
 
 
 def say(*texts: str) -> None:
-    """Prints each text in lines of at most 100 characters: a notebook's page breaks longer ones in the middle of a word."""
+    """Prints texts in lines of at most 100 characters: a notebook's page breaks longer ones in the middle of a word.
+
+    Parameters
+    ----------
+    texts
+        Each begins a line.
+
+    Examples
+    --------
+    >>> xl.lab.say("Hospital B has no labels.", "What do you hand over?")
+    Hospital B has no labels.
+    What do you hand over?
+    """
     for text in texts:
         print(textwrap.fill(text, 100))
 
@@ -60,7 +72,28 @@ class Picture:
 
 
 def show(fig, alt: str, width: int | None = None) -> None:
-    """Displays a `Picture` of a matplotlib figure at once."""
+    """Displays a `Picture` of a matplotlib figure at once.
+
+    Parameters
+    ----------
+    fig
+        A matplotlib Figure; it is closed.
+    alt
+        What the picture shows, in words.
+    width
+        In pixels; its own if None.
+
+    Raises
+    ------
+    MissingExtra
+        Without IPython or matplotlib.
+
+    Examples
+    --------
+    >>> figure = xl.plots.lines({"loss": ([0, 1], [2.3, 1.1])}, xlabel="step", ylabel="loss")
+    >>> xl.lab.show(figure, alt="The loss falls from 2.3 to 1.1.")
+    {'text/html': '<img alt="The loss falls from 2.3 to 1.1."...
+    """
     try:
         from IPython.display import display
 

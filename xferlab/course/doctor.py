@@ -18,6 +18,8 @@ from ..storage import cache_folder, cache_limit, cached_files
 from . import workspace
 from .content import course, folder
 
+__all__ = ["report"]
+
 CORE = (
     "torch",
     "torchvision",
@@ -41,11 +43,25 @@ HOST = ("zenodo.org", 443)  # where the medmnist records point
 
 
 def report(network: bool = False, quick: bool = False) -> tuple[str, list[str]]:
-    """A pasteable report and the list of things to fix.
+    """What this machine has and what a course needs, to paste, and the list of things to fix.
 
-    Args:
-        network: also try to reach the data host, 5 s at most
-        quick: leave out what needs torch: its threads, the GPU, and the checksum of the weights
+    Parameters
+    ----------
+    network
+        Also try to reach the data host, 5 s at most.
+    quick
+        Leave out what needs torch: its threads, the GPU, and the checksum of the weights.
+
+    Returns
+    -------
+    tuple
+        The report, and a line for each thing to fix.
+
+    Examples
+    --------
+    >>> text, fixes = xl.doctor.report(quick=True)
+    >>> print(text)
+    xferlab doctor...
     """
     fixes: list[str] = []
     sections = [

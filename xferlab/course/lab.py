@@ -20,12 +20,11 @@ from ..machine import describe as machine
 from ..storage import write_atomically
 from .content import entry, folder
 from .display import Words, say, show
-from .notebooks import execute, to_html
 from .rejoin import resume
 from .results import Results, runs, table
 from .watch import Watch
 
-__all__ = ["Lab", "Results", "Watch", "execute", "resume", "runs", "say", "show", "start", "table", "to_html"]
+__all__ = ["Lab", "Results", "Watch", "resume", "runs", "say", "show", "start", "table"]
 if TYPE_CHECKING:
     from ..comparison.leaderboard import Leaderboard
 
@@ -34,7 +33,20 @@ PROFILES = ("quick", "lab", "full")
 
 @dataclass(frozen=True)
 class Lab:
-    """One lab as it runs here: its number and the profile that sets its scale."""
+    """One lab as it runs here, from `start`.
+
+    Parameters
+    ----------
+    number
+        Its number.
+    profile
+        "quick", "lab" or "full", which sets its scale.
+
+    Examples
+    --------
+    >>> xl.lab.Lab("02", "quick").scale(quick=3, lab=60, full=400)
+    3
+    """
 
     number: str
     profile: str
@@ -194,8 +206,28 @@ class Lab:
 
 
 def start(number: str) -> Lab:
-    """Begins lab `number`: reads `$XFERLAB_PROFILE`, sets threads and the plot style, has `fit` give memory back; raises
-    `ArgumentError` on a bad profile."""
+    """Begins a lab: reads `$XFERLAB_PROFILE`, sets threads and the plot style, has `fit` give memory back.
+
+    Parameters
+    ----------
+    number
+        Its number.
+
+    Returns
+    -------
+    Lab
+        For the cells that follow.
+
+    Raises
+    ------
+    ArgumentError
+        For a bad profile.
+
+    Examples
+    --------
+    >>> lab = xl.lab.start("02")
+    Lab 02, profile lab, ...
+    """
     profile = os.environ.get("XFERLAB_PROFILE") or "lab"
     if profile not in PROFILES:
         raise ArgumentError(f"XFERLAB_PROFILE={profile!r} is not a profile; use one of {', '.join(PROFILES)}")

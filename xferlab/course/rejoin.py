@@ -11,11 +11,29 @@ from .content import sections
 
 
 def resume(number: str, section: int, variables: dict | None = None) -> None:
-    """Makes what sections 1 to `section - 1` of a lab would have left behind, so that you can go on at `section`.
+    """Makes what the sections before one would have left behind, so that you can go on there.
 
-    Sections are the headings with `##`, counted from 1. Runs the lab's own code up to there in the notebook's variables (or
-    in `variables`), in this profile, without its pictures and without your exercises, on which no later cell depends.
-    Raises `ArgumentError` for an unknown lab or section.
+    Sections are the headings with `##`, counted from 1. Runs the lab's own code up to there, in this profile, without its pictures and
+    without your exercises, on which no later cell depends.
+
+    Parameters
+    ----------
+    number
+        Of the lab.
+    section
+        Where to go on.
+    variables
+        Where the names go; the notebook's if None.
+
+    Raises
+    ------
+    ArgumentError
+        For an unknown lab or section, or outside a notebook without `variables`.
+
+    Examples
+    --------
+    >>> xl.lab.resume("02", 1, variables={})
+    Lab 02 is as it stands before section 1, ...
     """
     parts = sections(number)
     if not 1 <= section <= len(parts):

@@ -28,11 +28,33 @@ class Results:
 
     Parameters
     ----------
+    rows
+        Dicts of settings and of measures (floats). `here` is False in a row that was measured earlier and read from a
+        file.
+    by
+        The column that a table has its rows for, such as the method.
+    across
+        The column that a table has its columns for, such as the number of labels; None where there is none.
+    unit
+        The column within which methods are compared: a draw of labels or a seed, whose luck they share.
+    title
+        On which data.
     rows: Dicts of settings and of measures (floats). `here` is False in a row that was measured earlier and read from a file.
     by: The column that a table has its rows for, such as the method.
     across: The column that a table has its columns for, such as the number of labels; None where there is none.
     unit: The column within which methods are compared: a draw of labels or a seed, whose luck they share.
     title: On which data.
+
+    Raises
+    ------
+    ArgumentError
+        For a row that lacks one of these columns.
+
+    Examples
+    --------
+    >>> rows = [{"method": m, "draw": d, "accuracy": a} for m, d, a in [("probe", 0, 0.7), ("probe", 1, 0.8)]]
+    >>> xl.lab.Results(rows).mean("accuracy")
+    {'probe': 0.75}
     """
 
     rows: Sequence[Mapping]
@@ -234,7 +256,27 @@ class Results:
 
 
 def runs(board: Leaderboard, title: str = "") -> Results:
-    """The runs of a leaderboard as results: score at the source and the target, validators and seconds of each recipe and seed."""
+    """The runs of a leaderboard as results: score at the source and the target, validators and seconds of each recipe and seed.
+
+    Parameters
+    ----------
+    board
+        Of `compare`.
+    title
+        On which data.
+
+    Returns
+    -------
+    Results
+        By recipe, within seeds.
+
+    Examples
+    --------
+    >>> small = xl.Splits(*(part.take(per_class=4) for part in source.parts().values()))
+    >>> board = xl.compare(["source_only"], small, target.val.unlabeled(), seeds=1, steps=1, store="runs")
+    >>> list(xl.lab.runs(board).mean("source"))
+    ['source_only']
+    """
     rows = [
         {"recipe": run["recipe"], "seed": run["seed"], "here": run.get("here", True)}
         | {side: run[side][board.metric] for side in ("target", "source") if run.get(side)}
@@ -361,11 +403,30 @@ class Table:
 
 
 def table(rows: Mapping[str, Mapping], caption: str = "", *, best: str | None = None, corner: str = "") -> Table:
-    """A table of numbers and words: `rows` maps a row's name to its cells by column.
+    """A table of numbers and words.
 
     Parameters
     ----------
+    rows
+        For each row's name its cells by column.
+    caption
+        Above it.
+    best
+        "highest" or "lowest", which is set in bold in each column of numbers; None for none.
+    corner
+        What stands above the names.
     best: "highest" or "lowest", which is set in bold in each column of numbers; None for none.
+
+    Returns
+    -------
+    Table
+        Prints itself, in a notebook as HTML.
+
+    Examples
+    --------
+    >>> print(xl.lab.table({"probe": {"accuracy": 0.71}}))
+            accuracy
+    probe   0.710
     """
     columns = row_keys(list(rows.values()))
 

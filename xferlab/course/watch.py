@@ -26,6 +26,13 @@ class Watch(Objective):
     ----------
     kept
         Each moment's name to a tuple of features `(N, D)`, one for each domain.
+
+    Examples
+    --------
+    >>> watch = xl.lab.Watch(source.val.take(n=8), moments=[0, 1])
+    >>> run = xl.fit(model, source.train, objectives=[xl.CrossEntropy(), watch], steps=2)
+    >>> list(watch.kept)
+    ['0% of the run', '100% of the run']
     """
 
     needs = frozenset({"source"})

@@ -32,10 +32,26 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 class Live:
     """A picture with a slider for each name in `choices` that has two values or more.
 
-    draw     called with one value a name; returns a matplotlib Figure, which it hands over, and a sentence about it
-    choices  values by name, in the order of the slider
-    start    where it begins, by name; the first values unless given
-    Raises `ArgumentError` for a name or value that is not among the choices.
+    Parameters
+    ----------
+    draw
+        Called with one value a name; returns a matplotlib Figure, which it hands over, and a sentence about it.
+    choices
+        Values by name, in the order of the slider.
+    start
+        Where it begins, by name; the first values unless given.
+
+    Raises
+    ------
+    ArgumentError
+        For a name or value that is not among the choices.
+
+    Examples
+    --------
+    >>> def draw(slope):
+    ...     return xl.plots.lines({"line": ([0, 1], [0, slope])}, xlabel="x", ylabel="y"), f"The slope is {slope}."
+    >>> xl.widgets.Live(draw, {"slope": [1, 2]}).move(slope=2)
+    The slope is 2.
     """
 
     def __init__(self, draw: Callable, choices: Mapping[str, Sequence], start: Mapping | None = None):
@@ -157,6 +173,25 @@ def gap(
     linear map that minimises `||W - I||² + lambda ||W d||²`, with d the difference of the two domains' means:
     `W = (I + lambda d d')^-1`. It stays what it was, except along the way the domains differ. The classifier takes the
     nearest class mean of the source. One value in `lambdas` leaves its slider out.
+
+    Parameters
+    ----------
+    gaps
+        How far the target is moved.
+    lambdas
+        How hard features are aligned; one value leaves this slider out.
+    seed
+        Of the points.
+
+    Returns
+    -------
+    Live
+        The picture.
+
+    Examples
+    --------
+    >>> xl.widgets.gap()
+    Gap 2, lambda 0: the two clouds' means are 1.99 apart after the encoder; ...
     """
     generator = np.random.default_rng(seed)
     labels = np.arange(300) % 2
@@ -206,7 +241,26 @@ def gap(
 
 
 def aligning(apart: np.ndarray, strength: float) -> np.ndarray:
-    """The map W nearest the identity that also shortens `apart` `(D,)`: the minimum of `||W - I||² + strength ||W apart||²`."""
+    """The map W nearest the identity that also shortens a direction: the minimum of `||W - I||² + strength ||W apart||²`.
+
+    Parameters
+    ----------
+    apart
+        The direction `(D,)`.
+    strength
+        0 gives the identity.
+
+    Returns
+    -------
+    ndarray
+        `(D, D)`.
+
+    Examples
+    --------
+    >>> xl.widgets.aligning(np.array([1.0, 0.0]), strength=1.0)
+    array([[0.5, 0. ],
+           [0. , 1. ]])
+    """
     return np.linalg.inv(np.eye(len(apart)) + strength * np.outer(apart, apart))
 
 
@@ -218,8 +272,28 @@ def labels(
 ) -> Live:
     """The learning curves of every method, and at the chosen number of labels what each gains over a chosen baseline.
 
-    rows  dicts with columns `by`, `x`, `unit` and `y`, as `xl.evaluation.paired` takes them
     Gains are paired within a unit, with their 95 % t-interval.
+
+    Parameters
+    ----------
+    rows
+        Dicts with these columns, as `xl.evaluation.paired` takes them.
+    y, x, by, unit
+        Their names.
+
+    Returns
+    -------
+    Live
+        The picture.
+
+    Examples
+    --------
+    >>> rows = [
+    ...     {"method": m, "labels": n, "draw": 0, "balanced accuracy": a}
+    ...     for m, n, a in [("a", 5, 0.5), ("a", 20, 0.75), ("b", 5, 0.6), ("b", 20, 0.8)]
+    ... ]
+    >>> xl.widgets.labels(rows)
+    At 20 labels a class a has balanced accuracy 0.750. Gains over it, paired: b +0.050 (1 only).
     """
     counts = sorted({row[x] for row in rows})
     names = list(dict.fromkeys(row[by] for row in rows))
@@ -263,8 +337,23 @@ def labels(
 def layers(clouds: Mapping[str, tuple[Tensor, Tensor]], measures: Mapping[str, Mapping[str, float]]) -> Live:
     """A layer at a time: where two domains lie in it, and how it stands among the others by each measure.
 
-    clouds    source and target features `(N, D)` by layer, input side first; drawn on the layer's own two main axes
-    measures  a number by layer, by name of the measure, e.g. {"accuracy at home": {...}, "1 - A/2": {...}}
+    Parameters
+    ----------
+    clouds
+        Source and target features `(N, D)` by layer, input side first; drawn on the layer's own two main axes.
+    measures
+        A number by layer, by name of the measure, e.g. {"accuracy at home": {...}, "1 - A/2": {...}}.
+
+    Returns
+    -------
+    Live
+        The picture.
+
+    Examples
+    --------
+    >>> z = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
+    >>> xl.widgets.layers({"conv1": (z, z + 1)}, {"accuracy": {"conv1": 0.5}})
+    Block 0, conv1: accuracy 0.50.
     """
     names = list(clouds)
     flat = {}
@@ -305,9 +394,28 @@ def stain(
 ) -> Live:
     """One cell stained with less or more of each dye, and what a classifier makes of it.
 
-    model   a Classifier, asked once about every combination
-    image   uint8 `(C, H, W)`; a gray one has a single dye
     In optical density, the amount of a dye is multiplied by its factor (`xl.augment.STAINS`).
+
+    Parameters
+    ----------
+    model
+        A Classifier, asked once about every combination.
+    image
+        Uint8 `(C, H, W)`; a gray one has a single dye.
+    factors
+        To choose among.
+    stains
+        A key of `STAINS`.
+
+    Returns
+    -------
+    Live
+        The picture.
+
+    Examples
+    --------
+    >>> xl.widgets.stain(model, source.test.inputs[0], factors=[0.5, 1, 2])
+    With 1 times the dye the model says ...
     """
     from ..evaluation import evaluating
 

@@ -42,7 +42,20 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong answer that a recogniser knows by name; the sentence that says what is wrong is its own or the lab's for that name."""
+    """A wrong answer that a recognizer knows by name.
+
+    Parameters
+    ----------
+    name
+        By which `course.toml` or the lab's source says what is wrong.
+    message
+        The sentence that says it here.
+
+    Examples
+    --------
+    >>> xl.checks.Mistake("swapped", "These are the source's labels.").name
+    'swapped'
+    """
 
     name: str
     message: str = ""
@@ -68,7 +81,24 @@ def letters(answer) -> set[str]:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What `check` found: `mistake` is "" when passed, "blank", "unreadable", "unnamed" or a `Mistake`'s name."""
+    """What `check` found.
+
+    Parameters
+    ----------
+    exercise
+        Its name.
+    passed
+        Whether the answer is right.
+    message
+        What is said.
+    mistake
+        "" when passed, "blank", "unreadable", "unnamed" or a `Mistake`'s name.
+
+    Examples
+    --------
+    >>> xl.checks.Verdict("02.1", passed=False, message="Look at the rows again.")
+    Exercise 02.1: not yet. Look at the rows again.
+    """
 
     exercise: str
     passed: bool
@@ -92,10 +122,29 @@ _session: dict = {}
 
 
 def recognises(exercise: str, right: str = ""):
-    """Registers a function as the recogniser of an exercise.
+    """Registers a function as the recognizer of an exercise.
 
     It is called with the learner's answer and returns None when that is right, a `Mistake` or a sentence when not.
-    `right` is said on success.
+
+    Parameters
+    ----------
+    exercise
+        Its name.
+    right
+        What is said on success.
+
+    Returns
+    -------
+    callable
+        A decorator.
+
+    Examples
+    --------
+    >>> @xl.checks.recognises("99.1", right="Yes: it is even.")
+    ... def even(answer):
+    ...     return None if answer % 2 == 0 else "This number is odd."
+    >>> verdict = xl.checks.check("99.1", 4)
+    Exercise 99.1: passed. Yes: it is even.
     """
 
     def register(function: Callable) -> Callable:
@@ -106,10 +155,31 @@ def recognises(exercise: str, right: str = ""):
 
 
 def check(exercise: str, *answer, **named) -> Verdict:
-    """Says whether an answer is right and, when it is not, what is wrong with it; prints and returns a `Verdict`.
+    """Says whether an answer is right and, when it is not, what is wrong with it.
 
-    A wrong answer never raises, except with `XFERLAB_STRICT=1` (worked notebooks and tests), where it is an
-    `AssertionError`. An exercise that does not exist is an `ArgumentError`.
+    A wrong answer never raises, except with `XFERLAB_STRICT=1` (worked notebooks and tests), where it is an `AssertionError`.
+
+    Parameters
+    ----------
+    exercise
+        Its name.
+    answer, named
+        What the learner made.
+
+    Returns
+    -------
+    Verdict
+        After it was printed.
+
+    Raises
+    ------
+    ArgumentError
+        For an exercise that does not exist.
+
+    Examples
+    --------
+    >>> verdict = xl.checks.check("00.1", ...)
+    Exercise 00.1: not yet. Not answered yet: replace each `...` above, run that cell, then this one again.
     """
     recognise, right = _recogniser(exercise)
     if any(map(_blank, (*answer, *named.values()))) or not (answer or named):
@@ -134,7 +204,18 @@ def check(exercise: str, *answer, **named) -> Verdict:
 
 
 def hint(exercise: str) -> None:
-    """Opens the next of the three hints of an exercise: a nudge, then what to look for, then code."""
+    """Opens the next of the three hints of an exercise: a nudge, then what to look for, then code.
+
+    Parameters
+    ----------
+    exercise
+        Its name.
+
+    Examples
+    --------
+    >>> xl.checks.hint("00.1")
+    Hint 1 of 3: ...
+    """
     hints = _exercise(exercise)["hints"]
     opened = min(_noted("exercises", exercise).get("hints", 0) + 1, len(hints))
     _note("exercises", exercise, hints=opened)
@@ -145,14 +226,37 @@ def hint(exercise: str) -> None:
 
 
 def solution(exercise: str) -> None:
-    """Shows a solution of an exercise, and notes that it was opened."""
+    """Shows a solution of an exercise, and notes that it was opened.
+
+    Parameters
+    ----------
+    exercise
+        Its name.
+
+    Examples
+    --------
+    >>> print("A solution:"), xl.checks.solution("00.1")
+    A solution:
+    ...
+    """
     _note("exercises", exercise, solution=True)
     for kind, text in _exercise(exercise)["solution"]:
         print(text if kind == "code" else textwrap.fill(text, 100))
 
 
 def stuck(exercise: str) -> None:
-    """Two buttons, next hint and solution, where there is a notebook; else the calls that do the same."""
+    """Two buttons, next hint and solution, where there is a notebook; else the calls that do the same.
+
+    Parameters
+    ----------
+    exercise
+        Its name.
+
+    Examples
+    --------
+    >>> xl.checks.stuck("00.1")
+    Stuck? xl.checks.hint("00.1") opens a hint, one more each time; xl.checks.solution("00.1") all.
+    """
     _exercise(exercise)
     widgets = kernel_widgets()
     instead = (
@@ -177,7 +281,22 @@ def stuck(exercise: str) -> None:
 
 
 def predict(exercise: str, guess, options: list | None = None) -> None:
-    """Commits to a guess before the run; `reveal` compares it with what came out. A blank guess is asked for again."""
+    """Commits to a guess before the run; `reveal` compares it with what came out. A blank guess is asked for again.
+
+    Parameters
+    ----------
+    exercise
+        Its name.
+    guess
+        A number or a word; blank is `...`.
+    options
+        Words to choose among.
+
+    Examples
+    --------
+    >>> xl.checks.predict("00.p1", 0.8)
+    Noted: you predict 0.8.
+    """
     if _blank(guess):
         print(
             "Make a guess first: replace `...`, run this cell, then go on. A wrong guess teaches as much as a right one."
@@ -191,7 +310,22 @@ def predict(exercise: str, guess, options: list | None = None) -> None:
 
 
 def reveal(exercise: str, actual) -> None:
-    """Puts the guess given to `predict` beside what the run gave."""
+    """Puts the guess given to `predict` beside what the run gave.
+
+    Parameters
+    ----------
+    exercise
+        Its name.
+    actual
+        What the run gave.
+
+    Examples
+    --------
+    >>> xl.checks.predict("00.p1", 0.8)
+    Noted: you predict 0.8.
+    >>> xl.checks.reveal("00.p1", 0.612)
+    You predicted 0.8; the run says 0.612.
+    """
     guess = _noted("predictions", exercise).get("guess")
     if guess is None:
         print(f"The run says {actual}. You made no prediction this time.")
@@ -204,7 +338,20 @@ def reveal(exercise: str, actual) -> None:
 
 
 def quiz(lab: str) -> None:
-    """The quiz of a lab: a button for each option where there is a notebook, else printed. Every option is explained once answered."""
+    """The quiz of a lab: a button for each option where there is a notebook, else printed.
+
+    Every option is explained once answered.
+
+    Parameters
+    ----------
+    lab
+        Its number.
+
+    Examples
+    --------
+    >>> xl.checks.quiz("00")
+    1. ...
+    """
     questions = _questions(lab)
     widgets, lines = kernel_widgets(), []
     for number, question in enumerate(questions, 1):
@@ -221,7 +368,34 @@ def quiz(lab: str) -> None:
 
 
 def quiz_answer(lab: str, question: int, letter: str) -> bool:
-    """Answers question `question` (from 1) with an option's letter; prints why each option is right or wrong."""
+    """Answers a question of a quiz; prints why each option is right or wrong.
+
+    Parameters
+    ----------
+    lab
+        Its number.
+    question
+        From 1.
+    letter
+        Of the option.
+
+    Returns
+    -------
+    bool
+        Whether it was right.
+
+    Raises
+    ------
+    ArgumentError
+        For a question or a letter that is not there.
+
+    Examples
+    --------
+    >>> xl.checks.quiz_answer("00", 1, "a")
+    Not quite.
+       a) wrong: To choose the learning rate, if the test part is left alone.
+       ...
+    """
     questions = _questions(lab)
     if not 1 <= question <= len(questions):
         raise ArgumentError(f"lab {lab} has questions 1 to {len(questions)}, not {question!r}")
@@ -237,7 +411,13 @@ def quiz_answer(lab: str, question: int, letter: str) -> bool:
 
 
 def progress() -> None:
-    """Shows, by lab, which exercises passed, what was opened on the way, and the quiz. It never leaves this machine."""
+    """Shows, by lab, which exercises passed, what was opened on the way, and the quiz. It never leaves this machine.
+
+    Examples
+    --------
+    >>> xl.checks.progress()
+    Lab 00: Start here...
+    """
     done = _state()
     for number in content.built():
         data = content.answers(number)
