@@ -29,7 +29,7 @@ Window = Annotated[
     str | None, _reads("of CT: soft, lung, bone or brain; of any pictures: LOW,HIGH become black and white")
 ]
 Intensity = Annotated[str | None, _reads("beyond 8 bits: collection, one scale for all, image, one each, or LOW,HIGH")]
-Frames = Annotated[str | None, _reads("of DICOM files with several: all, an example a frame")]
+Frames = Annotated[str | None, _reads("of DICOM, TIFF and GIF files with several: all, an example a frame")]
 Text = Annotated[str | None, _reads("the column of the texts in a table", "--text")]
 Label = Annotated[str | None, _reads("the column of their labels", "--label")]
 Labels = Annotated[str | None, _reads("a table of labels for a folder of images: table.csv:image,label")]

@@ -159,9 +159,11 @@ def fingerprint(*things) -> str:
         if isinstance(thing, np.ndarray):
             thing = torch.from_numpy(np.ascontiguousarray(thing))
         if isinstance(thing, torch.Tensor):
-            thing = thing.detach().cpu().contiguous()
             sha.update(f"{thing.dtype}{tuple(thing.shape)}".encode())
-            sha.update(memoryview(thing.flatten().view(torch.uint8).numpy()) if thing.numel() else b"")
+            rows = thing.detach().flatten() if thing.ndim < 2 else thing.detach()
+            for part in rows.split(max(1, 2**22 // max(1, rows[:1].numel()))) if rows.numel() else ():
+                # a part at a time: pictures may be mapped from a file larger than memory
+                sha.update(memoryview(part.cpu().flatten().view(torch.uint8).numpy()))
         elif isinstance(thing, dict):
             for key in thing:
                 feed(str(key))

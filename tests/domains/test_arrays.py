@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-import xferlab.domains.arrays as arrays
-from xferlab.domains import load
+from xferlab.domains import load, stacks
 from xferlab.errors import DataError
 
 PARTS = {"train": 20, "val": 6, "test": 8}
@@ -158,27 +157,45 @@ def test_a_header_that_claims_more_than_there_is_is_refused(tmp_path):
 
 
 def test_a_zip_bomb_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(arrays, "MAPPED", 1 << 20)
+    monkeypatch.setattr(stacks, "MAPPED", 1 << 18)
     path = saved(tmp_path, train_images=np.zeros((20, 200, 200, 3), np.uint8))
     with pytest.raises(DataError, match=r"would unpack .* into 2,400,000"):
         load(path)
     assert not Path(os.environ["XFERLAB_DATA"]).exists()
 
 
-def test_a_large_array_is_mapped_and_equal(tmp_path, monkeypatch):
-    path = saved(tmp_path)
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("shape", [(12, 10, 3), (12, 10)])
+def test_large_arrays_are_mapped_and_equal(tmp_path, monkeypatch, save, shape):
+    """Where they lie; compressed ones from a copy in the cache."""
+    path = tmp_path / "set.npz"
+    save(path, **layout(shape))
     small = load(path)
-    monkeypatch.setattr(arrays, "MAPPED", 5000)
+    monkeypatch.setattr(stacks, "MAPPED", 2000)
     large = load(path)
     copies = sorted(Path(os.environ["XFERLAB_DATA"]).rglob("*.npy"))
-    assert [copy.stem.rpartition("-")[2] for copy in copies] == ["train_images"]
-    assert torch.equal(large.train.inputs, small.train.inputs)
+    names = [copy.stem.rpartition("-")[2] for copy in copies]
+    assert names == ([] if save is np.savez else ["test_images", "train_images", "val_images"])
+    for part, same in zip(large.parts().values(), small.parts().values(), strict=True):
+        assert torch.equal(part.inputs, same.inputs)
     large.train.inputs[0] = 0  # stays private
     assert torch.equal(load(path).train.inputs, small.train.inputs)
 
 
+def test_a_damaged_array_that_would_be_mapped_is_told(tmp_path, monkeypatch):
+    """A memory map alone would read on."""
+    monkeypatch.setattr(stacks, "MAPPED", 5000)
+    path = tmp_path / "set.npz"
+    np.savez(path, **layout())
+    whole = bytearray(path.read_bytes())
+    whole[5000] ^= 255  # inside the first array's data
+    path.write_bytes(bytes(whole))
+    with pytest.raises(DataError, match=r"not a whole .npz file.*CRC"):
+        load(path)
+
+
 def test_an_array_file_that_changed_is_unpacked_anew(tmp_path, monkeypatch):
-    monkeypatch.setattr(arrays, "MAPPED", 5000)
+    monkeypatch.setattr(stacks, "MAPPED", 5000)
     path = saved(tmp_path)
     load(path)
     changed = 255 - layout()["train_images"]

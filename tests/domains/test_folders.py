@@ -131,7 +131,7 @@ def test_resizing_pads_and_never_stretches(tmp_path):
 def test_images_of_two_sizes_need_a_size(tmp_path):
     picture(0, (20, 20)).save(tmp_path / "a.png")
     picture(1, (20, 22)).save(tmp_path / "b.png")
-    with pytest.raises(DataError, match=r"2 sizes.*give size="):
+    with pytest.raises(DataError, match=r"20 x 20 and 20 x 22; give size="):
         folders.read(tmp_path, size=None)
 
 

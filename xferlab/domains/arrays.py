@@ -8,10 +8,12 @@ import math
 import os
 import re
 import shutil
+import struct
 import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
@@ -19,11 +21,11 @@ from torch import Tensor
 
 from ..errors import DataError, MissingExtra
 from ..storage import cache_folder, fingerprint, write_atomically
+from . import stacks
 from .domain import Domain, Splits, cut
 from .duplicates import warn_near_duplicates
 
 PARTS = ("train", "val", "test")
-MAPPED = 1 << 30  # bytes: a larger array is unpacked into the cache once and memory-mapped
 BOMB = 200  # a large array that shrank by more than this is no set of pictures
 
 
@@ -41,8 +43,8 @@ def load(
     `(N, 1)`, or zeros and ones `(N, K)` for multi-label. Class names come from `classes`, else from the `medmnist`
     package's records when the file is named like one of its sets (`bloodmnist.npz`, `bloodmnist_64.npz`), else they are
     "0" to "K-1" as seen in the training labels. Without a `val` part, 10 % of train is held out by `seed`, with a warning.
-    An array above 1 GiB is memory-mapped from an unpacked copy in the cache. Near-duplicates across parts are warned about,
-    unless the split is the `official` one of a published set.
+    Pictures of 256 MiB or more stay on disk and are memory-mapped, compressed ones from an unpacked copy in the cache.
+    Near-duplicates across parts are warned about, unless the split is the `official` one of a published set.
 
     Nothing is unpickled, and headers are checked before memory is taken.
 
@@ -55,8 +57,9 @@ def load(
     if classes is None:
         classes = _recorded_classes(path.stem)
     with _named_errors(path), zipfile.ZipFile(path) as archive:
-        headers = _headers(path, archive)
-        arrays = {key: _array(path, archive, key) for key in headers}
+        sizes = _sizes(path, archive)
+        large = sum(sizes.values()) >= stacks.MAPPED
+        arrays = {key: (_mapped if large and key.endswith("images") else _array)(path, archive, key) for key in sizes}
     labels = {
         part: as_labels(f"{path}: {part}_labels", arrays[f"{part}_labels"])
         for part in PARTS
@@ -100,7 +103,7 @@ def _named_errors(path: Path):
         ) from error
 
 
-def _headers(path: Path, archive: zipfile.ZipFile) -> dict[str, int]:
+def _sizes(path: Path, archive: zipfile.ZipFile) -> dict[str, int]:
     """Checks every array we want from its header alone; returns `{key: bytes}`."""
     members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
     wanted = [f"{part}_{what}" for part in PARTS for what in ("images", "labels")]
@@ -110,35 +113,33 @@ def _headers(path: Path, archive: zipfile.ZipFile) -> dict[str, int]:
             f"{path} lacks {', '.join(missing)}; it holds {', '.join(members) or 'nothing'}, expected {', '.join(wanted)} "
             "(only the val pair may be absent)"
         )
-    sizes = {}
-    for key in wanted:
-        if key in members:
-            sizes[key] = _check_header(path, archive, key, members[key])
-    return sizes
+    return {key: _check_header(path, archive, key, members[key]) for key in wanted if key in members}
+
+
+def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether columns come first, and type, as the head of a .npy file says."""
+    version = np.lib.format.read_magic(member)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if read is None:
+        raise ValueError(f".npy format {version}, expected (1, 0) or (2, 0); save a plain integer array")
+    return read(member)
 
 
 def _check_header(path: Path, archive: zipfile.ZipFile, key: str, info: zipfile.ZipInfo) -> int:
     with archive.open(info) as file:
         member = io.BytesIO(file.read(1 << 16))  # a header may claim gigabytes, and be a bomb itself
-        version = np.lib.format.read_magic(member)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
-        if read is None:
-            raise DataError(
-                f"{path}: {key} uses .npy format {version}, expected (1, 0) or (2, 0); save a plain integer array"
-            )
-        shape, _, dtype = read(member)
-        start = member.tell()
+        shape, _, dtype = _header(member)
     if dtype.hasobject:
         raise DataError(
             f"{path}: {key} is a pickled object array, which is never unpickled; save a plain uint8 or integer array"
         )
-    claimed, held = math.prod(shape) * dtype.itemsize, info.file_size - start
+    claimed, held = math.prod(shape) * dtype.itemsize, info.file_size - member.tell()
     if claimed != held or info.compress_size > os.path.getsize(path):
         raise DataError(
             f"{path}: the header of {key} claims {shape} {dtype} ({claimed:,} bytes), the file holds {held:,}; it is damaged"
             " or forged: save it anew with np.savez_compressed"
         )
-    if claimed > MAPPED // 4 and claimed > BOMB * info.compress_size:
+    if claimed > stacks.MAPPED and claimed > BOMB * info.compress_size:
         raise DataError(
             f"{path}: {key} would unpack {info.compress_size:,} bytes into {claimed:,}, as no set of pictures does; refused"
         )
@@ -146,17 +147,33 @@ def _check_header(path: Path, archive: zipfile.ZipFile, key: str, info: zipfile.
 
 
 def _array(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
+    with archive.open(f"{key}.npy") as member:
+        return np.lib.format.read_array(member, allow_pickle=False)
+
+
+def _mapped(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
+    """An array that stays on disk: where it lies, or where it is compressed in a copy in the cache. Writes to it stay private."""
     info = archive.getinfo(f"{key}.npy")
-    if info.file_size <= MAPPED:
+    if info.compress_type == zipfile.ZIP_STORED:
         with archive.open(info) as member:
-            return np.lib.format.read_array(member, allow_pickle=False)
+            shape, columns_first, dtype = _header(member)
+            start = member.tell()
+            while member.read(stacks.STEP):  # at its end a damaged member tells
+                pass
+        with open(path, "rb") as file:
+            file.seek(
+                info.header_offset + 26
+            )  # the lengths of the member's name and extra field, which stand before it
+            before = sum(struct.unpack("<HH", file.read(4)))
+        start += info.header_offset + 30 + before
+        return np.memmap(path, dtype, "c", start, shape, "F" if columns_first else "C")
     stat = path.stat()
     version = fingerprint(str(path.resolve()), stat.st_size, stat.st_mtime_ns)
     copy = cache_folder("arrays", f"{path.stem}-{version}-{key}.npy")
     if not copy.exists():
         with write_atomically(copy) as unpacked, archive.open(info) as member, open(unpacked, "wb") as file:
             shutil.copyfileobj(member, file, 1 << 20)
-    return np.load(copy, mmap_mode="c", allow_pickle=False)  # "c": writes stay private, which torch asks for
+    return np.load(copy, mmap_mode="c", allow_pickle=False)
 
 
 def as_images(what: str, array: np.ndarray) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ArgumentError, DataError
+from .stacks import concatenated, select
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,8 +176,9 @@ class Domain:
         if not isinstance(index, slice):
             index = torch.as_tensor(index, dtype=torch.int64 if isinstance(index, list) else None, device=self.device)
             index = index.reshape(1) if index.ndim == 0 else index
-        tensors = {name: getattr(self, name) for name in ("inputs", "labels", "groups", "site")}
+        tensors = {name: getattr(self, name) for name in ("labels", "groups", "site")}
         changed: dict = {name: part[index] for name, part in tensors.items() if part is not None}
+        changed["inputs"] = self.inputs[index] if isinstance(index, slice) else select(self.inputs, index)
         if self.files is not None:
             rows = torch.arange(len(self))[index if isinstance(index, slice) else index.cpu()].tolist()
             changed["files"] = tuple(self.files[row] for row in rows)
@@ -305,7 +307,7 @@ class Splits:
 def joined(domains: Iterable[Domain]) -> Domain:
     """All examples as one Domain, in order. Labels, groups, sites and files stay where all have them; the rest is the first's."""
     parts = list(domains)
-    changed: dict = {"inputs": torch.cat([part.inputs for part in parts])}
+    changed: dict = {"inputs": concatenated([part.inputs for part in parts])}
     for name in ("labels", "groups", "site", "files"):
         values = [getattr(part, name) for part in parts]
         whole = all(value is not None for value in values)

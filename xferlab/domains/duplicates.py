@@ -69,13 +69,13 @@ def pairs(images: Tensor) -> list[tuple[int, int]]:
 def _near(likeness: Tensor, early: Tensor, best: Tensor, late: Tensor) -> Tensor:
     """The rows of `late` that are near-duplicates of the row of `early` that is most like them, `best` `(N,)`."""
     rows = (likeness > ALIKE).nonzero().squeeze(1)
-    gap = (early[best[rows]].float() - late[rows].float()).abs().mean((1, 2, 3))
-    rows = rows[gap <= LEVELS]
-    return rows[[_alike_inside(early[int(best[row])], late[row]) for row in rows.tolist()]]
+    return rows[[_alike(early[int(best[row])], late[row]) for row in rows.tolist()]]
 
 
-def _alike_inside(early: Tensor, late: Tensor) -> bool:
-    """Whether two pictures `(C, H, W)` correlate without the black bars of padding, which make any two blurred pictures alike."""
+def _alike(early: Tensor, late: Tensor) -> bool:
+    """Whether two pictures `(C, H, W)` are near, and correlate without the black bars of padding, which make any two blurred ones alike."""
+    if (early.float() - late.float()).abs().mean() > LEVELS:
+        return False
     filled = torch.maximum(early, late).amax(0) > 0
     inside = [part[:, filled.any(1)][:, :, filled.any(0)] for part in (early, late)]
     return inside[0].shape == late.shape or bool(_thumbnails(torch.stack(inside)).prod(0).sum() > ALIKE)
@@ -108,7 +108,13 @@ def warn_near_duplicates(splits: Splits):
 
 def _thumbnails(images: Tensor) -> Tensor:
     """Unit vectors `(N, 256)` whose dot product is the correlation of 16x16 grey thumbnails; zeros for blank pictures."""
-    thumbs = torch.cat([adaptive_avg_pool2d(chunk.float().mean(1, keepdim=True), 16) for chunk in images.split(128)])
+    step = max(1, 2**21 // images[0].numel())  # large pictures a few at a time
+    thumbs = torch.empty(
+        len(images), 16, 16
+    )  # whole: small results kept between large ones would leave the heap in pieces
+    for start in range(0, len(images), step):
+        part = images[start : start + step].float().mean(1)
+        thumbs[start : start + step] = adaptive_avg_pool2d(part, 16)
     thumbs = thumbs.flatten(1)
     thumbs = thumbs - thumbs.mean(1, keepdim=True)
     blank = thumbs.square().mean(1) < 1.0

@@ -119,7 +119,8 @@ def read(path: str | Path, **options) -> tuple[Domain, list[Path]]:
               are left out
     layout    what the folders' levels are, "split/class/patient", with "-" for a level without meaning and "" for a flat
               folder; by default it is read from the names, and refused where it can be read in two ways
-    frames    "all" takes each frame of a DICOM file as an example, of one group; "one" refuses files of several
+    frames    "all" takes each frame of a DICOM file, each page of a TIFF, GIF or WebP, as an example, of one group; "one" takes the
+              first page and refuses DICOM of several frames
     broken    "raise" a DataError at the first broken image, or "skip" them, with a warning that lists them
 
     PNG, JPEG, JPEG 2000, WebP, BMP, TIFF and GIF (first page), and DICOM where pydicom is installed (MONOCHROME1 is inverted). Palettes become

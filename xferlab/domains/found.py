@@ -22,6 +22,7 @@ from ..storage import cache_folder, described, digest, fingerprint, write_atomic
 from . import tables
 from .domain import Domain
 from .intensity import Scale
+from .stacks import select
 
 WORTH = 0.2  # seconds of decoding from which on a folder is kept
 SETTLED = 2.0  # seconds since the last change: changes closer than a file system's clock ticks look like one
@@ -62,7 +63,7 @@ class Found(NamedTuple):
     def domain(self, rows: Tensor) -> Domain:
         labels = self.labels[rows]
         return Domain(
-            self.images[rows],
+            select(self.images, rows),
             labels if (labels >= 0).all() else None,
             self.classes,
             None if self.groups is None else self.groups[rows],

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm import tqdm
 
 from ..errors import DataError, MissingExtra
+from ..machine import cores
 from .intensity import WINDOWS, Scale, choose, to_uint8
 from .layout import Place
+from .stacks import stacked
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000")
 MAX_PIXELS = 80_000_000  # of one image, looked up before it is decoded
+AT_ONCE = 128  # files that are decoded before their pictures join the others
 TOLD = 0.3  # share of the variance of stored values that classes explain, from which on it is said
 
 
@@ -69,52 +71,57 @@ def decode_all(
     placed: list[Place], options: Options, broken: str, left_out: dict[str, list], notes: list[str]
 ) -> tuple[list[Place], Tensor, Scale | None]:
     """Decodes all images in threads; returns those that could be, uint8 `(N, C, H, W)`, and the scale of the deep ones."""
-    scale = None
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        work = pool.map(lambda item: _decode(item.file, options), placed)
-        decoded = list(tqdm(work, total=len(placed), desc="images", delay=2))
-        deep = [i for i, result in enumerate(decoded) if result is None]
-        if deep:  # one scale for all of them
-            scale = choose([placed[i].file for i in deep], options.intensity, notes)
-            options = options._replace(intensity="image" if scale is None else scale[:2])
-            again = pool.map(lambda i: _decode(placed[i].file, options), deep)
-            for i, result in zip(deep, again, strict=True):
-                decoded[i] = result
-            if scale is not None:
-                notes.append(
-                    f"{len(deep)} pictures of more than 8 bits: {scale.low:g} to {scale.high:g} become 0 to 255 in all of them; "
-                    "intensity='image' or (low, high) does otherwise"
-                )
+    scale: Scale | None = None
     kept: list[tuple[Place, Decoded]] = []
-    for item, result in zip(placed, decoded, strict=True):
-        if isinstance(result, Decoded):
-            kept.append((item, result))
-        elif broken == "raise":
-            raise DataError(f"{item.file} cannot be read as an image: {result}; replace it, or pass broken='skip'")
-        else:
-            left_out["broken images"].append(f"{item.file.name}: {result}")
+
+    def decode(item: Place) -> Decoded | str | None:
+        return _decode(item.file, options)
+
+    def pictures() -> Iterator[np.ndarray]:
+        nonlocal options, scale
+        for start in range(0, len(placed), AT_ONCE):
+            items = placed[start : start + AT_ONCE]
+            decoded = list(pool.map(decode, items))
+            if None in decoded:  # the first deep ones: one scale for them and all that come
+                rest = zip(placed[start:], pool.map(decode, placed[start:]), strict=True)
+                deep = [item.file for item, result in rest if result is None]
+                scale = choose(deep, options.intensity, notes)
+                options = options._replace(intensity="image" if scale is None else scale[:2])
+                if scale is not None:
+                    notes.append(
+                        f"{len(deep)} pictures of more than 8 bits: {scale.low:g} to {scale.high:g} become 0 to 255 in all of them; "
+                        "intensity='image' or (low, high) does otherwise"
+                    )
+                decoded = list(pool.map(decode, items))
+            for item, result in zip(items, decoded, strict=True):
+                bar.update()
+                if isinstance(result, Decoded):
+                    kept.append((item, result._replace(pixels=[None] * len(result.pixels))))
+                    yield from result.pixels
+                elif broken == "raise":
+                    raise DataError(
+                        f"{item.file} cannot be read as an image: {result}; replace it, or pass broken='skip'"
+                    )
+                else:
+                    left_out["broken images"].append(f"{item.file.name}: {result}")
+
+    with ThreadPoolExecutor(cores()) as pool, tqdm(total=len(placed), desc="images", delay=2) as bar:
+        images = stacked(pictures(), len(placed))
     if not kept:
         raise DataError(f"none of the {len(placed)} images can be read{tell(left_out)}")
     if several := [item.file.name for item, result in kept if result.pages > 1]:
         notes.append(
-            f"{len(several)} files have several pages, and the first of each is taken: {', '.join(several[:5])}"
+            f"{len(several)} files have several pages, and the first of each is taken (frames='all' takes all): "
+            f"{', '.join(several[:5])}"
         )
     _warn_of_stretch(kept, notes)
     named = 0 if len({result.ids[0] for _, result in kept} - {""}) > 1 else 1  # one PatientID for all says nothing
-    places, pixels = [], []
+    places = []
     for item, result in kept:
-        pixels += result.pixels
         film = len(result.pixels) > 1
         place = item._replace(id=result.ids[named] or (str(item.file) if film else None))
         places += [place._replace(frame=k + 1 if film else None) for k in range(len(result.pixels))]
-    if len(shapes := {array.shape[:2] for array in pixels}) > 1:
-        raise DataError(
-            f"images have {len(shapes)} sizes, such as {sorted(shapes)[:3]}; give size= to bring them to one"
-        )
-    stack = np.empty((len(pixels), 3 if max(array.ndim for array in pixels) == 3 else 1, *shapes.pop()), np.uint8)
-    for row, array in zip(stack, pixels, strict=True):
-        row[:] = array.transpose(2, 0, 1) if array.ndim == 3 else array  # grey is repeated beside colour
-    return places, torch.from_numpy(stack), scale
+    return places, images, scale
 
 
 def _warn_of_stretch(kept: list[tuple[Place, Decoded]], notes: list[str]) -> None:
@@ -195,37 +202,54 @@ def _check_pixels(width: int, height: int):
 
 
 def _picture(file: Path, options: Options) -> Decoded:
-    """A PNG, JPEG, TIFF or their kin as 8-bit grey or RGB; no pixels where it is deep and the collection's scale is not known."""
+    """A PNG, JPEG, TIFF or their kin as 8-bit gray or RGB; no pixels where it is deep and the collection's scale is not known."""
     window = None if isinstance(options.window, str) else options.window
     with Image.open(file, formats=FORMATS) as opened:
-        _check_pixels(*opened.size)
-        pages = 2 if opened.format in ("TIFF", "GIF", "WEBP") and getattr(opened, "is_animated", False) else 1
-        image = ImageOps.exif_transpose(opened if options.size is None or window else _small(opened, options))
-    if image.mode.startswith("I") or image.mode == "F":
-        if window is None and (options.intensity in (None, "collection") or isinstance(options.intensity, Scale)):
+        deep = opened.mode[0] in "IF"
+        if (
+            deep
+            and window is None
+            and (options.intensity in (None, "collection") or isinstance(options.intensity, Scale))
+        ):
             return Decoded([])
-        values = np.asarray(image, np.float32)
-        window = window or _pair(options.intensity)
-        return Decoded(
-            [Image.fromarray(to_uint8(values, window))], pages=pages, level=None if window else float(values.mean())
-        )
+        window = window or (_pair(options.intensity) if deep else None)
+        several = opened.format in ("TIFF", "GIF", "WEBP") and getattr(opened, "is_animated", False)
+        frames = opened.n_frames if several and options.frames == "all" else 1  # type: ignore[attr-defined]
+        pixels, levels = [], []
+        for frame in range(frames):
+            opened.seek(frame)
+            _check_pixels(opened.width * frames, opened.height)
+            if deep != (opened.mode[0] in "IF"):
+                raise DataError("some of its pages have 8 bits and others more")
+            image = ImageOps.exif_transpose(
+                opened if options.size is None or window else _small(opened, options.size, options.channels)
+            )
+            if window or deep:
+                values = np.asarray(image if deep else _flat(image), np.float32)
+                levels += [] if window else [float(values.mean())]
+                image = Image.fromarray(to_uint8(values, window))
+            pixels.append(_flat(image))
+    level = float(np.mean(levels)) if levels else None
+    return Decoded(pixels, pages=2 if several and frames == 1 else 1, level=level)
+
+
+def _flat(image: Image.Image) -> Image.Image:
+    """8-bit gray or RGB, what is transparent in it white."""
+    gray = image.mode in ("1", "L", "LA", "La")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        grey = image.mode in ("L", "LA", "La")
         image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("L" if grey else "RGB")
-    image = image.convert("L" if image.mode in ("1", "L") else "RGB")
-    image = image if window is None else Image.fromarray(to_uint8(np.asarray(image, np.float32), window))
-    return Decoded([image], pages=pages)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("L" if gray else "RGB")
 
 
-def _small(opened: Image.Image, options: Options) -> Image.Image:
+def _small(opened: Image.Image, size: int, channels: int | None) -> Image.Image:
     """A JPEG at its final size, decoded at a half, a quarter or an eighth where that leaves 1.5 times its pixels a side; others as they are.
 
     It differs from what all pixels give by a gray level on average, less than bilinear from bicubic.
     """
     full = opened.size
-    width, height = (max(round(side * options.size / max(full)), 1) for side in full)
-    drafted = opened.draft("L" if options.channels == 1 else opened.mode, (-(-width * 3 // 2), -(-height * 3 // 2)))
+    width, height = (max(round(side * size / max(full)), 1) for side in full)
+    drafted = opened.draft("L" if channels == 1 else opened.mode, (-(-width * 3 // 2), -(-height * 3 // 2)))
     # the last row and column of a draft may stand for less than its scale, which `box` says
     return opened.resize((width, height), Image.Resampling.BILINEAR, box=drafted[1]) if drafted else opened
 
