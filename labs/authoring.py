@@ -86,7 +86,7 @@ def _collect(source: Source, cell, where: str) -> None:
         exercise["solution"].append([cell.cell_type, cell.source])
     elif tag(cell) == "wrong":
         if not cell.metadata.get("mistake"):
-            raise SourceError(f'{where}: a wrong answer needs mistake="the_name_its_recogniser_gives"')
+            raise SourceError(f'{where}: a wrong answer needs mistake="the_name_its_recognizer_gives"')
         exercise["wrong"].append([cell.metadata["mistake"], cell.source])
     elif tag(cell) == "mistakes":
         exercise["mistakes"] = dict(re.findall(r"^- (\w+): (.*)$", cell.source, flags=re.MULTILINE))

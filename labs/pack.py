@@ -105,7 +105,7 @@ def _clock(minutes: int) -> str:
 
 def misconceptions(sources: list[Source]) -> str:
     """Every expected wrong answer of the course, an exercise a row."""
-    lines = ["# Common misconceptions", "", "Each is recognised by the exercise's check, which says what is wrong.", ""]
+    lines = ["# Common misconceptions", "", "Each is recognized by the exercise's check, which says what is wrong.", ""]
     for source in sources:
         lines += [f"## Lab {source.number}: [{source.entry['title']}]({source.number}.md)", ""]
         lines += ["| Exercise | Mistake | For example | What the check says |", "|---|---|---|---|"]

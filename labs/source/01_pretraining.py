@@ -136,7 +136,7 @@ def contrast(za, zb, temperature):
     return F.cross_entropy(z @ z.T / temperature, torch.arange(len(z)).roll(len(za)))
 
 
-# %% tags=["wrong"] exercise="01.2" mistake="not_normalised"
+# %% tags=["wrong"] exercise="01.2" mistake="not_normalized"
 def contrast(za, zb, temperature):
     z = torch.cat([za, zb])
     scores = (z @ z.T / temperature).fill_diagonal_(-math.inf)
@@ -149,7 +149,7 @@ def contrast(za, zb, temperature):
     return F.cross_entropy(za @ zb.T / temperature, torch.arange(len(za)))
 
 
-# %% tags=["wrong"] exercise="01.2" mistake="neighbour_as_partner"
+# %% tags=["wrong"] exercise="01.2" mistake="neighbor_as_partner"
 def contrast(za, zb, temperature):
     z = F.normalize(torch.cat([za, zb]), dim=1)
     scores = (z @ z.T / temperature).fill_diagonal_(-math.inf)
@@ -165,8 +165,8 @@ def contrast(za, zb, temperature):
 
 # %% [markdown] tags=["mistakes"] exercise="01.2"
 # - counts_itself: Every vector competes with itself, at cosine 1: set the diagonal to -inf.
-# - not_normalised: These are dot products; scale the vectors to length one to get cosines.
-# - neighbour_as_partner: Row i's partner is row i + B; yours is the row beside it.
+# - not_normalized: These are dot products; scale the vectors to length one to get cosines.
+# - neighbor_as_partner: Row i's partner is row i + B; yours is the row beside it.
 # - across_only: Only the other view's strangers are here; those of the same view count too.
 # - zero_diagonal: A score of 0 still stands in the sum, as exp(0) = 1; use -inf.
 
@@ -229,8 +229,8 @@ xl.checks.check("01.3", share)
 geometry = [Flip(True, True), Rotate90(), RandomResizedCrop((0.5, 1.0))]
 views = {
     "geometry": geometry,
-    "light colours": [*geometry, Stain(0.25, "giemsa"), ColorJitter(0.2, 0.2, 0.2, 0.05)],
-    "any colour": [*geometry, Stain(0.5, "giemsa"), ColorJitter(0.5, 0.5, 1.0, 0.4)],
+    "light colors": [*geometry, Stain(0.25, "giemsa"), ColorJitter(0.2, 0.2, 0.2, 0.05)],
+    "any color": [*geometry, Stain(0.5, "giemsa"), ColorJitter(0.5, 0.5, 1.0, 0.4)],
 }
 cell, rows = drawer.inputs[1].expand(10, -1, -1, -1), {}
 for name, pipeline in views.items():
@@ -264,7 +264,7 @@ pretraining = dict(
 tuning = dict(steps=lab.scale(quick=3, lab=100, full=500), batch_size=40, lr=1e-3)
 digits = xl.load("digits/mnist").train
 nonsense = torch.randint(len(drawer.classes), (len(drawer),), generator=torch.Generator().manual_seed(0))
-mild = views["light colours"]
+mild = views["light colors"]
 gentle = [Flip(True, True), Rotate90(), RandomResizedCrop((0.7, 1.0)), Stain(0.2, "giemsa")]
 
 # %%
@@ -275,7 +275,7 @@ tasks = {
     "SimCLR": (unlabeled, lambda: [xl.SimCLR(temperature=0.2)], mild),
     "rotation": (unlabeled, lambda: [xl.RotationPrediction(copies=1)], [geometry[-1]]),
     "masked pixels": (unlabeled, lambda: [xl.MaskedAutoencoder(patch=7)], geometry),
-    "SimCLR, any colour": (unlabeled, lambda: [xl.SimCLR(temperature=0.2)], views["any colour"]),
+    "SimCLR, any color": (unlabeled, lambda: [xl.SimCLR(temperature=0.2)], views["any color"]),
     "digits": (digits, lambda: [xl.CrossEntropy()], xl.augment.digits()),
     "random labels": (dataclasses.replace(drawer, labels=nonsense), lambda: [xl.CrossEntropy()], None),
 }
@@ -346,7 +346,8 @@ results.table("fine-tuned", "fine-tuned heavier", "probe", over="scratch")
 results.gains("fine-tuned", "probe", over="scratch")
 
 # %%
-xl.checks.reveal("01.p1", results.only(start=starts).best("fine-tuned"))
+named = results.only(start=starts)
+xl.checks.reveal("01.p1", named.best("fine-tuned"), named.tied("fine-tuned"))
 
 # %% [markdown]
 # A probe shows what a start *knows*. Fine-tuning shows what it is *worth* once five labels a class may change everything. A start can be
@@ -432,7 +433,7 @@ def spread(z):
     return unit.std(0, correction=0).mean() * z.shape[1] ** 0.5
 
 
-# %% tags=["wrong"] exercise="01.4" mistake="not_normalised"
+# %% tags=["wrong"] exercise="01.4" mistake="not_normalized"
 def spread(z):
     return z.std(0, correction=0).mean() * z.shape[1] ** 0.5
 
@@ -448,7 +449,7 @@ def spread(z):
 
 
 # %% [markdown] tags=["mistakes"] exercise="01.4"
-# - not_normalised: A long vector counts for more here; scale each row to length one first.
+# - not_normalized: A long vector counts for more here; scale each row to length one first.
 # - over_dimensions: This is the deviation within a vector. Two equal vectors have it too: go over the pictures.
 # - no_scale: Right but for sqrt(D): without it, more dimensions look like a collapse.
 
@@ -495,7 +496,7 @@ xl.lab.table(seen, "How far the features spread.")
 # class (the share of its cells that is found), fine-tuned from either SimCLR.
 
 # %%
-blind, rows = "SimCLR, any colour", []
+blind, rows = "SimCLR, any color", []
 for row in results.only(start=["SimCLR", blind]):
     rows += [
         {"start": row["start"], "draw": row["draw"], "class": name, "recall": row[name]} for name in drawer.classes
@@ -516,7 +517,7 @@ for measure in ("fine-tuned", "probe"):
 # An alteration of the two views makes the encoder blind to what it alters. Where is that what you asked for, and where is it the
 # label? Give the set of letters for which the alteration **can erase the label**.
 #
-# - a: grey pictures; eosinophils (orange granules) against neutrophils
+# - a: gray pictures; eosinophils (orange granules) against neutrophils
 # - b: quarter turns; cells under a microscope
 # - c: half turns; the digits 6 and 9
 # - d: zooms of a factor of three; platelets against lymphocytes, told apart by size in a standard crop
@@ -552,7 +553,7 @@ erases = {"b", "e"}
 
 # %% [markdown] tags=["hints"] exercise="01.5"
 # 1. For each, finish the sentence: "the two classes differ in ..., and the alteration changes ...".
-# 2. Colour, orientation and size are each the label once.
+# 2. Color, orientation and size are each the label once.
 # 3. `erases = {"a", "c", "d"}`
 
 # %% tags=["check"] exercise="01.5"

@@ -197,13 +197,13 @@ monocyte = float(votes[0] / votes.sum())
 
 # %% [markdown] tags=["mistakes"] exercise="03.1"
 # - other_class: That is the lymphocyte's probability; the monocyte's is the rest.
-# - head_count: That counts heads: here the nearer neighbour has the larger vote.
+# - head_count: That counts heads: here the nearer neighbor has the larger vote.
 # - no_temperature: Divide each similarity by the temperature before you take exp.
 # - other_temperature: The temperature here is 0.1; 0.07 is the one that kNN had above.
 # - similarity_as_vote: Here the similarities themselves vote; the weight is exp(similarity / 0.1).
 
 # %% [markdown] tags=["hints"] exercise="03.1"
-# 1. The closer neighbour's vote is larger. By which factor, when the similarities differ by 0.1 and the temperature is 0.1?
+# 1. The closer neighbor's vote is larger. By which factor, when the similarities differ by 0.1 and the temperature is 0.1?
 # 2. Give the two monocytes one vote each; then the lymphocyte has e votes. Divide by the sum.
 # 3. `monocyte = 2 / (2 + 2.71828)`
 
@@ -354,7 +354,7 @@ xl.lab.show(
     alt="Accuracy at home and away, CKA between laboratories, and how far laboratories are confused, for each block",
 )
 best = depth.best("away")
-xl.checks.reveal("03.p1", best)
+xl.checks.reveal("03.p1", best, depth.tied("away"))
 print(f"Away: {best} is best at {depth.mean('away')[best]:.3f}; {last}, the last, has {depth.mean('away')[last]:.3f}.")
 print(f"At home {depth.best('home')} is best. Closest by A-distance: {min(a_distance, key=a_distance.get)}.")
 print(f"Most alike by CKA: {max(alike, key=alike.get)}.")
@@ -477,7 +477,7 @@ def cka(a, b):
     return (b.T @ a).square().sum() / ((a.T @ a).norm() * (b.T @ b).norm())
 
 
-# %% tags=["wrong"] exercise="03.4" mistake="not_centred"
+# %% tags=["wrong"] exercise="03.4" mistake="not_centered"
 def cka(a, b):
     return (b.T @ a).square().sum() / ((a.T @ a).norm() * (b.T @ b).norm())
 
@@ -488,7 +488,7 @@ def cka(a, b):
     return (b.T @ a).square().sum() / ((a.T @ a).norm() * (b.T @ b).norm())
 
 
-# %% tags=["wrong"] exercise="03.4" mistake="not_normalised"
+# %% tags=["wrong"] exercise="03.4" mistake="not_normalized"
 def cka(a, b):
     a, b = a - a.mean(0), b - b.mean(0)
     return (b.T @ a).square().sum()
@@ -501,14 +501,14 @@ def cka(a, b):
 
 
 # %% [markdown] tags=["mistakes"] exercise="03.4"
-# - not_centred: Take each column's mean off first, or a constant added to a feature changes the answer.
+# - not_centered: Take each column's mean off first, or a constant added to a feature changes the answer.
 # - wrong_mean: Each column has a mean of its own, taken over the pictures: `a.mean(0)`.
-# - not_normalised: Divide by the two norms, or features twice as large look more alike.
+# - not_normalized: Divide by the two norms, or features twice as large look more alike.
 # - not_squared: The numerator is the sum of squares of B'A, not its root: compare cka(a, a) with 1.
 
 # %% [markdown] tags=["hints"] exercise="03.4"
 # 1. What should happen when a constant is added to a column, or one side is doubled?
-# 2. `a - a.mean(0)` centres; `.norm()` of a matrix is its Frobenius norm; the numerator is `.square().sum()`.
+# 2. `a - a.mean(0)` centers; `.norm()` of a matrix is its Frobenius norm; the numerator is `.square().sum()`.
 # 3. `a, b = a - a.mean(0), b - b.mean(0); return (b.T @ a).square().sum() / ((a.T @ a).norm() * (b.T @ b).norm())`
 
 # %% tags=["check"] exercise="03.4"
@@ -669,7 +669,7 @@ cures.only(layer=[best, last]).gains(over="the source's")
 # %% [markdown] tags=["quiz"]
 # ### A t-SNE map shows eight clean clusters. What do you know?
 # - [ ] The features separate the eight classes.
-#   The clusters may be slides, scanners or laboratories. Colour the map by each before you believe it.
+#   The clusters may be slides, scanners or laboratories. Color the map by each before you believe it.
 # - [ ] The clusters that lie far apart differ the most.
 #   t-SNE keeps neighbors; the distance between groups, and their size, mean little.
 # - [x] That something sorts the pictures into groups; what it is has to be counted.

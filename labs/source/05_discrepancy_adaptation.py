@@ -28,16 +28,12 @@ xl.lab.show(
 # laboratory. The third, a distance, is added on top of color augmentation.
 
 # %% tags=["exercise"] exercise="05.p1"
-guess = ...  # "colour augmentation", "batch norm of both places" or "a distance on features"
-xl.checks.predict(
-    "05.p1", guess, options=["colour augmentation", "batch norm of both places", "a distance on features"]
-)
+guess = ...  # "color augmentation", "batch norm of both places" or "a distance on features"
+xl.checks.predict("05.p1", guess, options=["color augmentation", "batch norm of both places", "a distance on features"])
 
 # %% tags=["solution"] exercise="05.p1"
 guess = "a distance on features"
-xl.checks.predict(
-    "05.p1", guess, options=["colour augmentation", "batch norm of both places", "a distance on features"]
-)
+xl.checks.predict("05.p1", guess, options=["color augmentation", "batch norm of both places", "a distance on features"])
 
 # %% [markdown]
 # ## Three distances on points you can see
@@ -161,14 +157,14 @@ cost = ...
 # %% tags=["solution"] exercise="05.3"
 cost = (abs(0 - 1) + abs(1 - 2) + abs(5 - 6)) / 3  # on a line, sorted order is optimal
 
-# %% tags=["wrong"] exercise="05.3" mistake="nearest_neighbour"
+# %% tags=["wrong"] exercise="05.3" mistake="nearest_neighbor"
 cost = (0 + 1 + 1) / 3
 
 # %% tags=["wrong"] exercise="05.3" mistake="total_not_mean"
 cost = 3
 
 # %% [markdown] tags=["mistakes"] exercise="05.3"
-# - nearest_neighbour: Two points went to the same place: each target takes exactly one.
+# - nearest_neighbor: Two points went to the same place: each target takes exactly one.
 # - total_not_mean: That is the total; divide by the three points.
 
 # %% [markdown] tags=["hints"] exercise="05.3"
@@ -219,6 +215,8 @@ print(
 
 # %% [markdown]
 # ## The medical case, one step at a time
+# ![](drawings/batch_norm.svg)
+#
 # Now the two laboratories above. The target's labels score each rung and choose nothing; rates, steps and weights are the same for
 # every rung, and the last weights are taken.
 #
@@ -226,11 +224,11 @@ print(
 # |---|---|
 # | source only | ImageNet encoder, fine-tuned at the first laboratory |
 # | + both in batch norm | the target's pictures in the same forward pass, nothing else |
-# | colour augmentation | flips, turns, and stain and colour changes of the source alone |
-# | colour + AdaBN | then the target's own batch-norm statistics, which fit the first laboratory no longer ([Li et al., 2016](https://arxiv.org/abs/1603.04779)) |
-# | colour + both in batch norm | instead of those, the joint forward pass again, now with colour |
-# | colour + MMD | a distance on features, in that joint forward pass |
-# | colour + MCC | no distance: predictions on the target that confuse fewer pairs of classes ([Jin et al., 2020](https://arxiv.org/abs/1912.03699)) |
+# | color augmentation | flips, turns, and stain and color changes of the source alone |
+# | color + AdaBN | then the target's own batch-norm statistics, which fit the first laboratory no longer ([Li et al., 2016](https://arxiv.org/abs/1603.04779)) |
+# | color + both in batch norm | instead of those, the joint forward pass again, now with color |
+# | color + MMD | a distance on features, in that joint forward pass |
+# | color + MCC | no distance: predictions on the target that confuse fewer pairs of classes ([Jin et al., 2020](https://arxiv.org/abs/1912.03699)) |
 
 # %%
 labeled = source.train.take(per_class=lab.scale(quick=4, lab=100, full=10_000), seed=0)
@@ -239,11 +237,11 @@ color = xl.augment.smear()
 ladder = {
     "source only": ("source_only", None),
     "+ both in batch norm": ("source_only_joint_bn", None),
-    "colour augmentation": ("source_only", color),
-    "colour + AdaBN": ("adabn", color),
-    "colour + both in batch norm": ("source_only_joint_bn", color),
-    "colour + MMD": ("mmd", color),
-    "colour + MCC": ("mcc", color),
+    "color augmentation": ("source_only", color),
+    "color + AdaBN": ("adabn", color),
+    "color + both in batch norm": ("source_only_joint_bn", color),
+    "color + MMD": ("mmd", color),
+    "color + MCC": ("mcc", color),
 }
 
 
@@ -260,7 +258,7 @@ def climb(rung: str, draw: int) -> dict:
 
 
 # %%
-slow = ("colour + AdaBN", "colour + MCC") if lab.profile == "lab" and not lab.records else ()
+slow = ("color + AdaBN", "color + MCC") if lab.profile == "lab" and not lab.records else ()
 rungs = lab.experiment(
     f"ladder_{source.name}_{target.name}",
     climb,
@@ -277,9 +275,9 @@ rungs.gains("second laboratory", over="source only")
 # %%
 gain = lambda rung, over: rungs.gain(rung, over, "second laboratory")
 gains = {
-    "colour augmentation": gain("colour augmentation", "source only"),
+    "color augmentation": gain("color augmentation", "source only"),
     "batch norm of both places": gain("+ both in batch norm", "source only"),
-    "a distance on features": gain("colour + MMD", "colour augmentation"),
+    "a distance on features": gain("color + MMD", "color augmentation"),
 }
 xl.checks.reveal("05.p1", max(gains, key=lambda name: gains[name]["gain"]))
 for name, found in gains.items():
@@ -297,34 +295,34 @@ brought = ...
 
 # %% tags=["solution"] exercise="05.4"
 second = rungs.mean("second laboratory")
-brought = second["colour + MMD"] - second["colour + both in batch norm"]
+brought = second["color + MMD"] - second["color + both in batch norm"]
 
 # %% tags=["wrong"] exercise="05.4" mistake="against_source_only"
 second = rungs.mean("second laboratory")
-brought = second["colour + MMD"] - second["source only"]
+brought = second["color + MMD"] - second["source only"]
 
-# %% tags=["wrong"] exercise="05.4" mistake="against_colour"
+# %% tags=["wrong"] exercise="05.4" mistake="against_color"
 second = rungs.mean("second laboratory")
-brought = second["colour + MMD"] - second["colour augmentation"]
+brought = second["color + MMD"] - second["color augmentation"]
 
 # %% tags=["wrong"] exercise="05.4" mistake="wrong_sign"
 second = rungs.mean("second laboratory")
-brought = second["colour + both in batch norm"] - second["colour + MMD"]
+brought = second["color + both in batch norm"] - second["color + MMD"]
 
 # %% tags=["wrong"] exercise="05.4" mistake="against_adabn"
 second = rungs.mean("second laboratory")
-brought = second["colour + MMD"] - second["colour + AdaBN"]
+brought = second["color + MMD"] - second["color + AdaBN"]
 
 # %% [markdown] tags=["mistakes"] exercise="05.4"
 # - wrong_sign: The sign is turned round: what was brought is the rung with MMD minus the one without.
-# - against_source_only: Against source only, colour and batch norm are counted as MMD's work too.
-# - against_colour: Against colour alone, what batch norm gains from the target's pictures counts as MMD's work.
+# - against_source_only: Against source only, color and batch norm are counted as MMD's work too.
+# - against_color: Against color alone, what batch norm gains from the target's pictures counts as MMD's work.
 # - against_adabn: Two changes: AdaBN has the target's statistics alone, MMD those of both laboratories.
 
 # %% [markdown] tags=["hints"] exercise="05.4"
-# 1. A difference is about one change. Which rung trains on the same two laboratories, with colour, and has no distance?
+# 1. A difference is about one change. Which rung trains on the same two laboratories, with color, and has no distance?
 # 2. It is the one with both in batch norm. Index `second` with the two rungs' names and subtract.
-# 3. `brought = second["colour + MMD"] - second["colour + both in batch norm"]`
+# 3. `brought = second["color + MMD"] - second["color + both in batch norm"]`
 
 # %% tags=["check"] exercise="05.4"
 xl.checks.check("05.4", brought, second)
@@ -362,7 +360,7 @@ for name in ("source_only_joint_bn", "mmd"):
 #   Nothing was said about classes at all.
 
 # %% [markdown] tags=["quiz"]
-# ### Why is colour augmentation in the ladder at all, when it never sees the target?
+# ### Why is color augmentation in the ladder at all, when it never sees the target?
 # - [x] Because a simple method that could win must stand beside the clever ones.
 #   Yes. Without it, a gain that any stain change would give is credited to adaptation.
 # - [ ] Because MMD does not work without it.
@@ -388,9 +386,9 @@ print("Close is not the same as right.")
 # %% tags=["answer"]
 at = lambda rung, over: rungs.gain(rung, over, "second laboratory")
 lab.answer(
-    color=at("colour augmentation", "source only"),
+    color=at("color augmentation", "source only"),
     joint=at("+ both in batch norm", "source only"),
-    mmd=at("colour + MMD", "colour + both in batch norm"),
+    mmd=at("color + MMD", "color + both in batch norm"),
     least=least,
     best=best,
 )

@@ -56,9 +56,9 @@ def towards(operation, pictures):
 pipelines = {
     "nothing": [],
     "flips and turns": [Flip(horizontal=True, vertical=True), Rotate90()],
-    "colour": [ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3, gains=0.15)],
+    "color": [ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3, gains=0.15)],
     "stain": [Stain(0.3, "giemsa")],
-    "flips, stain, colour": xl.augment.smear(),
+    "flips, stain, color": xl.augment.smear(),
     "RandAugment": [RandAugment(n=2, magnitude=9)],
     "MixStyle": [towards(MixStyle(p=1.0), home.train.inputs)],
     f"FDA to {abroad[0].name}": [towards(FDA(), abroad[0].train.inputs)],
@@ -77,7 +77,7 @@ xl.lab.show(sheet(home.test.inputs[0], pipelines), alt=alt)
 # %%
 colon = torch.from_numpy(data.immunohistochemistry()).permute(2, 0, 1)[:, 150:310, 150:310]
 eye = torch.from_numpy(data.retina()).permute(2, 0, 1)[:, ::8, ::8]
-shown = {"nothing": [], "colour": pipelines["colour"], "stain": [Stain(0.5, "hed")]}
+shown = {"nothing": [], "color": pipelines["color"], "stain": [Stain(0.5, "hed")]}
 shown |= {"flips and turns": pipelines["flips and turns"], "blur": [Blur((0, 3))]}
 for what, tissue in {"colon tissue": colon, "retina": eye}.items():
     xl.lab.show(sheet(tissue, shown, columns=5), alt=f"{what}, real, five times under each of five pipelines")
@@ -88,7 +88,7 @@ for what, tissue in {"colon tissue": colon, "retina": eye}.items():
 #
 # ## What "stain" means
 # A dye absorbs a *share* of the light, so amounts add up in **optical density**, minus the logarithm of the share that comes
-# through (Beer and Lambert), and not in RGB. [Ruifrok & Johnston (2001)](https://pubmed.ncbi.nlm.nih.gov/11531144/) invert that: three known colours of dye, three
+# through (Beer and Lambert), and not in RGB. [Ruifrok & Johnston (2001)](https://pubmed.ncbi.nlm.nih.gov/11531144/) invert that: three known colors of dye, three
 # channels, one matrix. scikit-image's `rgb2hed` is an independent implementation, so it can judge ours. We stain the colon anew,
 # once, and let scikit-image say how much of each dye it sees before and after.
 # (It knows a third dye, eosin; this slide has none. The factor 6 turns its unit into optical density to base 10.)
@@ -98,14 +98,14 @@ anew = xl.augment.apply([Stain(0.5, "hed")], colon[None], torch.Generator().manu
 before, after = (color.rgb2hed(image.permute(1, 2, 0).numpy()).reshape(-1, 3) * 6 for image in (colon, anew))
 ours = xl.augment.concentrations(colon[None].float())[0].flatten(1).T.numpy()
 some = np.random.default_rng(0).integers(len(before), size=400)
-points = {"haematoxylin (blue)": (before[some, 0], after[some, 0]), "DAB (brown)": (before[some, 2], after[some, 2])}
+points = {"hematoxylin (blue)": (before[some, 0], after[some, 0]), "DAB (brown)": (before[some, 2], after[some, 2])}
 xl.lab.show(
     xl.plots.scatter(points, xlabel="amount of dye before, as rgb2hed sees it", ylabel="after one draw of Stain"),
     alt="Amount of two dyes after the stain augmentation against the amount before, one point a pixel: a line each",
 )
 
 # %%
-for k, dye in ((0, "haematoxylin (blue)"), (2, "DAB (brown)")):
+for k, dye in ((0, "hematoxylin (blue)"), (2, "DAB (brown)")):
     seen = (before[:, k] > 0.05) & (after[:, k] > 0.05)  # scikit-image reports no negative amounts
     slope, intercept = np.polyfit(before[seen, k], after[seen, k], 1)
     straight = np.corrcoef(before[seen, k], after[seen, k])[0, 1]
@@ -255,7 +255,7 @@ def trial(method: str, draw: int) -> list[dict]:
 # %%
 # in the lab profile three pipelines are read from the file alone, to stay inside two minutes
 waiting = lab.scale(
-    quick=("flips and turns", "colour", "stain"), lab=("flips and turns", "RandAugment", "MixStyle"), full=()
+    quick=("flips and turns", "color", "stain"), lab=("flips and turns", "RandAugment", "MixStyle"), full=()
 )
 results = lab.experiment(
     f"sites_{'_'.join(site.name for site in (home, *abroad))}",
@@ -277,7 +277,7 @@ results.gains(over="nothing")
 
 # %%
 away = results.only(site=[site.name for site in abroad])
-xl.checks.reveal("06.p1", away.best())
+xl.checks.reveal("06.p1", away.best(), away.tied())
 best = results.only(site=abroad[-1].name).best()
 helped = results.gain(best, "nothing", site=abroad[-1].name)
 print(f"Best on {abroad[-1].name}: {best}, {helped['gain']:+.3f} over nothing ({helped['verdict']})")
@@ -301,7 +301,7 @@ xl.widgets.stain(models["nothing"], home.test.inputs[0])
 suspects = {
     "as it is": [],
     "blurred": [Blur((2.5, 2.5))],
-    "wild colour": [ColorJitter(brightness=0.3, contrast=0.3, saturation=1.0, gains=0.8)],
+    "wild color": [ColorJitter(brightness=0.3, contrast=0.3, saturation=1.0, gains=0.8)],
 }
 alike = [k for k, name in enumerate(home.classes) if name in ("eosinophil", "neutrophil")] or [0, 1]
 
@@ -339,7 +339,7 @@ for draw in lab.draws(5):
     for suspect, pipeline in suspects.items():
         model = models["nothing"] if draw == 0 and not pipeline else train(labeled, pipeline)
         rows += recalls(model, suspect, pipeline, draw)
-        for other in ("blurred", "wild colour") if not pipeline else ():
+        for other in ("blurred", "wild color") if not pipeline else ():
             rows += recalls(model, f"only tested on {other}", suspects[other], draw)
 erased = lab.results(f"erased_{home.name}", rows, across="class", title=home.name)
 
@@ -349,7 +349,7 @@ erased.only(method=list(suspects)).gains(over="as it is")
 # %%
 mean = erased.mean()
 summary = {}
-for suspect in ("blurred", "wild colour"):
+for suspect in ("blurred", "wild color"):
     unfamiliar = mean[suspect] - mean[f"only tested on {suspect}"]
     summary[suspect] = {"erased": mean["as it is"] - mean[suspect], "unfamiliar": unfamiliar}
 xl.lab.table(
@@ -469,7 +469,7 @@ xl.checks.check("06.4", mixup)
 
 # %% [markdown]
 # ### Exercise 5: CutMix at the edge
-# Pictures of 64 x 64 pixels. A box of 32 x 32 is pasted with its centre at column 8, row 32, so part of it falls outside on the left.
+# Pictures of 64 x 64 pixels. A box of 32 x 32 is pasted with its center at column 8, row 32, so part of it falls outside on the left.
 # What weight does the picture's **own** label keep?
 
 # %% tags=["exercise"] exercise="06.5"
@@ -503,7 +503,7 @@ xl.checks.check("06.5", own)
 # ## What else goes wrong in a microscope?
 # A new laboratory is one kind of change; a smeared slide, a defocus, a cheap camera are others. `xl.augment.corruptions` holds
 # fourteen at severities 1 to 5, in the spirit of [MedMNIST-C](https://arxiv.org/abs/2406.17536) but with amounts of our own, so its numbers are not that
-# benchmark's. They are for testing. The pictures stand in the order of the bars below them. Does a model that trained with stain and colour also stand these better?
+# benchmark's. They are for testing. The pictures stand in the order of the bars below them. Does a model that trained with stain and color also stand these better?
 
 # %%
 tested = tests[0].take(per_class=lab.scale(quick=2, lab=20, full=1000), seed=0)
@@ -516,7 +516,7 @@ xl.lab.show(
 
 # %%
 robust = {}
-for name in ("nothing", "flips, stain, colour"):
+for name in ("nothing", "flips, stain, color"):
     robust[name] = {"as it is": xl.evaluate(models[name], tested).balanced_accuracy}
     for what, corrupt in xl.augment.corruptions.items():
         robust[name][what] = xl.evaluate(models[name], changed(tested, hit(corrupt))).balanced_accuracy

@@ -108,7 +108,7 @@ rests_at = 0.3 * 2 / (0.1 + 0.3)
 # %% [markdown] tags=["mistakes"] exercise="07.2"
 # - stays_at_start: At 2, L2-SP does not pull at all, but weight decay does.
 # - decays_to_zero: At 0, weight decay does not pull at all, but L2-SP does.
-# - half_way: Half-way is right for springs of equal strength; one of these is three times as strong.
+# - half_way: Halfway is right for springs of equal strength; one of these is three times as strong.
 # - shares_swapped: The stronger spring is the one to zero, so it comes to rest nearer zero.
 
 # %% [markdown] tags=["hints"] exercise="07.2"
@@ -125,13 +125,13 @@ xl.checks.check("07.2", rests_at)
 # the list: its start, which is the linear probe, and its middle. The table further down shows other points of it too.
 
 # %% tags=["exercise"] exercise="07.p1"
-names = ["linear probe", "plain", "L2-SP", "DELTA", "BSS", "EMA", "WiSE-FT half-way"]
+names = ["linear probe", "plain", "L2-SP", "DELTA", "BSS", "EMA", "WiSE-FT halfway"]
 guess = ...  # one of these names
 xl.checks.predict("07.p1", guess, options=names)
 
 # %% tags=["solution"] exercise="07.p1"
-names = ["linear probe", "plain", "L2-SP", "DELTA", "BSS", "EMA", "WiSE-FT half-way"]
-guess = "WiSE-FT half-way"
+names = ["linear probe", "plain", "L2-SP", "DELTA", "BSS", "EMA", "WiSE-FT halfway"]
+guess = "WiSE-FT halfway"
 xl.checks.predict("07.p1", guess, options=names)
 
 # %% [markdown]
@@ -199,7 +199,7 @@ def path(labeled, draw: int) -> list[dict]:
     end = copy.deepcopy(model.state_dict())
     for alpha in alphas:
         model.load_state_dict(interpolate(start, end, alpha))
-        name = {0: "linear probe", 0.5: "WiSE-FT half-way", 1: "LP-FT"}.get(alpha, f"WiSE-FT {alpha}")
+        name = {0: "linear probe", 0.5: "WiSE-FT halfway", 1: "LP-FT"}.get(alpha, f"WiSE-FT {alpha}")
         rows.append({"method": name, "draw": draw, "alpha": alpha, **measure(model)})
     return rows
 
@@ -243,8 +243,9 @@ results.table("home", "abroad", "remembered", "moved", over="plain", smaller=["m
 results.gains("home", "abroad", over="plain")
 
 # %%
-best = results.only(method=[name for name in names if name in away]).best("abroad")
-xl.checks.reveal("07.p1", best)
+named = results.only(method=[name for name in names if name in away])
+best = named.best("abroad")
+xl.checks.reveal("07.p1", best, named.tied("abroad"))
 print(
     f"On WiSE-FT's path the best point abroad is alpha {by_alpha.best('abroad'):g}, at home {by_alpha.best('home'):g}."
 )
@@ -445,11 +446,11 @@ xl.lab.show(
     alt="Accuracy on the straight line between two networks from one start, and between two strangers; chance is dashed",
 )
 for name, (_, accuracies) in walks.items():
-    print(f"{name}: ends {accuracies[0]:.3f} and {accuracies[-1]:.3f}, half-way {accuracies[4]:.3f}. One seed.")
+    print(f"{name}: ends {accuracies[0]:.3f} and {accuracies[-1]:.3f}, halfway {accuracies[4]:.3f}. One seed.")
 
 # %% [markdown]
 # Two networks can compute the same thing with their channels in another order; a mean then mixes channels that have nothing to
-# do with each other. What that costs is the dip half-way. So average
+# do with each other. What that costs is the dip halfway. So average
 # only what shares a start, and prefer to check one point in the middle on validation data before you trust the path.
 #
 # ## Quiz
@@ -498,7 +499,7 @@ lab.answer(
 
 # %% [markdown]
 # - Fine-tuning trades what was known for what home asks. Plot home against abroad, or you see only one half of the trade.
-# - L2-SP holds weights, DELTA holds activations, EMA averages the way travelled, and WiSE-FT decides afterwards. Mind weight decay beside
+# - L2-SP holds weights, DELTA holds activations, EMA averages the way traveled, and WiSE-FT decides afterwards. Mind weight decay beside
 #   L2-SP, and batch norm's statistics beside everything: nothing holds them but freezing.
 # - A linear probe forgets nothing, and it is the baseline to beat abroad.
 # - Weights can be averaged when they share a start.

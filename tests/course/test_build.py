@@ -355,9 +355,9 @@ def test_executing_fills_in_outputs_and_fails_on_a_wrong_solution(labs, monkeypa
     monkeypatch.setenv("XFERLAB_DATA", str(tmp_path))
     monkeypatch.delenv("XFERLAB_PROFILE", raising=False)
     source = labs / "source" / "77_tiny.py"
-    recogniser = "checks.recognises('77.1')(lambda add: None if add(1, 2) == 3 else 'not a sum')"
+    recognizer = "checks.recognizes('77.1')(lambda add: None if add(1, 2) == 3 else 'not a sum')"
     profile = "import os, sys; print(os.environ['XFERLAB_PROFILE']); print('noise', file=sys.stderr)"
-    source.write_text(source.read_text().replace('print("profile-free output")', f"{recogniser}\n{profile}"))
+    source.write_text(source.read_text().replace('print("profile-free output")', f"{recognizer}\n{profile}"))
     build.main(["--execute"], labs)
     path = labs / "solutions" / "77_tiny.ipynb"
     text = path.read_text()
@@ -403,11 +403,11 @@ def test_rehearsal_tries_blank_wrong_and_right_answers(labs, monkeypatch, tmp_pa
     monkeypatch.setenv("XFERLAB_DATA", str(tmp_path))
     monkeypatch.delenv("XFERLAB_STRICT", raising=False)
 
-    def recognise(add):
+    def recognize(add):
         named = {3: None, -1: checks.Mistake("minus", "signs"), 2: checks.Mistake("product", "times")}
         return named[add(1, 2)]
 
-    monkeypatch.setitem(checks._recognisers, "77.1", (recognise, ""))
+    monkeypatch.setitem(checks._recognizers, "77.1", (recognize, ""))
     source, manifest = build.load(labs, "77")
 
     def rehearse():
@@ -417,7 +417,7 @@ def test_rehearsal_tries_blank_wrong_and_right_answers(labs, monkeypatch, tmp_pa
                 exec(cell.source, space)
 
     rehearse()
-    monkeypatch.setitem(checks._recognisers, "77.1", (lambda add: None, ""))
+    monkeypatch.setitem(checks._recognizers, "77.1", (lambda add: None, ""))
     with pytest.raises(AssertionError):
         rehearse()
 

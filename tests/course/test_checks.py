@@ -41,9 +41,9 @@ def made_up(monkeypatch, tmp_path):
     monkeypatch.setattr(content, "entry", lambda number: {"title": "A made-up lab"})
     monkeypatch.setattr(content, "built", lambda: ["77"])
     monkeypatch.setattr(checks, "_session", {})
-    monkeypatch.setattr(checks, "_recognisers", {})
+    monkeypatch.setattr(checks, "_recognizers", {})
 
-    @checks.recognises("77.1", right="Two it is.")
+    @checks.recognizes("77.1", right="Two it is.")
     def two(answer):
         if answer == 3:
             return checks.Mistake("off_by_one")
@@ -75,7 +75,7 @@ def documented(a):
 @pytest.mark.parametrize(
     "answer", [..., None, empty, documented, lambda x: ..., {"a": ...}, [1, ...], (..., 2)], ids=lambda a: str(a)[:20]
 )
-def test_blank_answers_are_recognised_without_asking_the_recogniser(answer):
+def test_blank_answers_are_recognized_without_asking_the_recognizer(answer):
     assert checks.check("77.1", answer).mistake == "blank"
 
 
@@ -88,7 +88,7 @@ def test_answers_that_only_look_empty_are_not_blank(answer):
     assert checks.check("77.1", answer).mistake != "blank"
 
 
-def test_an_answer_the_recogniser_chokes_on_is_a_sentence_not_a_traceback(capsys):
+def test_an_answer_the_recognizer_chokes_on_is_a_sentence_not_a_traceback(capsys):
     assert checks.check("77.1", "two").mistake == "unreadable"
     assert "TypeError" in capsys.readouterr().out
 
@@ -116,15 +116,15 @@ def test_unknown_exercises_and_labs_are_refused():
         checks.hint("77.9")
 
 
-def test_recognisers_of_a_lab_are_imported_when_first_needed(monkeypatch, tmp_path):
+def test_recognizers_of_a_lab_are_imported_when_first_needed(monkeypatch, tmp_path):
     (tmp_path / "lab_77.py").write_text(
-        "from xferlab.course.checks import recognises\n@recognises('77.5')\ndef f(a): return 'from the file'\n"
+        "from xferlab.course.checks import recognizes\n@recognizes('77.5')\ndef f(a): return 'from the file'\n"
     )
     monkeypatch.setattr(checks, "__path__", [str(tmp_path)])
     assert checks.check("77.5", 1).message == "from the file"
 
 
-def test_a_broken_recogniser_file_is_not_taken_for_a_missing_one(monkeypatch, tmp_path):
+def test_a_broken_recognizer_file_is_not_taken_for_a_missing_one(monkeypatch, tmp_path):
     (tmp_path / "lab_76.py").write_text("import no_such_module_at_all\n")
     monkeypatch.setattr(checks, "__path__", [str(tmp_path)])
     with pytest.raises(ModuleNotFoundError, match="no_such_module_at_all"):
@@ -187,6 +187,8 @@ def test_predictions_wait_for_a_guess_and_are_compared(capsys):
     checks.predict("77.p1", "probe", options=["probe", "full"])
     checks.reveal("77.p1", "probe")
     assert "As you thought." in capsys.readouterr().out
+    checks.reveal("77.p1", "full", ["full", "probe"])
+    assert "Not separated from full: probe. Your guess is one of them, so it stands." in capsys.readouterr().out
     checks.predict("77.p1", 0.8)
     checks.reveal("77.p1", 0.71234)
     assert "You predicted 0.8; the run says 0.712." in capsys.readouterr().out
@@ -269,7 +271,7 @@ def test_a_number_in_quotes_is_called_text():
 
 
 @pytest.mark.parametrize("path", sorted(Path(checks.__file__).parent.glob("lab_*.py")), ids=lambda path: path.stem)
-def test_every_mistake_that_a_recogniser_names_has_its_sentence(path):
+def test_every_mistake_that_a_recognizer_names_has_its_sentence(path):
     tree, number = ast.parse(path.read_text()), path.stem[-2:]
     exercises = content.unpacked((LABS / "answers" / f"{number}.txt").read_text())["exercises"]
     sentences = {name for exercise in exercises.values() for name in exercise["mistakes"]}
@@ -281,4 +283,4 @@ def test_every_mistake_that_a_recogniser_names_has_its_sentence(path):
         if isinstance(node.args[0], ast.Constant)
     }
     assert alone <= sentences, "a mistake without a sentence"
-    assert sentences <= named, "a sentence that no recogniser uses"
+    assert sentences <= named, "a sentence that no recognizer uses"

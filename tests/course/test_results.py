@@ -147,3 +147,11 @@ def test_the_answer_is_the_manifests_template_filled_with_what_was_found(monkeyp
     assert repr(said) == "Does it pay? It gains +0.12."
     with pytest.raises(ArgumentError, match="gain"):
         lab.Lab("77", "quick").answer(best="It")
+
+
+def test_the_best_and_what_is_not_separated_from_it():
+    """Two names within chance of each other are tied; one that loses in every draw is not, and one draw separates nothing."""
+    near = {"a": (0.9, 0.8, 0.9, 0.8, 0.9), "b": (0.8, 0.9, 0.8, 0.9, 0.8), "c": (0.5, 0.4, 0.5, 0.4, 0.5)}
+    rows = [{"method": m, "draw": d, "score": v} for m, values in near.items() for d, v in enumerate(values)]
+    assert lab.Results(rows).tied() == ["a", "b"]
+    assert lab.Results(rows).only(draw=0).tied() == ["a", "b", "c"]

@@ -12,6 +12,7 @@ import torch
 import xferlab as xl
 from xferlab import widgets
 from xferlab.errors import ArgumentError, MissingExtra
+from xferlab.evaluation import Scores
 
 pytest.importorskip("matplotlib")
 
@@ -50,7 +51,29 @@ def stained():
     return widgets.stain(RedShare(), torch.full((3, 8, 8), 140, dtype=torch.uint8))
 
 
-ALL = {"gap": widgets.gap, "labels": lambda: widgets.labels(rows()), "layers": layered, "stain": stained}
+def thresholded():
+    """At home the two classes lie at 0.8 and 0.1; away half of the class has fallen to 0.3."""
+    labels = np.array([1, 1, 1, 1, 0, 0, 0, 0])
+    sides = ([0.8] * 4 + [0.1] * 4, [0.8, 0.8, 0.3, 0.3] + [0.1] * 4)
+    home, away = (Scores(np.stack([1 - np.array(p), p], 1), labels, ("well", "ill")) for p in sides)
+    return widgets.threshold(home, away, "ill")
+
+
+ALL = {
+    "gap": widgets.gap,
+    "labels": lambda: widgets.labels(rows()),
+    "layers": layered,
+    "threshold": thresholded,
+    "stain": stained,
+}
+
+
+def test_a_threshold_from_home_finds_less_away():
+    """Sensitivity and specificity by hand; a swapped pair, or a strict comparison, would give other shares."""
+    live = thresholded()
+    assert "home it finds 100% of ill and leaves 100% of the rest alone" in live.words
+    assert "away it finds 50% of ill and leaves 100% of the rest alone" in live.words
+    assert "away it finds 100% of ill and leaves 0% of the rest alone" in live.move(threshold=0.1).words
 
 
 @pytest.mark.parametrize("name", ALL)

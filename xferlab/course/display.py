@@ -104,7 +104,7 @@ def show(fig, alt: str, width: int | None = None) -> None:
 
 
 def _png(fig) -> bytes:
-    """The figure as a small PNG: plots keep their few colours exactly, large pictures go to 128."""
+    """The figure as a small PNG: plots keep their few colors exactly, large pictures go to 128."""
     from PIL import Image
 
     raw = io.BytesIO()

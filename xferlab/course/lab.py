@@ -173,6 +173,7 @@ class Lab:
             print(f"Recorded in {self.record(name, rows, command).name}.")
             return rows
         if self.profile != "lab":
+            print("Only what ran here is shown: this profile reads no earlier runs.")
             return rows
         try:
             earlier = self.committed(name)
@@ -251,6 +252,8 @@ def start(number: str) -> Lab:
         torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
     )
     print(f"Lab {number}, profile {profile}, {accelerator}.")
+    if profile == "quick":
+        print("Profile quick takes a few steps to see that the cells run. Its numbers mean nothing.")
     return this
 
 

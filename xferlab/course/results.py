@@ -113,6 +113,11 @@ class Results:
         """The name with the highest mean."""
         return next(iter(self.mean(measure, **columns)))
 
+    def tied(self, measure: str | None = None, **columns) -> list[str]:
+        """The name with the highest mean, and those whose paired difference from it is not separated."""
+        part, best = self.only(**columns), self.best(measure, **columns)
+        return [n for n in part.names if n == best or part.gain(best, n, measure)["verdict"] != "separated"]
+
     def gain(self, name: str, over: str, measure: str | None = None, **columns) -> dict:
         """What `name` gains over `over` within a unit: `gain`, `low`, `high`, `n` and `verdict` (see `evaluation.gain`)."""
         pairs = self.only(**columns)._pairs(name, over, measure or self.measure)

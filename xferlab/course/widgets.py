@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ..augment import STAINS, concentrations, optical_density
 from ..errors import ArgumentError, MissingExtra
-from ..evaluation import paired, t_interval
+from ..evaluation import Scores, paired, t_interval
 from ..plots import MARKERS, PALETTE
 from .display import figure_html, kernel_widgets
 
@@ -170,7 +170,7 @@ def gap(
     """Two classes in two places, in the plane (synthetic): how far apart the places are, and how hard features are aligned.
 
     The target is the source moved by `gap`, partly along the direction that tells the classes apart. The encoder is the
-    linear map that minimises `||W - I||² + lambda ||W d||²`, with d the difference of the two domains' means:
+    linear map that minimizes `||W - I||² + lambda ||W d||²`, with d the difference of the two domains' means:
     `W = (I + lambda d d')^-1`. It stays what it was, except along the way the domains differ. The classifier takes the
     nearest class mean of the source. One value in `lambdas` leaves its slider out.
 
@@ -264,7 +264,7 @@ def aligning(apart: np.ndarray, strength: float) -> np.ndarray:
     return np.linalg.inv(np.eye(len(apart)) + strength * np.outer(apart, apart))
 
 
-# ------------------------------------------------------------------ labels, layers, stain
+# ------------------------------------------------------------------ labels, layers, threshold, stain
 
 
 def labels(
@@ -387,6 +387,58 @@ def layers(clouds: Mapping[str, tuple[Tensor, Tensor]], measures: Mapping[str, M
         return figure, f"Block {block}, {name}: {readings}."
 
     return Live(draw, {"block": range(len(names))}, {"block": len(names) - 1})
+
+
+def threshold(
+    home: Scores,
+    away: Scores,
+    name: str,
+    thresholds: Sequence[float] = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98),
+) -> Live:
+    """Class `name` against the rest: what a threshold on its probability finds and what it leaves alone, in two places.
+
+    home, away  one model's scores (`evaluate`) in two places
+    *Sensitivity* is the share of the class that reaches the threshold, *specificity* the share of the rest that does not.
+    """
+    sides = {"home": home, "away": away}
+    given = {
+        side: (s.probabilities[:, s.classes.index(name)], s.labels == s.classes.index(name))
+        for side, s in sides.items()
+    }
+    curves = {
+        side: np.array([((p >= t)[true].mean(), (p < t)[~true].mean()) for t in thresholds])
+        for side, (p, true) in given.items()
+    }
+
+    def draw(level):
+        at = list(thresholds).index(level)
+        figure, (spread, curve) = _panels(4.8, 3.8)
+        p, true = given["away"]
+        for i, (part, about) in enumerate(((p[~true], "the rest"), (p[true], name))):
+            weights = np.full(len(part), 1 / len(part))
+            spread.hist(
+                part, np.linspace(0, 1, 21), weights=weights, color=PALETTE[i], alpha=0.6, label=about, hatch="//" * i
+            )
+        spread.axvline(level, color="0.2", linestyle="--", linewidth=1.5)
+        spread.set_title(f"away: probability of {name}, share of each group", fontsize=11)
+        spread.legend(fontsize=10, loc="upper center")
+        for i, (side, points) in enumerate(curves.items()):
+            curve.plot(*points.T, color=PALETTE[i], marker=MARKERS[i], markersize=4, label=side)
+            curve.plot(*points[at], color=PALETTE[i], marker=MARKERS[i], markersize=13)
+        curve.set(xlim=(-0.05, 1.05), ylim=(-0.05, 1.05))
+        curve.set_xlabel("sensitivity", fontsize=11)
+        curve.set_title("specificity", fontsize=11, loc="left")
+        curve.legend(fontsize=10, loc="lower left")
+        figure.subplots_adjust(left=0.06, right=0.98, top=0.9, bottom=0.15, wspace=0.2)
+        found = "; ".join(
+            f"{side} it finds {a:.0%} of {name} and leaves {b:.0%} of the rest alone"
+            for side, (a, b) in ((side, points[at]) for side, points in curves.items())
+        )
+        return figure, f"Threshold {level:g}: {found}."
+
+    return Live(
+        lambda threshold: draw(threshold), {"threshold": thresholds}, {"threshold": thresholds[len(thresholds) // 2]}
+    )
 
 
 def stain(

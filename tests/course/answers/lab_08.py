@@ -12,7 +12,7 @@ from scipy.stats import entropy, rankdata, spearmanr
 from xferlab import transferability as T
 
 probabilities = np.array([[0.8, 0.2], [0.6, 0.4], [0.2, 0.8], [0.4, 0.6]])
-labels = np.array([0, 0, 1, 1])
+labels = np.array([0, 0, 0, 1])
 value = [0.10, 0.20, 0.30, 0.40, 9.00]
 accuracy = [0.50, 0.70, 0.60, 0.80, 0.40]
 
@@ -20,7 +20,7 @@ accuracy = [0.50, 0.70, 0.60, 0.80, 0.40]
 score = T.leep(source_probabilities=probabilities, target_labels=labels)
 
 # %% 08.1
-score = -0.547
+score = -0.55
 
 # %% 08.1
 one_hot = np.eye(2)[labels]

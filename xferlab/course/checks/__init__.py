@@ -32,7 +32,7 @@ __all__ = [
     "progress",
     "quiz",
     "quiz_answer",
-    "recognises",
+    "recognizes",
     "reveal",
     "solution",
     "stuck",
@@ -64,7 +64,7 @@ class Mistake:
 def number(
     answer: float, right: float, mistakes: Sequence[tuple[float, str]], otherwise: str, **tolerance: float
 ) -> Mistake | str | None:
-    """For recognisers of one number: the `(value, name)` of a known mistake it is close to, None if it is right,
+    """For recognizers of one number: the `(value, name)` of a known mistake it is close to, None if it is right,
     else `otherwise`. `tolerance` is `math.isclose`'s."""
     if isinstance(answer, str):
         return f"{answer!r} is text; give the number itself, without quotes."
@@ -75,7 +75,7 @@ def number(
 
 
 def letters(answer) -> set[str]:
-    """For recognisers of a choice: its letters, given as a set, a list or a text, in any case."""
+    """For recognizers of a choice: its letters, given as a set, a list or a text, in any case."""
     return {letter for letter in "".join(map(str, answer)).lower() if letter.isalpha()}
 
 
@@ -117,11 +117,11 @@ class Verdict:
 verdicts: dict[str, Verdict] = {}
 """The last verdict by exercise."""
 
-_recognisers: dict[str, tuple[Callable, str]] = {}
+_recognizers: dict[str, tuple[Callable, str]] = {}
 _session: dict = {}
 
 
-def recognises(exercise: str, right: str = ""):
+def recognizes(exercise: str, right: str = ""):
     """Registers a function as the recognizer of an exercise.
 
     It is called with the learner's answer and returns None when that is right, a `Mistake` or a sentence when not.
@@ -148,7 +148,7 @@ def recognises(exercise: str, right: str = ""):
     """
 
     def register(function: Callable) -> Callable:
-        _recognisers[exercise] = function, right
+        _recognizers[exercise] = function, right
         return function
 
     return register
@@ -181,14 +181,15 @@ def check(exercise: str, *answer, **named) -> Verdict:
     >>> verdict = xl.checks.check("00.1", ...)
     Exercise 00.1: not yet. Not answered yet: replace each `...` above, run that cell, then this one again.
     """
-    recognise, right = _recogniser(exercise)
+    recognize, right = _recognizer(exercise)
     if any(map(_blank, (*answer, *named.values()))) or not (answer or named):
         found = Mistake("blank", "Not answered yet: replace each `...` above, run that cell, then this one again.")
     else:
         try:
-            found = recognise(*answer, **named)
+            found = recognize(*answer, **named)
         except Exception as error:  # whatever a learner hands over, the verdict is a sentence
-            found = Mistake("unreadable", f"This answer could not be read: {type(error).__name__}: {error}")
+            nothing = " Does your function end with `return`?" if "NoneType" in str(error) else ""
+            found = Mistake("unreadable", f"This answer could not be read: {type(error).__name__}: {error}.{nothing}")
     if isinstance(found, str):
         found = Mistake("unnamed", found)
     passed = found is None
@@ -260,7 +261,8 @@ def stuck(exercise: str) -> None:
     _exercise(exercise)
     widgets = kernel_widgets()
     instead = (
-        f'Stuck? xl.checks.hint("{exercise}") opens a hint, one more each time; xl.checks.solution("{exercise}") all.'
+        f'Stuck? xl.checks.hint("{exercise}") opens a hint, and one more each time you call it; '
+        f'xl.checks.solution("{exercise}") shows a solution.'
     )
     if widgets is None:
         print(instead)
@@ -309,7 +311,7 @@ def predict(exercise: str, guess, options: list | None = None) -> None:
     print(f"Noted: you predict {guess}.")
 
 
-def reveal(exercise: str, actual) -> None:
+def reveal(exercise: str, actual, tied: Sequence = ()) -> None:
     """Puts the guess given to `predict` beside what the run gave.
 
     Parameters
@@ -318,6 +320,8 @@ def reveal(exercise: str, actual) -> None:
         Its name.
     actual
         What the run gave.
+    tied
+        Answers that the run cannot tell apart from that, `Results.tied`.
 
     Examples
     --------
@@ -335,6 +339,9 @@ def reveal(exercise: str, actual) -> None:
         print(f"You predicted {guess:g}; the run says {actual:.3g}.")
     else:
         print(f"You predicted {guess}; the run says {actual}.{' As you thought.' if guess == actual else ''}")
+    if others := [answer for answer in tied if answer != actual]:
+        yours = " Your guess is one of them, so it stands." if guess in others else ""
+        print(f"Not separated from {actual}: {', '.join(others)}.{yours}")
 
 
 def quiz(lab: str) -> None:
@@ -491,18 +498,18 @@ def _exercise(exercise: str) -> dict:
     return exercises[exercise]
 
 
-def _recogniser(exercise: str) -> tuple[Callable, str]:
+def _recognizer(exercise: str) -> tuple[Callable, str]:
     name = f"{__name__}.lab_{exercise.split('.')[0]}"
-    if exercise not in _recognisers:
+    if exercise not in _recognizers:
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name != name:
                 raise
-    if exercise not in _recognisers:
-        known = ", ".join(sorted(_recognisers)) or "none"
+    if exercise not in _recognizers:
+        known = ", ".join(sorted(_recognizers)) or "none"
         raise ArgumentError(f"nothing checks exercise {exercise!r}; known exercises: {known}")
-    return _recognisers[exercise]
+    return _recognizers[exercise]
 
 
 def _blank(answer) -> bool:

@@ -1,4 +1,4 @@
-"""What lab 00's checks recognise."""
+"""What lab 00's checks recognize."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from ...domains import Domain, load
-from . import Mistake, recognises
+from . import Mistake, recognizes
 
 
-@recognises("00.1", right="Now you know how a check answers.")
+@recognizes("00.1", right="Now you know how a check answers.")
 def how_many_eights(eights):
     if torch.as_tensor(eights).numel() > 1:
         return Mistake("whole_list")
@@ -24,7 +24,7 @@ def how_many_eights(eights):
     return f"{eights} is the count of {digits or 'no digit'} in the training part of the target."
 
 
-@recognises("00.2", right="That is all that training may see of a target.")
+@recognizes("00.2", right="That is all that training may see of a target.")
 def visible_target(visible):
     if not isinstance(visible, Domain):
         return f"This is a {type(visible).__name__}; a Domain is wanted, such as one part of `target`."
@@ -40,7 +40,7 @@ def visible_target(visible):
     return "This is not the whole training part of the target."
 
 
-@recognises("00.3", right="A whole patient, and only whole patients.")
+@recognizes("00.3", right="A whole patient, and only whole patients.")
 def fair_split(test_slides):
     slides = {int(slide) for slide in np.atleast_1d(list(test_slides) if isinstance(test_slides, set) else test_slides)}
     if slides in ({0, 1}, {2, 3}):
@@ -54,7 +54,7 @@ def fair_split(test_slides):
     return Mistake("patient_straddles")
 
 
-@recognises("00.4", right="Pairing takes out the luck that both share.")
+@recognizes("00.4", right="Pairing takes out the luck that both share.")
 def what_may_be_said(statement):
     answer = str(statement).strip().upper()[:1]
     if answer == "C":

@@ -1,4 +1,4 @@
-"""What lab 01's checks recognise."""
+"""What lab 01's checks recognize."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 
 from ...objectives.pretraining import nt_xent
-from . import Mistake, letters, number, recognises
+from . import Mistake, letters, number, recognizes
 
 
-@recognises("01.1", right="One partner among three others: e^2 out of e^2 + 2.")
+@recognizes("01.1", right="One partner among three others: e^2 out of e^2 + 2.")
 def two_pairs_by_hand(loss):
     e2 = math.exp(2)
     mistakes = (
@@ -26,7 +26,7 @@ def two_pairs_by_hand(loss):
     )
 
 
-@recognises("01.2", right="The same number as the package's, and its gradient reaches both views.")
+@recognizes("01.2", right="The same number as the package's, and its gradient reaches both views.")
 def contrast_as_code(contrast):
     g = torch.Generator().manual_seed(3)
     za, zb = torch.randn(2, 5, 4, generator=g) * torch.tensor([1.0, 3.0]).view(2, 1, 1)
@@ -56,9 +56,9 @@ def contrast_as_code(contrast):
         if near(entropy_of(unit, own=None)):
             return Mistake("counts_itself")
         if near(entropy_of(raw)):
-            return Mistake("not_normalised")
+            return Mistake("not_normalized")
         if near(entropy_of(unit, partner=torch.arange(10).roll(1))):
-            return Mistake("neighbour_as_partner")
+            return Mistake("neighbor_as_partner")
         if near(F.cross_entropy(unit[:5] @ unit[5:].T / 0.4, torch.arange(5))):
             return Mistake("across_only")
         if near(entropy_of(unit, own=0.0)):
@@ -72,7 +72,7 @@ def contrast_as_code(contrast):
     return f"On five pairs this gives {loss.item():.4f}, not {nt_xent(za, zb, 0.4).item():.4f}."
 
 
-@recognises("01.3", right="0.98: at T = 0.1 only the nearest strangers feel the push.")
+@recognizes("01.3", right="0.98: at T = 0.1 only the nearest strangers feel the push.")
 def push_at_a_temperature(share):
     mistakes = (
         (1 / (1 + math.exp(-0.4)), "no_temperature"),
@@ -84,7 +84,7 @@ def push_at_a_temperature(share):
     return number(share, 1 / (1 + math.exp(-4)), mistakes, otherwise, abs_tol=4e-3)
 
 
-@recognises("01.4", right="1 everywhere on the sphere, 0 in a collapse.")
+@recognizes("01.4", right="1 everywhere on the sphere, 0 in a collapse.")
 def spread_of_features(spread):
     z = torch.tensor([[2.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, -1.0], [-4.0, 3.0, 0.0], [0.0, 1.0, 1.0]])
     value = torch.as_tensor(spread(z.clone()))
@@ -100,7 +100,7 @@ def spread_of_features(spread):
     if near(right):
         return None
     if near(z.std(0, correction=0).mean() * 3**0.5):
-        return Mistake("not_normalised")
+        return Mistake("not_normalized")
     if near(unit.std(1, correction=0).mean() * 3**0.5):
         return Mistake("over_dimensions")
     if near(unit.std(0, correction=0).mean()):
@@ -112,7 +112,7 @@ def spread_of_features(spread):
     return f"On five vectors in three dimensions this gives {value:.3f}, not {right:.3f}."
 
 
-@recognises("01.5", right="Colour, orientation and size are each the label once.")
+@recognizes("01.5", right="Color, orientation and size are each the label once.")
 def alterations_that_erase(erases):
     erases = letters(erases)
     if unknown := erases - set("abcde"):

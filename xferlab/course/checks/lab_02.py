@@ -1,4 +1,4 @@
-"""What lab 02's checks recognise."""
+"""What lab 02's checks recognize."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from ...strategies import Strategy
-from . import Mistake, number, recognises
+from . import Mistake, number, recognizes
 
 
-@recognises("02.1", right="Only the head moves: for K classes, K x (1280 + 1) numbers.")
+@recognizes("02.1", right="Only the head moves: for K classes, K x (1280 + 1) numbers.")
 def strategy_trains_the_head(strategy):
     if callable(strategy) and not isinstance(strategy, Strategy):
         return Mistake("not_called")
@@ -27,7 +27,7 @@ def strategy_trains_the_head(strategy):
     return Mistake("trains_encoder")
 
 
-@recognises("02.2", right="About 25 times slower than the head.")
+@recognizes("02.2", right="About 25 times slower than the head.")
 def rate_of_the_first_block(rate):
     mistakes = (
         (1e-3 * 0.7**8, "off_by_one"),
@@ -39,7 +39,7 @@ def rate_of_the_first_block(rate):
     return number(rate, 1e-3 * 0.7**9, mistakes, otherwise, rel_tol=1e-2)
 
 
-@recognises("02.3", right="One basophil now counts as much as twenty neutrophils.")
+@recognizes("02.3", right="One basophil now counts as much as twenty neutrophils.")
 def balanced_weights(weights):
     weights = torch.as_tensor(weights, dtype=torch.float64)
     counts = torch.tensor([100.0, 20.0, 5.0], dtype=torch.float64)
@@ -70,10 +70,12 @@ class _Probe(nn.Module):
         self.norm.running_var.fill_(1.0)
 
     def forward(self, images):
+        if images.ndim < 2:
+            raise ValueError("a model takes a batch, (B, ...), and this is one picture")
         return self.norm(images.float().flatten(1))
 
 
-@recognises("02.4", right="Evaluation mode, arg max, and the model back as it came.")
+@recognizes("02.4", right="Evaluation mode, arg max, and the model back as it came.")
 def accuracy_in_evaluation_mode(accuracy):
     images = torch.tensor([[2.0, 1.0], [3.0, 1.0], [4.0, 1.0], [1.0, 0.0]])
     labels = torch.tensor([0, 0, 1, 0])
@@ -109,7 +111,7 @@ def _keeps_eval(accuracy, images, labels) -> bool:
     return not model.training
 
 
-@recognises("02.5", right="Chosen on validation, reported on test: 0.79, although run C would have looked better.")
+@recognizes("02.5", right="Chosen on validation, reported on test: 0.79, although run C would have looked better.")
 def reported_number(reported):
     if isinstance(reported, str):
         return "A number is wanted: the score that you would report for that run."

@@ -1,4 +1,4 @@
-"""What lab 03's checks recognise."""
+"""What lab 03's checks recognize."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import math
 
 import torch
 
-from . import Mistake, recognises
+from . import Mistake, recognizes
 
 
-@recognises("03.1", right="0.42: a similarity 0.1 higher outweighs two votes, because 0.1 / 0.1 makes a factor of e.")
+@recognizes("03.1", right="0.42: a similarity 0.1 higher outweighs two votes, because 0.1 / 0.1 makes a factor of e.")
 def weighted_vote(monocyte):
     s = [0.9, 0.8, 0.8]
 
@@ -38,7 +38,7 @@ def weighted_vote(monocyte):
     return f"{float(monocyte):.3g} is not the monocytes' share of the votes exp(9), exp(8) and exp(8)."
 
 
-@recognises("03.2", right="Exactly what fitting N times would give, for one fit.")
+@recognizes("03.2", right="Exactly what fitting N times would give, for one fit.")
 def leave_one_out(left_out):
     x = torch.tensor([0.0, 1.0, 2.0, 4.0, 7.0], dtype=torch.float64)
     y = torch.tensor([0.0, 0.0, 1.0, 0.0, 1.0], dtype=torch.float64)
@@ -70,7 +70,7 @@ def leave_one_out(left_out):
     return "On a straight line through five points these are not the scores of fits without each point."
 
 
-@recognises("03.3", right="1.4 of at most 2: these laboratories are easy to tell apart.")
+@recognizes("03.3", right="1.4 of at most 2: these laboratories are easy to tell apart.")
 def distance_from_error(distance):
     def near(other):
         return math.isclose(distance, other, abs_tol=1e-6)
@@ -88,7 +88,7 @@ def distance_from_error(distance):
     return f"{distance} is not 2 (1 - 2e): how large is the error e of a classifier that is right 85 % of the time?"
 
 
-@recognises("03.4", right="Centred, squared, normalised: a constant or a factor on either side changes nothing.")
+@recognizes("03.4", right="Centered, squared, normalized: a constant or a factor on either side changes nothing.")
 def linear_cka(cka):
     draw = torch.Generator().manual_seed(0)
     a = torch.randn(12, 3, generator=draw, dtype=torch.float64) + torch.tensor([3.0, 0.0, -1.0], dtype=torch.float64)
@@ -110,11 +110,11 @@ def linear_cka(cka):
     if near(of(ca, cb)):
         return None
     if near(of(a, b)):
-        return Mistake("not_centred")
+        return Mistake("not_centered")
     if near(of(a - a.mean(), b - b.mean())) or near(of(a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True))):
         return Mistake("wrong_mean")
     if near(float((cb.T @ ca).square().sum())):
-        return Mistake("not_normalised")
+        return Mistake("not_normalized")
     if near(of(ca, cb, squared=False)):
         return Mistake("not_squared")
     if answer > 1 + 1e-6:
@@ -122,7 +122,7 @@ def linear_cka(cka):
     return f"On a small example this gives {answer:.4g}; expected {of(ca, cb):.4g}."
 
 
-@recognises("03.5", right="Chosen without the target's labels. That it is not the best away is for next year to say.")
+@recognizes("03.5", right="Chosen without the target's labels. That it is not the best away is for next year to say.")
 def layer_by_bound(chosen_layer):
     answer = str(chosen_layer).strip().lower()
     if answer == "late":

@@ -1,4 +1,4 @@
-"""What lab 04's checks recognise."""
+"""What lab 04's checks recognize."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 
 from ...recipe import recipes
-from . import Mistake, recognises
+from . import Mistake, recognizes
 
 
-@recognises("04.1", right="The adversary goes down its loss, the encoder up, in one backward pass.")
+@recognizes("04.1", right="The adversary goes down its loss, the encoder up, in one backward pass.")
 def reversal(function):
     gradient = torch.tensor([3.0, 4.0])
     passed = function(gradient.clone(), 0.5)
@@ -28,7 +28,7 @@ def reversal(function):
     return f"For a gradient of [3, 4] at strength 0.5 this passes back {passed.tolist()}, not [-1.5, -2]."
 
 
-@recognises("04.2", right="Against it, 15 points may be five, or none.")
+@recognizes("04.2", right="Against it, 15 points may be five, or none.")
 def joint_baseline(baseline):
     baseline = str(getattr(baseline, "name", baseline)).strip()
     if baseline == "source_only_joint_bn":
@@ -42,7 +42,7 @@ def joint_baseline(baseline):
     )
 
 
-@recognises("04.3", right="The way to one half is what tells them apart.")
+@recognizes("04.3", right="The way to one half is what tells them apart.")
 def which_is_dead(verdicts):
     verdicts = {key: str(value).strip().upper() for key, value in dict(verdicts).items()}
     if verdicts == {"dead": "B", "won": "A", "healthy": "C"}:
@@ -56,7 +56,7 @@ def which_is_dead(verdicts):
     return "C is healthy. Of the other two, one never moved and one stayed on top."
 
 
-@recognises("04.4", right="Logits in, finite gradient out.")
+@recognizes("04.4", right="Logits in, finite gradient out.")
 def loss_of_one_logit(origin_loss):
     logits = torch.tensor([[0.3], [-1.2], [2.0], [0.1]], requires_grad=True)
     origin = torch.tensor([1.0, 0.0, 0.0, 1.0])
@@ -71,19 +71,17 @@ def loss_of_one_logit(origin_loss):
     (gradient,) = torch.autograd.grad(loss, logits, allow_unused=True)
     if gradient is None or not gradient.abs().sum() > 0:
         return Mistake("softmax_of_one")
-    far = torch.tensor([[200.0], [-200.0]], requires_grad=True)
-    extreme = origin_loss(far, torch.tensor([0.0, 1.0]))
-    if not math.isfinite(extreme.item()):
-        return Mistake("sigmoid_then_log")
-    (pull,) = torch.autograd.grad(extreme, far)
-    if not pull.abs().min() > 0:
-        return Mistake("saturated")
     expected = F.binary_cross_entropy_with_logits(logits[:, 0], origin)
-    if torch.allclose(loss, expected):
-        return None
     if torch.allclose(loss, F.binary_cross_entropy_with_logits(-logits[:, 0], origin)):
         return Mistake("flipped")
     everyone = F.binary_cross_entropy_with_logits(logits, origin.mean().expand_as(logits))
     if torch.allclose(loss, everyone):
         return Mistake("broadcast")
-    return f"On four examples this gives {loss.item():.3f}, where the cross-entropy is {expected.item():.3f}."
+    if not torch.allclose(loss, expected):
+        return f"On four examples this gives {loss.item():.3f}, where the cross-entropy is {expected.item():.3f}."
+    far = torch.tensor([[200.0], [-200.0]], requires_grad=True)
+    extreme = origin_loss(far, torch.tensor([0.0, 1.0]))
+    if not math.isfinite(extreme.item()):
+        return Mistake("sigmoid_then_log")
+    (pull,) = torch.autograd.grad(extreme, far)
+    return None if pull.abs().min() > 0 else Mistake("saturated")

@@ -1,4 +1,4 @@
-"""What lab 05's checks recognise."""
+"""What lab 05's checks recognize."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import math
 import torch
 
 from ...objectives.discrepancy import coral
-from . import Mistake, recognises
+from . import Mistake, recognizes
 
 
-@recognises("05.1", right="Means are subtracted, and shapes beyond the second moment are invisible.")
+@recognizes("05.1", right="Means are subtracted, and shapes beyond the second moment are invisible.")
 def blind_spots(blind):
     answer = tuple(str(blind[key]).strip().lower() for key in ("moved but unseen", "same moments"))
     if answer == ("moved", "ring"):
@@ -22,7 +22,7 @@ def blind_spots(blind):
     return "Use the names of two rows of the table in which CORAL is near zero although the sets differ."
 
 
-@recognises("05.2", right="The same number as the package's.")
+@recognizes("05.2", right="The same number as the package's.")
 def coral_by_hand(function):
     g = torch.Generator().manual_seed(1)
     zs, zt = torch.randn(30, 5, generator=g) + 3, 2 * torch.randn(20, 5, generator=g) - 1
@@ -51,35 +51,35 @@ def coral_by_hand(function):
     return f"On a small example this gives {value:.4f}, not {right:.4f}."
 
 
-@recognises("05.3", right="Everyone moves by one; nobody gains by jumping the queue.")
+@recognizes("05.3", right="Everyone moves by one; nobody gains by jumping the queue.")
 def transport_by_hand(cost):
     if math.isclose(cost, 1.0, abs_tol=1e-6):
         return None
     if math.isclose(cost, 2 / 3, abs_tol=1e-2) or math.isclose(cost, 2.0):
-        return Mistake("nearest_neighbour")
+        return Mistake("nearest_neighbor")
     if math.isclose(cost, 3.0, abs_tol=1e-6):
         return Mistake("total_not_mean")
     return f"{cost} is not it; pair the points in sorted order and take the mean distance."
 
 
-@recognises(
+@recognizes(
     "05.4",
     right="One change: both rungs see both laboratories in each batch, and one of them has a distance.",
 )
 def what_mmd_brought(brought, second):
-    right = second["colour + MMD"] - second["colour + both in batch norm"]
+    right = second["color + MMD"] - second["color + both in batch norm"]
     if math.isclose(brought, right, abs_tol=1e-9):
         return None
     if math.isclose(brought, -right, abs_tol=1e-9):
         return Mistake("wrong_sign")
-    if math.isclose(brought, second["colour + MMD"] - second["source only"], abs_tol=1e-9):
+    if math.isclose(brought, second["color + MMD"] - second["source only"], abs_tol=1e-9):
         return Mistake("against_source_only")
-    if math.isclose(brought, second["colour + MMD"] - second["colour augmentation"], abs_tol=1e-9):
-        return Mistake("against_colour")
-    if math.isclose(brought, second["colour + MMD"] - second["colour + AdaBN"], abs_tol=1e-9):
+    if math.isclose(brought, second["color + MMD"] - second["color augmentation"], abs_tol=1e-9):
+        return Mistake("against_color")
+    if math.isclose(brought, second["color + MMD"] - second["color + AdaBN"], abs_tol=1e-9):
         return Mistake("against_adabn")
     if math.isclose(brought, right, abs_tol=6e-4):
         return None  # typed from the table, to three digits
     return (
-        f"{brought:+.3f} is not MMD's rung minus the one with colour, both laboratories in batch norm and no distance."
+        f"{brought:+.3f} is not MMD's rung minus the one with color, both laboratories in batch norm and no distance."
     )

@@ -1,4 +1,4 @@
-"""What lab 06's checks recognise."""
+"""What lab 06's checks recognize."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from . import Mistake, number, recognises
+from . import Mistake, number, recognizes
 
 
 def _not_broadcast(error: RuntimeError, message: str) -> Mistake:
@@ -16,7 +16,7 @@ def _not_broadcast(error: RuntimeError, message: str) -> Mistake:
     return Mistake("not_broadcast", message)
 
 
-@recognises(
+@recognizes(
     "06.1", right="A quarter of a quarter comes through: 16. Halving the value is half as much dye again, not twice."
 )
 def reading_with_twice_the_dye(reads):
@@ -39,7 +39,7 @@ def reading_with_twice_the_dye(reads):
     )
 
 
-@recognises("06.2", right="A factor for each picture, the same for the same seed, and nothing wraps around.")
+@recognizes("06.2", right="A factor for each picture, the same for the same seed, and nothing wraps around.")
 def brightness_drawn_per_sample(brighten):
     images = torch.tensor([100, 200, 250], dtype=torch.uint8).view(1, 3, 1, 1).expand(64, 3, 4, 4)
 
@@ -77,7 +77,7 @@ def brightness_drawn_per_sample(brighten):
     return None
 
 
-@recognises("06.3", right="0.08 is erased; the other 0.37 of the drop was unfamiliar and can be trained back.")
+@recognizes("06.3", right="0.08 is erased; the other 0.37 of the drop was unfamiliar and can be trained back.")
 def what_was_erased(erased):
     mistakes = (
         (0.45, "whole_drop"),
@@ -93,7 +93,7 @@ def what_was_erased(erased):
     )
 
 
-@recognises("06.4", right="Pictures and labels are mixed by the same weights, a weight for each picture.")
+@recognizes("06.4", right="Pictures and labels are mixed by the same weights, a weight for each picture.")
 def mixup_mixes_both(mixup):
     images = torch.tensor([10.0, 20.0, 40.0]).view(3, 1, 1, 1).repeat(1, 1, 2, 2)
     labels, partner, weight = torch.eye(3), torch.tensor([1, 2, 0]), torch.tensor([0.9, 0.6, 0.25])
@@ -123,7 +123,7 @@ def mixup_mixes_both(mixup):
     return "The pictures are right; the labels are not mixed by the same weights."
 
 
-@recognises("06.5", right="24 x 32 pixels were pasted, so 81 % of the picture, and of its label, is still its own.")
+@recognizes("06.5", right="24 x 32 pixels were pasted, so 81 % of the picture, and of its label, is still its own.")
 def label_left_after_clipping(own):
     share = 24 * 32 / 64**2
     if math.isclose(own, 0.75, abs_tol=1e-3):

@@ -1,4 +1,4 @@
-"""What lab 07's checks recognise."""
+"""What lab 07's checks recognize."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import math
 
 import torch
 
-from . import Mistake, number, recognises
+from . import Mistake, number, recognizes
 
 
-@recognises("07.1", right="alpha times the way from the start; a weight that stayed feels nothing.")
+@recognizes("07.1", right="alpha times the way from the start; a weight that stayed feels nothing.")
 def gradient_of_the_spring(gradient):
     gradient = torch.as_tensor(gradient, dtype=torch.float32)
     if gradient.shape != (3,):
@@ -33,7 +33,7 @@ def gradient_of_the_spring(gradient):
     )
 
 
-@recognises("07.2", right="Weight decay won three quarters of the way: set it to 0 beside L2-SP.")
+@recognizes("07.2", right="Weight decay won three quarters of the way: set it to 0 beside L2-SP.")
 def where_two_springs_rest(rests_at):
     mistakes = (
         (2.0, "stays_at_start"),
@@ -44,7 +44,7 @@ def where_two_springs_rest(rests_at):
     return number(rests_at, 0.5, mistakes, f"At {rests_at} the two pulls are not equal and opposite.", abs_tol=1e-3)
 
 
-@recognises("07.3", right="A new dict, both ends exact, counters whole.")
+@recognizes("07.3", right="A new dict, both ends exact, counters whole.")
 def states_are_mixed(mix):
     def ends():
         start = {"weight": torch.tensor([0.0, 4.0]), "batches": torch.tensor(3)}
@@ -67,7 +67,7 @@ def states_are_mixed(mix):
     return None
 
 
-@recognises("07.4", right="The gap shrinks by 0.9 a step: 0.35 of the start is still in the average.")
+@recognizes("07.4", right="The gap shrinks by 0.9 a step: 0.35 of the start is still in the average.")
 def average_after_ten_steps(average):
     mistakes = (
         (0.9**10, "share_of_start"),
@@ -77,7 +77,7 @@ def average_after_ten_steps(average):
     return number(average, 1 - 0.9**10, mistakes, f"{average:g} is not what ten steps leave.", abs_tol=4e-3)
 
 
-@recognises("07.5", right="Smallest, squared, and the gradient reaches the features.")
+@recognizes("07.5", right="Smallest, squared, and the gradient reaches the features.")
 def smallest_directions(bss):
     values = torch.tensor([3.0, 2.0, 0.5])
     turn = torch.linalg.qr(torch.arange(9.0).reshape(3, 3) + 5 * torch.eye(3))[0]

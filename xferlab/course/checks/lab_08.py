@@ -1,4 +1,4 @@
-"""What lab 08's checks recognise."""
+"""What lab 08's checks recognize."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import math
 
 import numpy as np
 
-from . import Mistake, recognises
+from . import Mistake, recognizes
 
 
-@recognises("08.1", right="So a true label gets a probability of exp(-0.547) = 0.58, in the geometric mean.")
+@recognizes("08.1", right="So a true label gets a probability of exp(-0.550) = 0.58, in the geometric mean.")
 def leep_by_hand(score):
     score = float(score)
 
     def close(other):
         return math.isclose(score, other, abs_tol=6e-4)
 
-    expected = np.array([0.62, 0.54, 0.62, 0.54])
+    expected = np.array([0.78, 0.76, 0.72, 0.26])
     if close(np.log(expected).mean()):
         return None
     if close(np.log(expected.mean())):
@@ -27,20 +27,18 @@ def leep_by_hand(score):
         return Mistake("sum_not_mean")
     if close(-np.log(expected).mean()):
         return Mistake("sign")
-    if close(0.0):
+    if close(math.log(0.5) / 2):
         return Mistake("nce")
-    if close(np.log(expected / 2).mean()):
+    if close(np.log([0.39, 0.38, 0.36, 0.13]).mean()):
         return Mistake("joint_not_conditional")
+    if close(np.log([0.52, 1.52 / 3, 0.48, 0.52]).mean()):
+        return Mistake("wrong_axis")
     if close(np.log10(expected).mean()):
         return Mistake("base")
-    if math.isclose(score, -0.55, abs_tol=1e-9):
-        return (
-            "Give three digits: at two, the mean of the logarithms and the logarithm of the mean look nearly the same."
-        )
-    return f"{score:.4f} is not it: check P(y | z) first, whose columns are (0.7, 0.3) and (0.3, 0.7)."
+    return f"{score:.4f} is not it: check P(y | z) first. Each of its columns sums to 1, and the first is (0.8, 0.2)."
 
 
-@recognises("08.2", right="-0.1: four models in nearly the right order, and the fifth undoes it all.")
+@recognizes("08.2", right="-0.1: four models in nearly the right order, and the fifth undoes it all.")
 def rank_correlation(rho):
     rho, right = float(getattr(rho, "statistic", rho)), 1 - 6 * 22 / 120
     value, accuracy = [0.1, 0.2, 0.3, 0.4, 9.0], [0.5, 0.7, 0.6, 0.8, 0.4]
@@ -52,14 +50,24 @@ def rank_correlation(rho):
         return Mistake("reversed")
     if math.isclose(rho, 1 - right, abs_tol=6e-3):
         return Mistake("no_one_minus")
+    if math.isclose(rho, 1 - 22 / 120, abs_tol=6e-3) or math.isclose(rho, 22 / 120, abs_tol=6e-3):
+        return Mistake("no_six")
     if math.isclose(rho, 1, abs_tol=6e-3) or math.isclose(rho, 1 - 6 * 8 / 120, abs_tol=6e-3):
         return Mistake("not_squared")
-    return f"{rho:.3f} is not it: the ranks are 1 2 3 4 5 and 2 4 3 5 1, and a correlation lies between -1 and 1."
+    if abs(rho) > 1:
+        return f"A correlation lies between -1 and 1, and {rho:.3f} does not: are d ranks, and is n 5?"
+    return f"{rho:.3f} is not it: rank each list by itself from 1, smallest first, and take the five differences."
 
 
 def _runs(target: bool) -> list[dict]:
-    """Steady has the best mean by the validator, lucky the best single run, cheat the best target, home the best source."""
-    values = {"lucky": (2.0, 0.1), "steady": (1.5, 1.4), "cheat": (0.5, 0.6), "home": (0.2, 0.3)}
+    """By the validator steady has the best mean, lucky the best run, often the best sum; cheat has the best target, home the best source."""
+    values = {
+        "lucky": (2.0, 0.1),
+        "steady": (1.5, 1.4),
+        "often": (1.1, 1.0, 1.2),
+        "cheat": (0.5, 0.6),
+        "home": (0.2, 0.3),
+    }
     at_home = {"home": 0.99}
     abroad = {"cheat": 0.9}
     return [
@@ -75,19 +83,21 @@ def _runs(target: bool) -> list[dict]:
     ]
 
 
-@recognises("08.3", right="Chosen by the mean over seeds, and no target label was needed.")
+@recognizes("08.3", right="Chosen by the mean over seeds, and no target label was needed.")
 def choice_without_labels(choose):
     choice = choose(_runs(target=True))
     if choice == "cheat":
         return Mistake("chose_by_target")
     if choice == "home":
         return Mistake("chose_by_source")
+    if choice == "often":
+        return Mistake("sum_over_seeds")
     if choice == "lucky":
         return Mistake("best_single_run")
     if isinstance(choice, dict):
         return "This returns a whole run; return its recipe's name."
     if choice != "steady":
-        return f"On four recipes your function says {choice!r}; by the highest mean it is 'steady'."
+        return f"On five recipes your function says {choice!r}; by the highest mean it is 'steady'."
     try:
         again = choose(_runs(target=False))
     except (TypeError, KeyError):
@@ -95,7 +105,7 @@ def choice_without_labels(choose):
     return None if again == "steady" else "With run['target'] None the choice changes; it must not depend on it."
 
 
-@recognises("08.4", right="A collapsed model scores 0, an even and certain one log K.")
+@recognizes("08.4", right="A collapsed model scores 0, an even and certain one log K.")
 def information_of_a_collapse(information):
     collapsed, even = np.tile([1.0, 0.0, 0.0], (6, 1)), np.tile(np.eye(3), (2, 1))
     unsure = np.full((6, 3), 1 / 3)
@@ -116,6 +126,8 @@ def information_of_a_collapse(information):
         return Mistake("sign")
     if close("even", 0) and (close("unsure", math.log(3)) or close("unsure", -math.log(3))):
         return Mistake("entropy_alone")
+    if close("collapsed", 2 * math.log(3)):
+        return Mistake("wrong_axis")
     if close("unsure", math.log(3)) and close("even", math.log(3)):
         return Mistake("marginal_alone")
     if close("even", 1) or close("even", math.log2(3)):

@@ -1,4 +1,4 @@
-"""What lab 09's checks recognise."""
+"""What lab 09's checks recognize."""
 
 from __future__ import annotations
 
@@ -8,16 +8,13 @@ import torch
 
 from ...objectives import CrossEntropy, MaskedLanguageModeling
 from ...recipe import Stage
-from . import Mistake, recognises
+from . import Mistake, recognizes
 
 
-@recognises("09.1", right="J45.20 and J45.909 are both asthma: the category counts, not the code.")
+@recognizes("09.1", right="J45.20 and J45.909 are both asthma: the category counts, not the code.")
 def shared_categories(leaks):
     train, test = ["J45.20", "J45.909", "I10", "E11.9"], ["J45.30", "E11.9", "J20.0", "K21.9"]
-    answer = leaks(train, test)
-    if answer is None:
-        return "Your function returns nothing; return the list of shared categories."
-    found = sorted(answer)
+    found = sorted(leaks(train, test))
     if found == ["E11", "J45"]:
         return None
     if found == ["E11.9"]:
@@ -29,7 +26,7 @@ def shared_categories(leaks):
     return f"For {train} and {test} your function says {found}, not ['E11', 'J45']."
 
 
-@recognises("09.2", right="Neither padding nor a longer neighbour changes a text's feature.")
+@recognizes("09.2", right="Neither padding nor a longer neighbor changes a text's feature.")
 def mean_over_real_tokens(pool):
     states = torch.tensor([[[1.0, 2.0], [3.0, 4.0], [8.0, 0.0]], [[4.0, 4.0], [9.0, 9.0], [9.0, 9.0]]])
     tokens = torch.tensor([[5, 6, 0], [7, 0, 0]])
@@ -49,7 +46,7 @@ def mean_over_real_tokens(pool):
     return "These are not the means over the tokens that are not 0; if you divide by a count, give it the shape (B, 1)."
 
 
-@recognises("09.3", right="Forty a class against five: pretraining would be worth 35 labels a class.")
+@recognizes("09.3", right="Forty a class against five: pretraining would be worth 35 labels a class.")
 def labels_needed(needed):
     needed = float(needed)
     if math.isclose(needed, 40, rel_tol=1e-2):
@@ -63,7 +60,7 @@ def labels_needed(needed):
     return f"{needed:.3g} labels a class would not give 0.60 on a line through 0.50 at 20 and 0.70 at 80, against log labels."
 
 
-@recognises("09.4", right="6,144 of 147,456 numbers: about 4 %.")
+@recognizes("09.4", right="6,144 of 147,456 numbers: about 4 %.")
 def numbers_of_a_lora(numbers):
     known = {
         384 * 384: Mistake("whole_matrix"),
@@ -75,7 +72,7 @@ def numbers_of_a_lora(numbers):
     return known.get(int(numbers), f"{numbers} is not the size of A, 8 x 384, and B, 384 x 8, together.")
 
 
-@recognises("09.5", right="First the wording, without labels; then the task, with them.")
+@recognizes("09.5", right="First the wording, without labels; then the task, with them.")
 def pretraining_then_labels(stages):
     stages = list(getattr(stages, "stages", stages))  # of a Recipe too
     if len(stages) != 2 or not all(isinstance(stage, Stage) for stage in stages):

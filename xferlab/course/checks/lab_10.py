@@ -1,4 +1,4 @@
-"""What lab 10's checks recognise."""
+"""What lab 10's checks recognize."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import math
 
 from ...objectives import MMD, CrossEntropy
 from ...recipe import Recipe
-from . import Mistake, letters, recognises
+from . import Mistake, letters, recognizes
 
 
-@recognises("10.1", right="The target's pictures help twice, its labels once, at the end.")
+@recognizes("10.1", right="The target's pictures help twice, its labels once, at the end.")
 def promises(plan):
     right = {
         "train": {"source.train", "target.train"},
@@ -30,13 +30,13 @@ def promises(plan):
     if plan == right:
         return None
     if "target.train" not in plan["choose"]:
-        return "A validator such as entropy looks at the target's unlabelled pictures; add them to choose."
+        return "A validator such as entropy looks at the target's unlabeled pictures; add them to choose."
     if "source.val" in plan["train"]:
         return "What trains cannot choose: keep the source's validation part out of training."
     return "Read the table column by column: one of the steps has a part too many or too few."
 
 
-@recognises("10.2", right="0.02 to 0.04 in every seed: small, and separated.")
+@recognizes("10.2", right="0.02 to 0.04 in every seed: small, and separated.")
 def paired_gain(answer):
     gain, separated = answer
     if separated not in (True, False):
@@ -52,7 +52,7 @@ def paired_gain(answer):
     return None
 
 
-@recognises("10.3", right="Two stages; objectives are made anew for each run.")
+@recognizes("10.3", right="Two stages; objectives are made anew for each run.")
 def own_recipe(mine):
     if not isinstance(mine, Recipe):
         return f"This is a {type(mine).__name__}; xl.Recipe(name, (stage, stage)) is wanted."
@@ -86,7 +86,7 @@ def own_recipe(mine):
     return None
 
 
-@recognises("10.4", right="The result, and what the missing labels cost.")
+@recognizes("10.4", right="The result, and what the missing labels cost.")
 def claims_that_stand(claims):
     claims = letters(claims)
     if claims == {"a", "d"}:
