@@ -383,3 +383,8 @@ def top(blocks: int) -> Strategy:
     if blocks < 0:
         raise ArgumentError(f"top got {blocks} blocks, expected 0 or more")
     return Strategy(f"top({blocks})", lambda i, n, progress: float(i >= n - blocks))
+
+
+def __dir__() -> list[str]:
+    """What Tab offers after `xl.strategies.`: the strategies, and not what this file imports."""
+    return [name for name, made in globals().items() if name[0] != "_" and getattr(made, "__module__", "") == __name__]

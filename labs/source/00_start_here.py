@@ -20,7 +20,7 @@ xl.lab.show(
 )
 
 # %% [markdown]
-# Both are handwritten digits. The ones on the right are blurred, and you read them all the same. Keep that in mind for later.
+# Both are handwritten digits. The ones on the right are blurred, and you can still read them. Keep that in mind for later.
 #
 # ### Exercise 1: how many?
 # `counts()` says how many examples of each class a part has: try `source.train.counts()`. How many **eights** does the
@@ -55,8 +55,8 @@ eights = int(source.train.counts()[8])
 xl.checks.check("00.1", eights)
 
 # %% [markdown]
-# Every exercise works like this one. You fill in the `...` and run the check. It tells you what is wrong, and not only that something
-# is. Below each check there are hints, which open one at a time, and the solution.
+# Every exercise works like this one. You fill in the `...` and run the check. If your answer is wrong, the check tells you what is wrong
+# with it. Below each check there are hints, which open one at a time, and the solution.
 #
 # ## What can this machine do?
 # The line below the first cell named a *profile*, which sets how long runs take: `lab` for a lesson, `quick` only to see the cells
@@ -69,7 +69,7 @@ print(xl.doctor.report()[0])
 # %% [markdown]
 # ## Where data comes from
 # A **domain** is a set of examples from one place. `catalog()` lists what there is: real or synthetic, how large, under which license, and
-# whether it needs a network. Your own folder or `.npz` file loads by its path.
+# whether it needs a network. To load your own folder or `.npz` file, give its path.
 
 # %%
 xl.catalog()
@@ -113,8 +113,8 @@ xl.lab.show(xl.plots.images(shown), alt=alt)
 # - **fit**: the one loop that trains.
 #
 # ### Predict
-# You train a small network on MNIST and test it on MNIST and on optdigits. It reads a new MNIST digit almost always. How often does it
-# read a digit of the *other* writers?
+# You train a small network on MNIST and test it on MNIST and on optdigits. It reads nearly every new MNIST digit. How well does it read the
+# digits of the *other* writers?
 
 # %% tags=["exercise"] exercise="00.p1"
 guess = ...  # "as well", "somewhat worse" (down by less than 10 points) or "much worse"
@@ -144,15 +144,16 @@ xl.lab.show(
 )
 
 # %% [markdown]
-# *Balanced accuracy* is the accuracy of each class by itself, and then their mean. The numbers in brackets are its 95 % interval: how far
-# chance in which digits are tested may move it. The interval does *not* hold the luck of this one training run. Later labs train several.
+# *Balanced accuracy* is the mean of the accuracies of the single classes. The numbers in brackets are its 95 % interval. They say how much
+# the result may change when chance picks other digits for the test. They do *not* say how much it may change when you train again. Later
+# labs train several times.
 #
-# The fall from home to abroad is what this course is about. What differs between two places is called the *shift*. You read through
-# it, and the network may not. A model that is used abroad just as it was trained is called *source only*. It is the baseline of later
-# labs.
+# This course is about the fall from home to abroad. What differs between two places is called the *shift*. It does not disturb you when you
+# read the digits, and it may disturb the network. A model that is used abroad just as it was trained is called *source only*. It is the
+# baseline of later labs.
 #
-# Next comes a toy in the plane, made up so that you can see it. Move the target away from the source and watch what a classifier
-# of the source says there.
+# Next comes a toy in the plane, where you can see a shift. Move the target away from the source, and watch how often the source's
+# classifier is right there.
 
 # %%
 xl.widgets.gap(lambdas=[0])
@@ -235,8 +236,8 @@ xl.checks.check("00.3", test_slides)
 
 # %% [markdown]
 # ## When it hurts: sure and wrong
-# Without labels from the new place you can look at how sure the model says it is, which is the probability of its best guess. The expected
-# calibration error, ECE, is the mean distance between that and how often it is right.
+# Without labels from the new place you can still look at how sure the model is: at the probability of its best guess, which is called its
+# *confidence*. The expected calibration error, ECE, is the mean distance between the confidence and how often the model is right.
 
 # %%
 for where, scores in {"at home": home, "abroad": abroad}.items():
@@ -253,9 +254,9 @@ for where, scores in {"at home": home, "abroad": abroad}.items():
 # A method scores 0.71 on the target's test set with the interval [0.66, 0.76]. Another scores 0.74 with [0.69, 0.79], on
 # the same test images. What may you say? Assign `"A"`, `"B"` or `"C"`.
 #
-# - A: the second is better.
-# - B: they are equally good.
-# - C: these intervals alone do not say; look at the difference between the two, run by run (the *paired* difference).
+# - A: The second is better.
+# - B: They are equally good.
+# - C: These intervals alone do not say. Look at the difference between the two, run by run (the *paired* difference).
 
 # %% tags=["exercise"] exercise="00.4"
 statement = ...
@@ -290,22 +291,22 @@ xl.checks.check("00.4", statement)
 #   A choice made with target labels is training on them by another name.
 # - [x] To score a method once it has been trained and chosen.
 #   Yes, and every table says so.
-# - [ ] For nothing at all.
-#   Then nobody could say whether a method works. They score; they do not train or choose.
+# - [ ] For nothing at all, because the new place has none.
+#   Then nobody could say whether a method works. Target labels score a method; they do not train or choose it.
 
 # %% [markdown] tags=["quiz"]
 # ### A domain is marked synthetic. What does a result on it show?
-# - [ ] Nothing.
+# - [ ] Nothing that anybody could use.
 #   It shows what the method does when the difference between two places is of this kind.
-# - [x] How methods behave under this rendered difference; a claim about patients needs real data.
-#   Yes. That is why labs run the same cells on a real set by setting one variable.
+# - [x] How methods behave under this rendered difference.
+#   Yes. A claim about patients needs real data, so every lab runs on your own set if you set one variable.
 # - [ ] The same as on real smears, if the pictures look alike.
 #   Looking alike to you is not being alike to a network; you have just seen that with digits.
 
 # %% [markdown] tags=["quiz"]
 # ### A model scores 0.97 [0.96, 0.98] at home. What does the interval say about another laboratory?
 # - [ ] Between 0.96 and 0.98 there as well.
-#   It holds only the chance in which examples of *this* place were tested.
+#   It only says what another choice of test examples from *this* place would change.
 # - [ ] About the same, if the test set was large.
 #   A larger test set makes the interval narrower; it is still about home.
 # - [x] Nothing: it was drawn from home alone.

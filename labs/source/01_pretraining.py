@@ -1,8 +1,8 @@
 # %% [markdown]
 # ## The question
-# Your laboratory has a drawer full of cells, and labels for five of each class. You could start a small network from random numbers. You
-# could also let it learn something first: from the labeled cells of another laboratory, from your own cells without labels, or from
-# pictures of something else entirely. **What does each of these starts buy you, and when does one buy nothing?**
+# Your laboratory has a drawer full of cells, and labels for five of each class. You could start a small network from random numbers, or let
+# it learn something first: from the labeled cells of another laboratory, from your own cells without labels, or from pictures of something
+# else entirely. **What does each of these starts buy you, and when does one buy nothing?**
 #
 # Both laboratories below are rendered, so a result here is about the methods on this rendering and not about patients.
 # `XFERLAB_DATASET=other.npz:ours.npz` runs the same cells on your own data.
@@ -58,22 +58,22 @@ print(lectures, unlabeled, test, sep="\n")
 # | rotation | by how many quarter turns was this picture turned? ([Gidaris et al., 2018](https://arxiv.org/abs/1803.07728)) | our unlabeled cells |
 # | masked pixels | what stood under the hidden patches? ([He et al., 2022](https://arxiv.org/abs/2111.06377), in a small convolutional form) | our unlabeled cells |
 #
-# Each task has a head of its own, which is thrown away; what stays is the encoder.
+# Each task has a last layer of its own, its *head*. After pretraining you throw the head away and keep the encoder.
 #
 # ### SimCLR from its parts
 # ![](drawings/simclr.svg)
 #
-# Take B pictures and two altered copies (*views*) of each. The encoder and its head make 2B vectors of them, scaled to length one, so
-# that a dot product is a cosine `s`. The other view of the same picture is a vector's *partner*, the 2B - 2 views of other pictures are
-# *strangers*. With a temperature `T`, the loss of vector i with partner j is
+# Take B pictures and two altered copies (*views*) of each. The encoder and its head turn them into 2B vectors, which are scaled to length
+# one, so that a dot product is a cosine `s`. A vector's *partner* is the other view of the same picture. Its *strangers* are the 2B - 2
+# views of other pictures. With a temperature `T`, the loss of vector i with partner j is
 #
 # `-log( exp(s_ij / T) / sum over k other than i of exp(s_ik / T) )`
 #
-# and the mean over all 2B is taken. It is a classification: among all the others, which one is your partner?
+# and the whole loss is the mean over all 2B vectors. Each vector solves a classification: which of all the others is its partner?
 #
 # ### Exercise 1: two pairs by hand
-# Two pictures, two copies each, in the plane: picture one gives `(1, 0)` and `(1, 0)`, picture two gives `(0, 1)` and `(0, 1)`. The
-# temperature is `T = 0.5`. What is the loss?
+# There are two pictures with two copies each, and their vectors lie in the plane. Picture one gives `(1, 0)` twice, and picture two
+# gives `(0, 1)` twice. The temperature is `T = 0.5`. What is the loss?
 
 # %% tags=["exercise"] exercise="01.1"
 loss = ...
@@ -101,7 +101,7 @@ loss = -math.log(math.exp(2) / 2)
 # - counts_itself: The vector itself, at cosine 1, stands in your sum; leave it out.
 # - no_temperature: Divide the cosines by the temperature, 0.5, before exp.
 # - one_stranger: Both copies of the other picture are strangers: two, not one.
-# - partner_not_in_sum: The partner belongs into the sum too, or the loss can be negative.
+# - partner_not_in_sum: The partner belongs in the sum too; without it the loss can be negative.
 # - sum_not_mean: That is the sum over the four vectors; take the mean.
 
 # %% [markdown] tags=["hints"] exercise="01.1"
@@ -221,9 +221,9 @@ xl.checks.check("01.3", share)
 
 # %% [markdown]
 # ## What counts as the same picture
-# You tell SimCLR what does not matter: whatever the two copies differ in. Below are three ways to alter a cell. *Geometry* turns,
-# mirrors and zooms. *Light colors* (light as in slight) also varies the stain and the lamp, now and then enough to bleach a cell. *Any
-# color* changes the colors so much that they say nothing.
+# Whatever the two copies differ in does not matter: that is what you tell SimCLR. Below are three ways to alter a cell. *Geometry* turns,
+# mirrors and zooms. *Light colors* also varies the stain and the lamp a little, and now and then it bleaches a cell. *Any color* changes
+# the colors so much that they say nothing.
 
 # %%
 geometry = [Flip(True, True), Rotate90(), RandomResizedCrop((0.5, 1.0))]
@@ -239,7 +239,7 @@ xl.lab.show(xl.plots.images(rows), alt="Ten altered copies of one cell for each 
 
 # %% [markdown]
 # ### Predict
-# With five labels a class and then fine-tuning: which start is best on our test cells?
+# Each start is fine-tuned with five labels a class. Which start is best on our test cells?
 
 # %% tags=["exercise"] exercise="01.p1"
 starts = ["scratch", "supervised elsewhere", "SimCLR", "rotation", "masked pixels"]
@@ -254,8 +254,9 @@ xl.checks.predict("01.p1", guess, options=starts)
 # %% [markdown]
 # ## The experiment
 # Every start gets the same network, the same number of pretraining steps and the same two uses. A *linear probe* leaves the encoder as it
-# is and fits only a linear layer on its features (here by ridge regression). *Fine-tuning* trains encoder and head further. A draw also
-# draws the first weights and the batches anew. The first draw of three starts runs now, and the rest was measured earlier with this code.
+# is and fits only a linear layer on its features (here by ridge regression). *Fine-tuning* trains encoder and head further. Every draw has
+# its own labeled cells, its own first weights and its own batches. The first draw of three starts runs now, and the rest was measured
+# earlier with this code.
 
 # %%
 pretraining = dict(
@@ -336,8 +337,9 @@ rows = [*results, *({"start": name, "draw": 0, "here": True, **trial(name, 0)} f
 results = xl.lab.Results(rows, by="start", title=title)
 
 # %% [markdown]
-# Two runs of one draw share its luck, which is the same labeled cells. So compare a start with scratch **within** a draw. *Separated*
-# means that the 95 % t-interval of this paired difference leaves out zero. Fewer than five draws separate nothing.
+# Two runs of one draw have the same labeled cells, so they are lucky or unlucky together. Therefore compare a start with scratch **within**
+# a draw. *Separated* means that the 95 % interval of this paired difference leaves out zero. With fewer than five draws, nothing is
+# called separated.
 
 # %% tags=["results"]
 results.table("fine-tuned", "fine-tuned heavier", "probe", over="scratch")
@@ -351,17 +353,18 @@ xl.checks.reveal("01.p1", named.best("fine-tuned"), named.tied("fine-tuned"))
 
 # %% [markdown]
 # A probe shows what a start *knows*. Fine-tuning shows what it is *worth* once five labels a class may change everything. A start can be
-# good at one and no help at the other. Where fine-tuning from unlabeled cells gains little over scratch, or loses, these are the suspects:
+# good for one and useless for the other. Where fine-tuning from unlabeled cells gains little over scratch, or loses, there are four
+# suspects:
 #
 # - The baseline is strong. With gentle alterations a small network reads color and size from forty cells by itself.
 # - You told SimCLR that zoom and light colors do not matter, and here they are part of the answer.
-# - A thousand pictures, a small network and a few hundred steps are little for a task that lives on much.
+# - SimCLR needs many pictures, a large network and many steps. It had a thousand pictures, a small network and a few hundred steps.
 # - What a start learned for another task has to be unlearned in the same few steps. Random weights have nothing to unlearn.
 #
-# Five draws show a gain only if it is larger than what draws differ by, so look at the width of the interval.
+# Five draws can only show a gain that is larger than the differences between draws, so look at the width of the interval.
 #
-# Rotation deserves a second look. A cell under a microscope has no up side, so all that is left for it to learn are traces of the camera
-# and the slide. On pictures with an up side, such as chest X-rays, the same task asks for more.
+# Look at rotation once more. A cell under a microscope has no up side, so the task can only teach traces of the camera and the slide. On
+# pictures with an up side, such as chest X-rays, the same task has more to teach.
 #
 # ## How much unlabeled data?
 # Here is the same SimCLR with fewer cells in the drawer, and the supervised start with fewer labeled cells from elsewhere. All of them get
@@ -489,7 +492,7 @@ xl.lab.table(seen, "How far the features spread.")
 
 # %% [markdown]
 # A loss near its optimum says nothing by itself. Look at the spread of the features, or at a probe. Methods without strangers (BYOL,
-# SimSiam, VICReg) each have a device that keeps this solution away.
+# SimSiam, VICReg) each have a device of their own against this collapse.
 #
 # ## The trap: told not to look at what matters
 # *Any color* tells SimCLR that color does not matter. For some classes, the color of granules is the label. Here is the recall of each
@@ -514,8 +517,8 @@ for measure in ("fine-tuned", "probe"):
 
 # %% [markdown]
 # ### Exercise 5: which alteration erases the label?
-# An alteration of the two views makes the encoder blind to what it alters. Where is that what you asked for, and where is it the
-# label? Give the set of letters for which the alteration **can erase the label**.
+# An alteration of the two views makes the encoder blind to what it changes. Sometimes you want that, and sometimes it is what tells
+# two classes apart. Give the set of letters for which the alteration **can erase the label**.
 #
 # - a: gray pictures; eosinophils (orange granules) against neutrophils
 # - b: quarter turns; cells under a microscope
@@ -586,8 +589,8 @@ for name in ("digits", "random labels"):
     print(f"Fine-tuned from {name}: {tuned['gain']:+.3f} against scratch, {tuned['verdict']}.")
 
 # %% [markdown]
-# You cannot read off a start's name or its size whether it is near or far, so scratch has to stand in the table. And mind what a far start
-# costs even where it does no harm: you trained it and you must document it, while a probe on random features was free.
+# The name of a start and its size do not tell you whether it is near enough, so put scratch into the table. And a far start costs you
+# something even where it does no harm: you have to train it and document it, and a probe on random features needs neither.
 #
 # ## Quiz
 
@@ -595,28 +598,28 @@ for name in ("digits", "random labels"):
 # ### A start beats scratch by 0.10 with a probe and by 0.00 after fine-tuning. What do you know?
 # - [ ] Pretraining failed.
 #   Its features are better by 0.10; that was measured.
-# - [x] It knows more than random features, but fine-tuning gets there from scratch as well.
-#   Yes. Which of the two you need depends on whether the encoder may move.
-# - [ ] Fine-tuning destroyed the features.
-#   Possible, but then it would also have ended below its own probe. Compare those two numbers.
+# - [x] It knows more than random features, but fine-tuning does not need it.
+#   Yes. Fine-tuning gets there from scratch as well, so the start is worth something only if the encoder must not move.
+# - [ ] Fine-tuning destroyed the features, and random weights had nothing to lose.
+#   It may have. Then fine-tuning would also end below its own probe, so compare those two numbers.
 
 # %% [markdown] tags=["quiz"]
 # ### In SimCLR, two cells of the same class are in one batch. What does the loss do with them?
+# - [x] It pushes them apart, like any two pictures.
+#   Yes: they are false strangers. The fewer classes there are, the more of them a batch holds.
 # - [ ] It pulls them together, since they are alike.
 #   It does not know the class; only copies of one picture are partners.
-# - [x] It pushes them apart, like any two pictures.
-#   Yes: false strangers. The fewer the classes, the more of them a batch holds.
-# - [ ] Nothing: pairs of a class are left out.
+# - [ ] Nothing, because pairs of the same class are left out of the sum.
 #   For that it would need labels.
 
 # %% [markdown] tags=["quiz"]
 # ### The pretraining loss of A is lower than that of B. Which start is better?
 # - [ ] A, since it learned its task better.
-#   Partners that agree because everything is the same have a loss near zero, if nothing pushes.
-# - [ ] B, since an easy task teaches little.
-#   Sometimes, but the loss does not show that either.
-# - [x] It cannot be told: measure a probe, with labels that are not the test's.
-#   Yes. Losses of different tasks, or of different alterations, have no common scale.
+#   If nothing pushes, partners agree because everything is the same, and the loss is near zero.
+# - [ ] B, since an easy task teaches little and a hard one teaches much.
+#   Sometimes that is so, but the loss does not show it either.
+# - [x] The losses do not tell: measure a probe.
+#   Yes, with labels that are not the test's. Losses of different tasks, or of different alterations, have no common scale.
 
 # %% tags=["nbval-check-output"]
 print("A start is worth what it beats.")
@@ -634,10 +637,10 @@ lab.answer(
 
 # %% [markdown]
 # - Put scratch, with the same augmentation, beside every pretrained start, and compare within draws.
-# - A task without labels teaches what its alterations leave over. The alterations are a statement about the classes.
+# - A task without labels teaches what its alterations do not change. So your choice of alterations says what you know of the classes.
 # - Look at the spread of features and at a probe. A pretraining loss alone hides a collapse.
 # - A source can be too far away. Random labels show what "pretraining" brings when the labels mean nothing.
-# - The tables above say which of this is separated on this data. Of the rest nothing was shown.
+# - The tables above say which of these gains are separated on this data. The others were not shown.
 #
 # ### Papers
 # - Gidaris et al., 2018, *Unsupervised representation learning by predicting image rotations* [arXiv:1803.07728](https://arxiv.org/abs/1803.07728)

@@ -1,7 +1,10 @@
 # %% [markdown]
 # ## When does ImageNet pay?
 # You have an encoder that was trained on a million photographs of dogs, espresso cups and trucks. A hospital gives you medical
-# pictures, and labels for five pictures of each class, perhaps for twenty. You could keep the encoder as it is and train only a new
+# pictures, and labels for five pictures of each class, perhaps for twenty. **When does it pay to start from that encoder, and how do you
+# use it best?**
+#
+# You could keep the encoder as it is and train only a new
 # last layer. You could read one of its inner layers instead, or train all of it further. You could also train a small network from
 # scratch and forget about the photographs.
 #

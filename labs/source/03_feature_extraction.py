@@ -1,8 +1,8 @@
 # %% [markdown]
 # ## The question
 # One laboratory has labeled a few of its cells. A second laboratory, with another stain and another microscope, sends pictures and no
-# labels. You do not want to train an encoder. You only want to **read** from a frozen one. Which of its layers do you read, when you
-# can check the answer only in the first laboratory?
+# labels, and you want to **read** both from a frozen encoder, without training it. **Which of its layers do you read, when you can check
+# the answer only in the first laboratory?**
 #
 # The next cell names the data. By default both laboratories are rendered, so a result here is about a method on this rendering and not
 # about patients. Further down you see the same curve on real chest X-rays and real blood smears.
@@ -91,8 +91,8 @@ print("numbers a picture:", ", ".join(f"{name} {part.shape[1]}" for name, part i
 #   the penalty, and gives each strength's leave-one-out accuracy without fitting anything again.
 #
 # The features are here already, so a draw of labels is nothing but a choice of rows. Every draw runs now, and none is read from a
-# file. Dimensions differ in scale. So the two linear readers see each one minus its mean and divided by its standard deviation, both taken
-# from the *labeled* pictures.
+# file. The dimensions of the features differ in scale. So the two linear readers get each dimension minus its mean and divided by its
+# standard deviation, and both numbers come from the *labeled* pictures.
 
 
 # %%
@@ -151,7 +151,8 @@ reading.table(over="logistic probe")
 # ### The whole path
 # With too little penalty the weights follow accidents of the few labeled pictures. With too much they follow nothing. The lines below
 # show leave-one-out accuracy: every labeled picture is judged by a classifier that has not seen it. With too much penalty a line can
-# fall below a blind guess. The picture that is left out makes its own class the rarest, and the rarest class is never guessed.
+# fall below a blind guess. Such a classifier answers with the commonest class, and when a picture is left out, its own class has become
+# the rarest.
 
 # %%
 paths = {}
@@ -212,10 +213,10 @@ xl.checks.check("03.1", monocyte)
 
 # %% [markdown]
 # ### Exercise 2: leave one out, without fitting again
-# A linear regression's score for one of its own training pictures is flattered: that picture pulled the fit towards itself, by
-# its **leverage** h between 0 and 1. Had it been left out, its residual *label − score* would have been
-# *residual / (1 − h)*. Write `left_out(scores, labels, leverage)`: the scores the pictures would get from fits without them. All three are
-# tensors with one number a picture; a label is 1 for the class in question and 0 for any other.
+# A linear regression gives too good a score to its own training pictures, because each of them pulled the fit towards itself. How much it
+# pulled is its **leverage** h, between 0 and 1. The *residual* is the label minus the score. Had the picture been left out, its residual
+# would have been *residual / (1 − h)*. Write `left_out(scores, labels, leverage)`: the scores that the pictures would get from fits
+# without them. All three arguments are tensors with one number a picture; a label is 1 for the class in question and 0 for any other.
 
 
 # %% tags=["exercise"] exercise="03.2"
@@ -260,7 +261,7 @@ xl.checks.check("03.2", left_out)
 
 # %% [markdown]
 # ## Which layer?
-# Early blocks see edges and colors. Late ones see what ImageNet's classes needed. Two wishes pull at your choice:
+# Early blocks see edges and colors. Late ones see what ImageNet's classes needed. You want two things of a layer:
 #
 # - **informative**: a probe on the layer tells the classes apart. You can measure that at home, where the labels are.
 # - **invariant**: the layer does not change from laboratory to laboratory. You can measure that without any labels, and there are two
@@ -273,7 +274,7 @@ xl.checks.check("03.2", left_out)
 # stain and optics. On other data, the cell below gives the source's pictures the target's mean and spread of color instead.
 #
 # ### Predict
-# A ridge path is fitted to 20 labels a class of the source, once on each block. From which block is it best on the **target's** test set?
+# A ridge path is fitted to 20 labels a class of the source, once on each block. On which block is it best for the **target's** test set?
 
 # %% tags=["exercise"] exercise="03.p1"
 blocks = ["conv_stem", *[f"blocks.{i}" for i in range(7)], "conv_head"]
@@ -336,8 +337,8 @@ random = xl.lab.Results([transfer(name, draw, raw) for name in layers for draw i
 
 # %% [markdown]
 # ### Informative against invariant
-# Here are five lines over depth. So that up means *more invariant* for both measures, the A-distance is drawn as 1 − A/2, which is
-# twice the error of the classifier of laboratories. *Untrained* is the same network with random weights.
+# The next figure has five lines over depth. The A-distance is drawn as 1 − A/2, which is twice the error of the classifier that tells the
+# laboratories apart. So for both measures a higher point is *more invariant*. *Untrained* is the same network with random weights.
 
 # %%
 measures = {
@@ -360,10 +361,10 @@ print(f"At home {depth.best('home')} is best. Closest by A-distance: {min(a_dist
 print(f"Most alike by CKA: {max(alike, key=alike.get)}.")
 
 # %% [markdown]
-# Move the slider to look at one layer at a time: where the two laboratories lie in it, and how it stands among the others. Both views can
-# flatter a layer. The map shows two directions of many, so clouds may overlap on it that a linear classifier tells apart. And where a
-# layer has about as many numbers a picture as there are pictures to fit on, that classifier is itself poor, and the A-distance
-# comes out too small.
+# Move the slider to look at one layer at a time. On the left you see where the two laboratories lie in it, and on the right how it
+# compares with the other layers. Both views can make a layer look better than it is. The map shows two directions of many, so a linear
+# classifier may tell two clouds apart that overlap on the map. And where a layer has about as many numbers a picture as there are
+# pictures to fit on, that classifier is itself poor, and the A-distance comes out too small.
 
 # %%
 clouds = dict(zip(layers, ((features["labeled"][name], features["unlabeled"][name]) for name in layers)))
@@ -396,8 +397,8 @@ for title, by_layer in curves.items():
 # a layer draw by draw, and is compared with simply taking the last one. *Left out at home* takes the layer with the highest
 # leave-one-out accuracy. *Bound* follows the theory of
 # [Ben-David et al.](https://papers.nips.cc/paper/2983-analysis-of-representations-for-domain-adaptation): the error at home plus half the
-# A-distance. (The theory has a third term, which only target labels could give.) The oracle looks at the test labels. It stands there
-# to show what the rules leave on the table.
+# A-distance. (The theory has a third term, which only target labels could give.) The *oracle* looks at the test labels, and shows how much
+# better a rule could be.
 
 # %%
 rules = {
@@ -426,8 +427,8 @@ for rule in rules:
     print(f"{rule}: {', '.join(dict.fromkeys(picked))}")
 
 # %% [markdown]
-# Look at the line *untrained, at home* as well. In which blocks did ImageNet help, and where would random weights have done? And see by
-# how much each rule beats the last layer before you trust one.
+# Look at the line *untrained, at home* as well. In which blocks did ImageNet help, and in which would random weights have been as good?
+# Before you trust a rule, see by how much it beats the last layer.
 #
 # ### Exercise 3: a distance from an error
 # A linear classifier is right about the laboratory of **85 %** of pictures it was not fitted on. With e its error, the proxy
@@ -516,8 +517,8 @@ xl.checks.check("03.4", cka)
 
 # %% [markdown]
 # ### Exercise 5: choose by the bound
-# Three layers, with two rows you know about each, and a third that you will know only next year. Let `chosen_layer` be the name of the
-# layer with the smallest **error at home + A-distance / 2**.
+# Here are three layers. You know the first two rows today, and you will know the third only next year. Let `chosen_layer` be the name of
+# the layer with the smallest **error at home + A-distance / 2**.
 
 # %% tags=["exercise"] exercise="03.5"
 accuracy_home = {"early": 0.60, "middle": 0.83, "late": 0.80}
@@ -555,9 +556,9 @@ xl.checks.check("03.5", chosen_layer)
 
 # %% [markdown]
 # ## When it hurts: clusters of what?
-# Features are often judged by a picture. You see two principal axes (PCA), or t-SNE, which keeps neighbors together and says nothing
-# true about distances between groups. Here is the last layer with both laboratories together, once colored by class and once by
-# laboratory. Cover the right-hand column first: what would you have concluded?
+# People often judge features by a map. PCA draws the two directions of largest spread. t-SNE keeps neighbors together, and the distances
+# between its groups mean nothing. Here is the last layer with both laboratories together, colored by class on the left and by laboratory
+# on the right. Cover the right-hand column first: what would you have concluded?
 
 # %%
 from sklearn.decomposition import PCA
@@ -581,8 +582,9 @@ xl.lab.show(
 )
 
 # %% [markdown]
-# A picture can be counted. For every picture, take its ten nearest neighbors in the layer itself and not on the map. How many show the
-# same class, and how many come from the same laboratory? If the features did not know the laboratory, that share would be one half.
+# You can count what a map only suggests. For every picture, take its ten nearest neighbors in the layer itself and not on the map. How many
+# show the same class, and how many come from the same laboratory? If the features did not know the laboratory, that share would be one
+# half.
 
 
 # %%
@@ -659,36 +661,36 @@ xl.lab.show(
 cures.only(layer=[best, last]).gains(over="the source's")
 
 # %% [markdown]
-# Read each line as a claim about when you may use the cure: with how many pictures, of which mix, and at which layer?
+# Each line tells you when you may use the cure: with how many pictures, of which mix, and at which layer.
 #
-# The same idea inside the network is batch norm with the target's statistics. It is a part of every adaptation method that shows the
+# Batch norm with the target's statistics is the same idea inside the network. It is a part of every adaptation method that shows the
 # network both domains at once. That is why labs 04 and 05 count it as a baseline.
 #
 # ## Quiz
 
 # %% [markdown] tags=["quiz"]
 # ### A t-SNE map shows eight clean clusters. What do you know?
-# - [ ] The features separate the eight classes.
+# - [ ] The features separate the eight classes of cells.
 #   The clusters may be slides, scanners or laboratories. Color the map by each before you believe it.
 # - [ ] The clusters that lie far apart differ the most.
-#   t-SNE keeps neighbors; the distance between groups, and their size, mean little.
-# - [x] That something sorts the pictures into groups; what it is has to be counted.
-#   Yes: count, in the features themselves, which label the neighbors share.
+#   t-SNE keeps neighbors together. The distances between its groups, and their sizes, mean little.
+# - [x] Something sorts the pictures into groups.
+#   Yes, and you have to count what it is: which label do neighbors in the features share?
 
 # %% [markdown] tags=["quiz"]
 # ### An encoder's first block has the highest CKA between laboratories. Is it the layer to read?
-# - [ ] Yes, invariance is what transfers.
-#   A constant would be perfectly invariant. It would also tell no class from another.
-# - [x] Not for that reason: a layer must also tell the classes apart.
-#   Yes. The two wishes are measured apart, and the picture above shows both.
+# - [ ] Yes, because what does not change between laboratories transfers.
+#   A constant does not change at all, and it tells no class from another.
+# - [x] Not for that reason alone.
+#   Yes. A layer must also tell the classes apart, and the figure above shows both measures.
 # - [ ] No, CKA needs labels of the target.
-#   It needs none, but the same inputs on both sides.
+#   It needs no labels. It needs the same inputs on both sides.
 
 # %% [markdown] tags=["quiz"]
 # ### Why does the ridge path need one eigendecomposition for all penalties?
 # - [x] The penalty only adds to the eigenvalues; the eigenvectors stay.
 #   Yes: (FᵀF + αI) has the eigenvectors of FᵀF, whatever α is.
-# - [ ] It computes one penalty and interpolates.
+# - [ ] It computes a few penalties and interpolates between them.
 #   It is exact at each penalty.
 # - [ ] The penalties are so close that the solutions agree.
 #   They span seven powers of ten.
@@ -713,9 +715,9 @@ lab.answer(
 
 # %% [markdown]
 # - A frozen encoder sees each picture once. After that, draws, layers, penalties and readers cost milliseconds to seconds.
-# - The last layer is a choice like any other, and you now know what it cost here.
-# - To tell classes apart and not to tell laboratories apart are two numbers. A rule that uses only one of them can choose badly.
-# - A map is a question. Neighbors, counted in the features, are an answer.
+# - To read the last layer is a choice, and you now know what it cost here.
+# - A good layer tells classes apart and does not tell laboratories apart. A rule that measures only one of the two can choose badly.
+# - A map suggests something. Count the neighbors in the features to find out whether it is so.
 #
 # ### Papers
 # - Wu et al., 2018, *Unsupervised feature learning via non-parametric instance discrimination* [arXiv:1805.01978](https://arxiv.org/abs/1805.01978)

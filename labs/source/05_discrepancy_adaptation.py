@@ -1,8 +1,8 @@
 # %% [markdown]
 # ## The question
-# Two laboratories stain their cells differently. Lab 04 set an adversary on the features to make two places alike. A distance is
-# simpler: you measure how far the target's features lie from the source's, and train that number down while you learn from the
-# source's labels. **Which distance should it be, and is a small distance enough?**
+# Two laboratories stain their cells differently, and only the first has labels. Lab 04 made two places alike with an adversary; it is
+# simpler to measure how far the target's features lie from the source's, and to train that number down while you learn from the source's
+# labels. **Which distance should it be, and is a small distance enough?**
 #
 # At the end comes the case from the literature: an encoder from ImageNet, fine-tuned at one laboratory, has to work at another.
 
@@ -40,12 +40,14 @@ xl.checks.predict("05.p1", guess, options=["color augmentation", "batch norm of 
 # ![](drawings/mmd_coral.svg)
 #
 # - **CORAL** ([Sun & Saenko, 2016](https://arxiv.org/abs/1607.01719)) compares covariances: ‖C_s − C_t‖² / 4d², with the Frobenius norm.
-# - **MMD** ([Gretton et al., 2012](https://jmlr.org/papers/v13/gretton12a.html)) asks whether a point is as alike to the
-#   other set's points as to its own set's. How alike two points are is said by a **kernel**, 1 when they coincide and near 0 when far apart.
-# - **Sliced Wasserstein** looks along many directions; along each it moves one set onto the other and takes the mean *squared* way.
+# - **MMD**, maximum mean discrepancy ([Gretton et al., 2012](https://jmlr.org/papers/v13/gretton12a.html)), asks whether the points of a
+#   set are more alike among themselves than they are to the points of the other set. A **kernel** says how alike two points are: 1 when
+#   they coincide, and near 0 when they are far apart.
+# - **Sliced Wasserstein** looks along many directions. Along each it moves one set onto the other and takes the mean of the *squared*
+#   distances moved.
 #
-# Below are pairs of point sets in the plane, and what the three say. The first pair is one sample cut in two: its numbers are chance,
-# and no distance between so few points means less. Look at the last pair before you look at the numbers.
+# Below are pairs of point sets in the plane, and their distances by all three. The first pair is one sample cut in two, so its numbers come
+# from chance. With so few points, no smaller distance means anything. Look at the last pair before you look at the numbers.
 
 # %%
 g = torch.Generator().manual_seed(0)
@@ -70,8 +72,8 @@ xl.lab.table(distances, "Distance of each pair, by three measures. The scales di
 
 # %% [markdown]
 # ### Exercise 1: who sees what?
-# Read the table. Name the pair that CORAL cannot see because covariances do not change under it, although everything has moved, and
-# the pair that it cannot see because mean and covariance agree although the shapes differ.
+# Read the table. CORAL cannot see two of the changes. In one pair everything has moved, and the covariances are as before. In another pair
+# mean and covariance agree, and the shapes differ. Name both pairs.
 
 # %% tags=["exercise"] exercise="05.1"
 blind = {"moved but unseen": ..., "same moments": ...}
@@ -86,7 +88,7 @@ blind = {"moved but unseen": "stretched", "same moments": "ring"}
 blind = {"moved but unseen": "ring", "same moments": "moved"}
 
 # %% [markdown] tags=["mistakes"] exercise="05.1"
-# - swapped: The other way round: the moved blob has another mean, the ring has the same two moments.
+# - swapped: It is the other way around: the moved blob has another mean, and the ring has the same two moments.
 # - stretched_is_seen: Stretching changes the covariance, so CORAL sees it well; look for a row where it is near zero.
 
 # %% [markdown] tags=["hints"] exercise="05.1"
@@ -148,8 +150,8 @@ xl.checks.check("05.2", my_coral)
 
 # %% [markdown]
 # ### Exercise 3: transport by hand
-# Optimal transport pairs the points of two sets so that the total distance is smallest. Three points on a line at 0, 1 and 5 have to
-# be moved to 1, 2 and 6, one each. What is the smallest **mean** distance moved?
+# Optimal transport pairs the points of two sets so that the total distance is smallest. Three points on a line, at 0, 1 and 5, have to
+# be moved to 1, 2 and 6, one point to each place. What is the smallest **mean** distance moved?
 
 # %% tags=["exercise"] exercise="05.3"
 cost = ...
@@ -181,8 +183,8 @@ xl.checks.check("05.3", cost)
 # ## On digits: four ways to come closer, and a baseline
 # We begin with a small case, so that you can try several methods in seconds: MNIST to the optdigits of other writers, as in lab 04.
 # DeepJDOT ([Damodaran et al., 2018](https://arxiv.org/abs/1803.10081)) pairs target with source examples by transport over features
-# *and* predictions, and pulls each pair together. Every one of these methods is trained to make a distance small. Whether the classes
-# came along, only the column *target* can say.
+# *and* predictions, and pulls each pair together. Every one of these methods is trained to make a distance small. Only the column *target*
+# says whether the classes came along.
 
 # %%
 steps = lab.scale(quick=5, lab=200, full=1500)
@@ -217,18 +219,19 @@ print(
 # ## The medical case, one step at a time
 # ![](drawings/batch_norm.svg)
 #
-# Now the two laboratories above. The target's labels score each rung and choose nothing; rates, steps and weights are the same for
-# every rung, and the last weights are taken.
+# Now you climb a ladder for the two laboratories above, and each rung adds a step. The target's labels score each rung and choose nothing.
+# Rates, steps and weights are the same for every rung, and each model is taken as it stands after its last step. The drawing shows what
+# AdaBN does: it replaces the statistics of batch norm by the target's own.
 #
 # | rung | what is added |
 # |---|---|
 # | source only | ImageNet encoder, fine-tuned at the first laboratory |
 # | + both in batch norm | the target's pictures in the same forward pass, nothing else |
 # | color augmentation | flips, turns, and stain and color changes of the source alone |
-# | color + AdaBN | then the target's own batch-norm statistics, which fit the first laboratory no longer ([Li et al., 2016](https://arxiv.org/abs/1603.04779)) |
-# | color + both in batch norm | instead of those, the joint forward pass again, now with color |
+# | color + AdaBN | afterwards, the target's own batch-norm statistics, which no longer fit the first laboratory ([Li et al., 2016](https://arxiv.org/abs/1603.04779)) |
+# | color + both in batch norm | in place of AdaBN, both laboratories in the same forward pass |
 # | color + MMD | a distance on features, in that joint forward pass |
-# | color + MCC | no distance: predictions on the target that confuse fewer pairs of classes ([Jin et al., 2020](https://arxiv.org/abs/1912.03699)) |
+# | color + MCC | in place of a distance, a loss that makes the predictions on the target confuse fewer pairs of classes ([Jin et al., 2020](https://arxiv.org/abs/1912.03699)) |
 
 # %%
 labeled = source.train.take(per_class=lab.scale(quick=4, lab=100, full=10_000), seed=0)
@@ -314,10 +317,10 @@ second = rungs.mean("second laboratory")
 brought = second["color + MMD"] - second["color + AdaBN"]
 
 # %% [markdown] tags=["mistakes"] exercise="05.4"
-# - wrong_sign: The sign is turned round: what was brought is the rung with MMD minus the one without.
+# - wrong_sign: The sign is the wrong way around: take the rung with MMD minus the one without.
 # - against_source_only: Against source only, color and batch norm are counted as MMD's work too.
 # - against_color: Against color alone, what batch norm gains from the target's pictures counts as MMD's work.
-# - against_adabn: Two changes: AdaBN has the target's statistics alone, MMD those of both laboratories.
+# - against_adabn: These rungs differ in two things: AdaBN has the target's statistics alone, and MMD has those of both laboratories.
 
 # %% [markdown] tags=["hints"] exercise="05.4"
 # 1. A difference is about one change. Which rung trains on the same two laboratories, with color, and has no distance?
@@ -328,12 +331,12 @@ brought = second["color + MMD"] - second["color + AdaBN"]
 xl.checks.check("05.4", brought, second)
 
 # %% [markdown]
-# That is what the distance itself is worth. If it is near zero or below, the pictures of both laboratories in one batch did all the
-# work. And if the rung with AdaBN stands higher still, a step without any training on the target did better than either.
+# That is what the distance itself is worth. If it is near zero or below, all of the gain came from putting the pictures of both laboratories
+# into one batch. And if the rung with AdaBN stands higher still, then a step without any training on the target did better than either.
 #
 # ## When it hurts: close, and in the wrong place
-# A distance between whole clouds does not know about classes. Here the target lacks half of the classes. The loss has no way to know
-# that, so it spreads what there is over the whole source. The baseline stands beside it, and to fall below the baseline is
+# A distance between whole clouds does not know about classes. Here the target lacks half of the classes. The loss cannot know that, so it
+# spreads the target's pictures over the whole source. A method that falls below its baseline has made things worse, which is called
 # **negative transfer**.
 
 # %%
@@ -352,29 +355,29 @@ for name in ("source_only_joint_bn", "mmd"):
 
 # %% [markdown] tags=["quiz"]
 # ### Two feature sets have CORAL distance zero. What do you know?
-# - [ ] They are the same.
-#   The ring and the blob above have it nearly zero too.
+# - [ ] They are the same set, up to noise.
+#   The ring and the blob above also have a distance near zero.
 # - [x] Their covariances agree.
-#   Yes, and no more: not the means, not the shape.
+#   Yes, and no more than that. Their means and their shapes may differ.
 # - [ ] A classifier trained on one works on the other.
-#   Nothing was said about classes at all.
+#   The distance says nothing about classes.
 
 # %% [markdown] tags=["quiz"]
 # ### Why is color augmentation in the ladder at all, when it never sees the target?
-# - [x] Because a simple method that could win must stand beside the clever ones.
-#   Yes. Without it, a gain that any stain change would give is credited to adaptation.
 # - [ ] Because MMD does not work without it.
-#   It works; the ladder asks how much is left for it to do.
-# - [ ] Because it makes training faster.
+#   MMD works without it. The ladder asks how much is left for MMD to do.
+# - [ ] Because it makes training faster, which leaves time for the other rungs.
 #   It makes each step a little slower.
+# - [x] Because a simple method might win.
+#   Yes. Without it, you would credit adaptation with a gain that any change of stain would give.
 
 # %% [markdown] tags=["quiz"]
-# ### The features' distance fell, the target's accuracy did not rise. What is the likely reason?
+# ### The features' distance fell, and the target's accuracy did not rise. What is the likely reason?
 # - [ ] The distance has a bug.
-#   Possible, but there is a plain reason even without one.
-# - [x] The clouds overlap, with some classes on the wrong ones.
-#   Yes: for the target to do well, clouds must be close *and* agree in their classes; the distance sees the first only.
-# - [ ] The learning rate was too high.
+#   That is possible, but there is a plain reason even without a bug.
+# - [x] The clouds overlap with the wrong classes on each other.
+#   Yes. The clouds must be close *and* agree in their classes, and the distance sees only the first.
+# - [ ] The learning rate was too high for the target's features.
 #   Then the source would suffer as well.
 
 # %% tags=["nbval-check-output"]
@@ -395,7 +398,7 @@ lab.answer(
 
 # %% [markdown]
 # - CORAL sees covariances, MMD sees whole distributions through kernels, and transport pairs points.
-# - A distance that was trained down tells you that clouds overlap. It does not tell you that classes do.
+# - A distance that was trained down tells you that the clouds overlap. It does not tell you that the classes do.
 # - Climb a ladder of simple steps and measure each one. Batch norm and color come before the clever methods.
 #
 # ### Papers

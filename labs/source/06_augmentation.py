@@ -1,8 +1,8 @@
 # %% [markdown]
 # ## The question
-# Your model reads the blood smears of your own laboratory well. Next month it goes to another laboratory. It has never seen that
-# laboratory's stain, microscope or camera, and you have no labels from there. **What can you vary at home, so that the new laboratory is
-# just one more variation?** There is a second question behind it: how much may you vary before the answer itself is gone?
+# Your model reads the blood smears of your own laboratory well. Next month it goes to another laboratory, whose stain, microscope and
+# camera it has never seen, and you have no labels from there. **What can you vary at home, so that the new laboratory is just one more
+# variation?** There is a second question behind it: how much may you vary before the answer itself is gone?
 #
 # The laboratories below are rendered, so a result here is about the methods on this rendering and not about patients.
 # `XFERLAB_DATASET=home.npz:abroad.npz` runs the same cells on your own data.
@@ -29,8 +29,8 @@ xl.lab.show(
 
 # %% [markdown]
 # The classes are the same everywhere. The dye, the background, the magnification, the focus and the camera are not. (Where you see a
-# black bar, the cell lay at the edge of the scan.) An augmentation that imitates *those* changes, and leaves alone what makes a class,
-# teaches the model what to ignore.
+# black bar, the cell lay at the edge of the scan.) An *augmentation* changes a training picture at random. If it imitates the changes
+# between laboratories, and leaves alone what makes a class, it teaches the model what to ignore.
 #
 # ## A pipeline is a list, and a picture of it is one call
 # An operation takes a batch of images and a random generator, and draws **anew for every picture**. A pipeline is a list of such
@@ -68,11 +68,12 @@ xl.lab.show(sheet(home.test.inputs[0], pipelines), alt=alt)
 
 # %% [markdown]
 # RandAugment draws two operations from a list, gray boxes among them. MixStyle moves a picture's mean and spread of color towards
-# those of another picture from home. FDA ([Yang & Soatto, 2020](https://arxiv.org/abs/2004.05498)) swaps the coarsest Fourier amplitudes for
-# those of a picture from abroad. It needs unlabeled pictures of the new laboratory, which the other rows do not, so it does not play by
-# the same rules. Look for a halo in it: such a picture comes from no laboratory.
+# those of another picture from home. FDA ([Yang & Soatto, 2020](https://arxiv.org/abs/2004.05498)) replaces the coarsest waves of a picture's
+# color by those of a picture from abroad. For that it needs unlabeled pictures of the new laboratory. The other rows need none, so the
+# comparison favors FDA. Look for a halo around its cells: no laboratory makes such a picture.
 #
-# The same call also works on real tissue. Here are an antibody stain on colon (brown) with hematoxylin (blue), and the back of an eye.
+# The same call also works on real tissue. Here are a section of the colon, stained brown by an antibody and blue by hematoxylin, and
+# the back of an eye.
 
 # %%
 colon = torch.from_numpy(data.immunohistochemistry()).permute(2, 0, 1)[:, 150:310, 150:310]
@@ -83,15 +84,18 @@ for what, tissue in {"colon tissue": colon, "retina": eye}.items():
     xl.lab.show(sheet(tissue, shown, columns=5), alt=f"{what}, real, five times under each of five pipelines")
 
 # %% [markdown]
-# A retina is not stained: varying dyes there varies something that no camera does. And a retina turned by a quarter has its
-# optic disc in a place where no eye has it. Which augmentation is right is a question about how the picture was made.
+# A retina is not stained, so a change of its dyes imitates nothing that a camera does. And if you turn a retina by a quarter, its optic
+# disc stands in a place where no eye has it. To find the right augmentation, ask how the picture was made.
 #
 # ## What "stain" means
-# A dye absorbs a *share* of the light, so amounts add up in **optical density**, minus the logarithm of the share that comes
-# through (Beer and Lambert), and not in RGB. [Ruifrok & Johnston (2001)](https://pubmed.ncbi.nlm.nih.gov/11531144/) invert that: three known colors of dye, three
-# channels, one matrix. scikit-image's `rgb2hed` is an independent implementation, so it can judge ours. We stain the colon anew,
-# once, and let scikit-image say how much of each dye it sees before and after.
-# (It knows a third dye, eosin; this slide has none. The factor 6 turns its unit into optical density to base 10.)
+# A dye absorbs a *share* of the light. Two layers of dye therefore multiply their shares, and what adds up is the **optical density**: minus
+# the logarithm of the share that comes through (the law of Beer and Lambert).
+# [Ruifrok & Johnston (2001)](https://pubmed.ncbi.nlm.nih.gov/11531144/) turn this around. If you know the colors of three dyes, one
+# matrix gives their amounts from the three channels of a pixel.
+#
+# scikit-image has an implementation of its own, `rgb2hed`, so it can judge ours. We stain the colon anew, once, and let scikit-image say how
+# much of each dye it sees before and after. (It also looks for a third dye, eosin, which this slide does not have. The factor 6
+# turns its unit into optical density to base 10.)
 
 # %%
 anew = xl.augment.apply([Stain(0.5, "hed")], colon[None], torch.Generator().manual_seed(3))[0]
@@ -114,14 +118,13 @@ for k, dye in ((0, "hematoxylin (blue)"), (2, "DAB (brown)")):
     print(f"our amounts and scikit-image's differ by {apart:.1%} (median)")
 
 # %% [markdown]
-# `Stain` draws a slope and an intercept for every dye of every picture
-# ([Tellez et al., 2018](https://arxiv.org/abs/1808.05896)): the lines above are one such draw. `"hed"` names the dyes of tissue,
-# `"giemsa"` those of a blood smear. What
-# leaves the lines is rounding to eight bits; the flat part at zero is `rgb2hed`, which shows no negative amounts.
+# `Stain` draws a slope and an intercept for every dye of every picture ([Tellez et al., 2018](https://arxiv.org/abs/1808.05896)). The
+# lines above are one such draw. `"hed"` names the dyes of tissue, and `"giemsa"` names those of a blood smear. Points lie off the lines
+# because a picture is rounded to eight bits. The lines are flat at zero because `rgb2hed` shows no negative amounts.
 #
 # ### Exercise 1: twice the dye
-# Where no dye is, this camera reads 256 (a round number for 255). A pixel of stained cytoplasm reads 64. The next laboratory stains with **twice** the
-# amount of the same dye. What does the pixel read there?
+# Where no dye is, this camera reads 256 (a round number for 255). A pixel of stained cytoplasm reads 64. The next laboratory stains with
+# **twice** the amount of the same dye. What does the pixel read there?
 
 # %% tags=["exercise"] exercise="06.1"
 reads = ...
@@ -139,7 +142,7 @@ reads = 256 * (64 / 256) ** 0.5
 reads = -2 * np.log10(64 / 256)
 
 # %% [markdown] tags=["mistakes"] exercise="06.1"
-# - halved_value: Twice the dye does not halve the value: it doubles the optical density, a logarithm.
+# - halved_value: Twice the dye does not halve the value. It doubles the optical density, which is a logarithm.
 # - half_the_dye: That is with half of the dye: the pixel became lighter.
 # - stopped_at_density: That is the optical density; the camera reads a value.
 # - stopped_at_share: That is the share of light that comes through; the camera reads 256 times it.
@@ -155,7 +158,7 @@ xl.checks.check("06.1", reads)
 
 # %% [markdown]
 # ### Exercise 2: one draw for every sample
-# Many augmentation libraries draw once for a whole batch. Then 32 pictures share one lamp and the model sees 32 times fewer lamps.
+# Many augmentation libraries draw once for a whole batch. Then 32 pictures share one lamp, and the model sees 32 times fewer lamps.
 # Write `brighten(images, generator)`: uint8 images `(B, C, H, W)`, each multiplied by **its own** factor, uniform in 0.8 to 1.2,
 # drawn from `generator`. Values stay in 0 to 255, and the result is uint8.
 
@@ -211,8 +214,8 @@ xl.checks.check("06.2", brighten)
 
 # %% [markdown]
 # ## Predict
-# Trained at home with 20 labels a class, with one of the pipelines above: which has the best balanced accuracy **abroad**, over all
-# new laboratories?
+# A model is trained at home with 20 labels a class and one of the pipelines above. Which pipeline has the best balanced accuracy
+# **abroad**, over all new laboratories?
 
 # %% tags=["exercise"] exercise="06.p1"
 guess = ...  # one of the names in list(pipelines)
@@ -266,8 +269,8 @@ results = lab.experiment(
 )
 
 # %% [markdown]
-# Within a draw all pipelines learn from the same cells. So the honest comparison is the difference to "nothing" within the draw.
-# *Separated* means that five draws or more leave zero outside the 95 % interval of that difference.
+# Within a draw all pipelines learn from the same cells. So the honest comparison is the difference from "nothing" within the draw.
+# *Separated* means that zero lies outside the 95 % interval of that difference, over five draws or more.
 
 # %% tags=["results"]
 results.table(over="nothing")
@@ -294,7 +297,7 @@ xl.widgets.stain(models["nothing"], home.test.inputs[0])
 # Or the blur has **erased** what the class depends on, and then no model can succeed. You can measure the second by training *and*
 # testing with the augmentation: whatever is still in the picture can then be learned.
 #
-# An eosinophil is told from a neutrophil by its orange granules and by its fewer lobes. So there are two suspects: a blur that melts the
+# You tell an eosinophil from a neutrophil by its orange granules and by its fewer lobes. So there are two suspects: a blur that melts the
 # granules, and colors so wild that orange means nothing.
 
 # %%
@@ -357,14 +360,14 @@ xl.lab.table(
 )
 
 # %% [markdown]
-# Was the suspicion about the eosinophil right, for both suspects? A blurred one keeps its pink tint where no granule is left. A class
-# that is known by texture alone keeps nothing.
+# Was the suspicion about the eosinophil right, for both suspects? A blurred eosinophil keeps its pink tint although its granules are gone.
+# A class that you know by its texture alone keeps nothing.
 #
-# "Erased" is what this network, at this size and with so few labels, can no longer learn. It is an upper bound on what is gone from the
-# picture. The rest was unfamiliar, and augmentation can win that part back.
+# We call *erased* what this network, at this size and with so few labels, can no longer learn. Another network might still find some of
+# it in the picture. The rest was unfamiliar, and augmentation can win that part back.
 #
 # ### Exercise 3: erased or unfamiliar?
-# A new suspect, three balanced accuracies. How much of the accuracy did the augmentation **erase**, as a positive number?
+# Here are three balanced accuracies for a new suspect. How much of the accuracy did the augmentation **erase**? Give a positive number.
 
 # %% tags=["exercise"] exercise="06.3"
 sharp_sharp = 0.90  # trained on pictures as they are, tested on pictures as they are
@@ -401,8 +404,8 @@ xl.checks.check("06.3", erased)
 # %% [markdown]
 # ## Labels that are mixed
 # MixUp ([Zhang et al., 2017](https://arxiv.org/abs/1710.09412)) and CutMix ([Yun et al., 2019](https://arxiv.org/abs/1905.04899))
-# change the picture **and** the label, and so do not pretend that the label survived. MixUp blends two whole pictures, CutMix pastes a
-# box of one into the other; the label is shared out as the pixels are.
+# change the picture **and** the label, so they do not pretend that the label survived. MixUp blends two whole pictures. CutMix pastes a
+# box of one picture into another. The label is divided in the same proportion as the pixels.
 
 # %%
 first = torch.stack([(home.train.labels == k).nonzero()[0, 0] for k in range(len(home.classes))])
@@ -417,9 +420,9 @@ xl.lab.show(xl.plots.images(mixes), alt="One cell of each class, and what MixUp 
 
 # %% [markdown]
 # ### Exercise 4: MixUp
-# Write `mixup(images, labels, partner, weight)`: picture *i* becomes `weight[i]` of itself and `1 - weight[i]` of picture
-# `partner[i]`, and its label likewise. `images` are float `(B, C, H, W)`, `labels` one-hot `(B, K)`, `partner` int64 `(B,)`, `weight`
-# float `(B,)`. Return images and labels.
+# Write `mixup(images, labels, partner, weight)`: picture *i* becomes `weight[i]` of itself plus `1 - weight[i]` of picture
+# `partner[i]`, and its label likewise. `images` are float `(B, C, H, W)`, `labels` are one-hot `(B, K)`, `partner` is int64 `(B,)`, and
+# `weight` is float `(B,)`. Return images and labels.
 
 
 # %% tags=["exercise"] exercise="06.4"
@@ -469,8 +472,8 @@ xl.checks.check("06.4", mixup)
 
 # %% [markdown]
 # ### Exercise 5: CutMix at the edge
-# Pictures of 64 x 64 pixels. A box of 32 x 32 is pasted with its center at column 8, row 32, so part of it falls outside on the left.
-# What weight does the picture's **own** label keep?
+# A picture has 64 x 64 pixels. A box of 32 x 32 is pasted into it with its center at column 8, row 32, so a part of the box falls outside
+# on the left. What weight does the picture's **own** label keep?
 
 # %% tags=["exercise"] exercise="06.5"
 own = ...
@@ -486,7 +489,7 @@ own = 1 - 32 * 32 / 64**2
 own = 24 * 32 / 64**2
 
 # %% [markdown] tags=["mistakes"] exercise="06.5"
-# - not_clipped: A quarter of the box fell outside, and took no pixels.
+# - not_clipped: A quarter of the box fell outside and covered no pixels.
 # - pasted_share: That is the share that was pasted; the exercise asks for what the picture keeps.
 # - outside_pasted: You took away the part of the box that fell outside; take away what is inside.
 # - one_column_more: Columns 0 to 23 are 24 columns, not 25.
@@ -501,9 +504,10 @@ xl.checks.check("06.5", own)
 
 # %% [markdown]
 # ## What else goes wrong in a microscope?
-# A new laboratory is one kind of change; a smeared slide, a defocus, a cheap camera are others. `xl.augment.corruptions` holds
-# fourteen at severities 1 to 5, in the spirit of [MedMNIST-C](https://arxiv.org/abs/2406.17536) but with amounts of our own, so its numbers are not that
-# benchmark's. They are for testing. The pictures stand in the order of the bars below them. Does a model that trained with stain and color also stand these better?
+# A new laboratory is one kind of change. A smeared slide, a lens out of focus and a cheap camera are others. `xl.augment.corruptions` holds
+# fourteen such *corruptions* at severities 1 to 5, for testing. They follow the idea of
+# [MedMNIST-C](https://arxiv.org/abs/2406.17536), with amounts of our own, so do not compare the numbers with that benchmark's. The
+# pictures stand in the order of the bars below them. Is a model that trained with stain and color also better on these?
 
 # %%
 tested = tests[0].take(per_class=lab.scale(quick=2, lab=20, full=1000), seed=0)
@@ -533,8 +537,8 @@ for what, word in ((helped[-1], "most"), (helped[0], "least")):
 
 # %% [markdown]
 # ## When it hurts: the right augmentation for the wrong data
-# A blood cell has no up and no down, so flips and turns give you variety for free. A written digit has both. Here are the same flips
-# on real handwriting, with a small network and 100 labels a digit.
+# A blood cell has no up and no down, so flips and turns give you variety and cost you nothing. A written digit has an up and a down. Here
+# are the same flips on real handwriting, with a small network and 100 labels a digit.
 
 # %%
 digits = xl.load("digits/mnist")
@@ -557,38 +561,38 @@ worst = digits.classes[int(np.argmin(changes))]
 print(f"They change it most for digit {worst} ({min(changes):+.3f}).")
 
 # %% [markdown]
-# A 6 that is flipped both ways is a 9, and a 2 upside down is nearly a 5. Here the augmentation writes the wrong label. (A digit that
-# looks the same when flipped may lose a little too, because the same steps now have to cover four versions of each.) Before you add
-# an operation, look at twenty of its pictures and name the class yourself. If you cannot, neither can the model.
+# A 6 that is flipped both ways is a 9, and a 2 upside down is nearly a 5. Here the augmentation makes pictures with a wrong label. (A digit
+# that looks the same when flipped may lose a little too, because the same steps now have to cover four versions of each digit.) Before
+# you add an operation, look at twenty of its pictures and name the class yourself. If you cannot, neither can the model.
 #
 # ## Quiz
 
 # %% [markdown] tags=["quiz"]
 # ### Your augmentation lowers accuracy at home and raises it in the new laboratory. What has it done?
 # - [ ] It is broken: a good augmentation never costs anything at home.
-#   A model that stops reading the stain loses a shortcut that worked at home.
-# - [x] It made the model ignore something that helps at home and misleads abroad.
-#   Yes. Whether that is a good bargain depends on where the model will work.
-# - [ ] It added labels.
-#   The labels are the same; the pictures vary more.
+#   It can. A model that stops reading the stain loses a shortcut that worked at home.
+# - [x] It made the model ignore something that misleads abroad.
+#   Yes. The same thing helped at home, so home pays. Whether that is a good bargain depends on where the model will work.
+# - [ ] It added labels, and the new labels fit the new laboratory.
+#   The labels are the same as before. Only the pictures vary more.
 
 # %% [markdown] tags=["quiz"]
 # ### A model trained on sharp pictures fails on blurred ones. Is the class erased?
-# - [ ] Yes: if it were still there, the model would see it.
-#   The model has never seen a blurred cell; it may simply not know where to look.
-# - [x] Not shown: train on blurred pictures too, and see what comes back.
-#   Yes. What comes back was only unfamiliar.
+# - [ ] Yes: if the class were still there, the model would see it.
+#   The model has never seen a blurred cell, so it may simply not know where to look.
 # - [ ] No: a network can always undo a blur.
-#   Detail below the noise is gone for good.
+#   It cannot. Detail below the noise is gone for good.
+# - [x] You cannot tell yet.
+#   Yes. Train on blurred pictures too, and see what comes back. What comes back was only unfamiliar.
 
 # %% [markdown] tags=["quiz"]
-# ### Why is a random draw per sample better than one per batch?
+# ### Why is a random draw for every picture better than one for every batch?
+# - [x] Each step sees as many variations as pictures.
+#   Yes. With one draw for the batch, each step leans towards one lamp or one stain.
 # - [ ] It is faster.
 #   It costs about the same.
-# - [x] Each step sees as many variations as pictures, instead of one.
-#   Yes, and the gradient of a step no longer leans towards one lamp or one stain.
-# - [ ] It makes results repeatable.
-#   The seed does that, in both cases.
+# - [ ] It makes results repeatable, because each picture has its own number.
+#   The seed makes results repeatable, in both cases.
 
 # %% tags=["nbval-check-output"]
 print("Vary what a laboratory may change; leave alone what makes the class.")
@@ -608,10 +612,10 @@ lab.answer(
 )
 
 # %% [markdown]
-# - An augmentation is a claim about the world: *this may change, and the class stays*. Draw it and look; that takes one call.
-# - Dyes add up in optical density. So a new stain is a slope and an offset there, and not in RGB.
-# - Erased is what training with the augmentation does not bring back. The rest was unfamiliar.
-# - MixUp and CutMix change the label too, by the share of what is in the picture.
+# - An augmentation is a claim about the world: *this may change, and the class stays the same*. Draw it and look, which takes one call.
+# - Dyes add up in optical density. So a new stain is a slope and an offset in optical density, and not in RGB.
+# - What training with the augmentation does not bring back was erased. The rest was unfamiliar.
+# - MixUp and CutMix change the label too, in proportion to what is in the picture.
 # - Some differences above are not separated from zero. Then the pipeline that is easiest to explain is a fine choice.
 #
 # ### Papers

@@ -1,7 +1,7 @@
 # %% [markdown]
 # ## The question
-# You fine-tune an encoder on the smears of one hospital, and the accuracy there goes up. The encoder is now free to forget everything else
-# it knew, and a second hospital may have needed some of that. **What does it cost at home to keep what was learned before, and what
+# You fine-tune an encoder on the smears of one hospital, and the accuracy there goes up. At the same time the encoder may forget other
+# things that it knew, and a second hospital may have needed some of them. **What does it cost at home to keep what was learned before, and what
 # does it buy abroad?**
 #
 # Both laboratories below are rendered, so a result here is about the methods on this rendering and not about patients.
@@ -31,10 +31,10 @@ xl.lab.show(
 #
 # | name | what stays near its start | how |
 # |---|---|---|
-# | L2-SP | the weights | a spring from each weight to where it began ([Li et al., 2018](https://arxiv.org/abs/1802.01483)) |
-# | DELTA | what inner layers put out | a spring on activations: weights may move where the pictures do not notice ([Li et al., 2019](https://arxiv.org/abs/1901.09229)) |
-# | BSS | nothing in particular | shrinks the weakest directions of the features, which tend not to transfer ([Chen et al., 2019](https://proceedings.neurips.cc/paper/2019/hash/c6bff625bdb0393992c9d4db0c6bbe45-Abstract.html)) |
-# | EMA | the average over the way | the mean of the weights visited, not the last ones ([Polyak & Juditsky, 1992](https://doi.org/10.1137/0330046)) |
+# | L2-SP (starting point) | the weights | a spring from each weight to where it began ([Li et al., 2018](https://arxiv.org/abs/1802.01483)) |
+# | DELTA | the output of inner layers | a spring on activations: weights may move as long as the activations stay ([Li et al., 2019](https://arxiv.org/abs/1901.09229)) |
+# | BSS (batch spectral shrinkage) | nothing in particular | shrinks the weakest directions of the features, which tend not to transfer ([Chen et al., 2019](https://proceedings.neurips.cc/paper/2019/hash/c6bff625bdb0393992c9d4db0c6bbe45-Abstract.html)) |
+# | EMA (exponential moving average) | the average over the run | the mean of the weights along the way, in place of the last ones ([Polyak & Juditsky, 1992](https://doi.org/10.1137/0330046)) |
 # | WiSE-FT | as much as you choose, afterwards | a point on the straight line from the linear probe to the fine-tuned weights ([Wortsman et al., 2022](https://arxiv.org/abs/2109.01903)) |
 #
 # Two baselines stand beside them. One is plain fine-tuning. The other is the linear probe, which forgets nothing because it moves
@@ -70,8 +70,8 @@ gradient = 0.1 * (w0 - w)
 # - pulls_to_zero: That is the gradient of ordinary weight decay, whose spring ends at zero, not at w0.
 # - kept_half: Half of it: the derivative of a square brings a 2, which takes the half away.
 # - forgot_half: Twice too much: the half in front takes the 2 of the square away.
-# - direction_of_step: That is the way a step of descent goes; the gradient points the other way.
-# - forgot_alpha: The way from the start is right; alpha is missing.
+# - direction_of_step: That is the direction of a step of descent; the gradient points the other way.
+# - forgot_alpha: The distance from the start is right; alpha is missing.
 # - loss_not_gradient: These are the terms of the penalty itself, not its derivative.
 
 # %% [markdown] tags=["hints"] exercise="07.1"
@@ -84,8 +84,8 @@ xl.checks.check("07.1", gradient)
 
 # %% [markdown]
 # ### Exercise 2: two springs
-# AdamW usually comes with weight decay, a second spring, to zero. Take one weight that started at `w0 = 2`, L2-SP with `alpha = 0.1` and a
-# penalty `0.3 / 2 * w ** 2` beside it, and no other loss. Where does gradient descent come to rest?
+# AdamW usually comes with weight decay, which is a second spring that pulls to zero. Take one weight that started at `w0 = 2`, L2-SP with
+# `alpha = 0.1`, a penalty `0.3 / 2 * w ** 2` beside it, and no other loss. At which value does gradient descent come to rest?
 
 # %% tags=["exercise"] exercise="07.2"
 rests_at = ...
@@ -94,7 +94,7 @@ rests_at = ...
 rests_at = 0.1 * 2 / (0.1 + 0.3)
 
 # %% [markdown] tags=["solution"] exercise="07.2"
-# Three quarters of the way to zero: weight decay quietly undoes L2-SP. So below, `weight_decay=0` stands beside it.
+# It comes to rest three quarters of the way to zero, so weight decay quietly undoes L2-SP. Below, L2-SP is used with `weight_decay=0`.
 
 # %% tags=["wrong"] exercise="07.2" mistake="stays_at_start"
 rests_at = 2.0
@@ -136,7 +136,8 @@ xl.checks.predict("07.p1", guess, options=names)
 
 # %% [markdown]
 # ## The experiment
-# A penalty is one more objective in the list. EMA is an objective that adds nothing to the loss and puts the average in place at the end.
+# A penalty is one more objective in the list. EMA is an objective that adds nothing to the loss and sets the weights to their average at
+# the end.
 # The weights of the penalties are the library's defaults; nobody chose them by looking abroad. The first draw of labeled cells trains
 # now, and four more draws were measured earlier with this code.
 
@@ -168,8 +169,8 @@ def tune(labeled, objectives, **changes):
 
 
 # %% [markdown]
-# Each model is measured in four ways: balanced accuracy at home and abroad, how far the weights went, and how much of ImageNet is
-# remembered. The last is the share of pictures for which the old head still gives its old answer.
+# You measure each model in four ways: its balanced accuracy at home and abroad, how far its weights moved, and how much of ImageNet it
+# remembers. The last is the share of pictures for which the old head still gives its old answer.
 
 
 # %%
@@ -184,8 +185,8 @@ def measure(model) -> dict:
 
 
 # %% [markdown]
-# WiSE-FT needs two ends: a linear probe, and LP-FT, which fine-tunes from that probe, gently and with the batch-norm statistics that the
-# head was trained with. Every point between them is one model more, and costs only a look.
+# WiSE-FT needs two ends. One is a linear probe. The other is LP-FT, which fine-tunes from that probe with a low rate and with the batch-norm
+# statistics that the head was trained with. Every point between them is one more model, and it needs no training.
 
 # %%
 alphas = lab.scale(quick=(0, 0.5, 1), lab=(0, 0.25, 0.5, 0.75, 1), full=(0, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 1))
@@ -306,7 +307,7 @@ xl.checks.check("07.3", mix)
 
 # %% [markdown]
 # ## What an average remembers
-# EMA keeps `average = decay * average + (1 - decay) * w` after every step. Early steps count for ever less.
+# EMA sets `average = decay * average + (1 - decay) * w` after every step. The older a step is, the less it counts.
 #
 # ### Exercise 4: after ten steps
 # A weight is 0 at the start, and so is its average. The first step moves the weight to 1 and it stays there. With
@@ -319,8 +320,9 @@ average = ...
 average = 1 - 0.9**10
 
 # %% [markdown] tags=["solution"] exercise="07.4"
-# About a third of it is still the start. With the customary decay of 0.999 and the few dozen steps of this lab nearly all of it would be:
-# a long average needs a long run, or a warm-up. `xl.EMA` has one: after step *n* it uses the smaller of `decay` and `1 - 1/n`.
+# About a third of the average is still the start. With the customary decay of 0.999 and the few dozen steps of this lab, nearly all of it
+# would be. A long average needs a long run, or a warm-up. `xl.EMA` has a warm-up: after step *n* it uses the smaller of `decay` and
+# `1 - 1/n`.
 
 # %% tags=["wrong"] exercise="07.4" mistake="share_of_start"
 average = 0.9**10
@@ -332,7 +334,7 @@ average = 1 - 0.9**9
 average = 10 * (1 - 0.9)
 
 # %% [markdown] tags=["mistakes"] exercise="07.4"
-# - share_of_start: That is how far the average is behind, the share of the start that is left in it.
+# - share_of_start: That is the share of the start that is left in the average; the exercise asks for the average.
 # - added_up: A step adds a tenth of what is *missing*, which shrinks; ten steps do not make a whole.
 # - nine_steps: That is after nine steps.
 
@@ -347,7 +349,7 @@ xl.checks.check("07.4", average)
 # %% [markdown]
 # ### Exercise 5: the weakest directions
 # A singular value says how much a batch of features spreads along one direction. BSS adds the sum of the **squares of the k smallest**
-# to the loss. Write `bss(features, k)` for features `(B, D)`; `torch.linalg.svdvals` gives singular values.
+# singular values to the loss. Write `bss(features, k)` for features `(B, D)`; `torch.linalg.svdvals` gives singular values.
 
 
 # %% tags=["exercise"] exercise="07.5"
@@ -376,8 +378,8 @@ def bss(features, k):
 
 # %% [markdown] tags=["mistakes"] exercise="07.5"
 # - detached: The number is right but has no gradient: as a loss it would change nothing.
-# - largest: These are the largest: the strong directions are the ones that transfer.
-# - not_squared: The sum of the values; the penalty is the sum of their squares.
+# - largest: These are the largest, and the strong directions are the ones that transfer.
+# - not_squared: This is the sum of the values; the penalty is the sum of their squares.
 
 # %% [markdown] tags=["hints"] exercise="07.5"
 # 1. In which order does `svdvals` give them?
@@ -389,8 +391,8 @@ xl.checks.check("07.5", bss)
 
 # %% [markdown]
 # ## How tight a spring?
-# Here is the same training with ever stronger L2-SP. Watch three things: how far the weights go, how much of ImageNet is remembered,
-# and what it costs at home.
+# Here is the same training with a stronger and stronger L2-SP. Watch three things: how far the weights move, how much of ImageNet is
+# remembered, and what it costs at home.
 
 # %%
 labeled = home.train.take(per_class=20, seed=0)
@@ -402,17 +404,17 @@ tight[f"{weight:g}, statistics kept"] = measure(tune(labeled, [xl.L2SP(weight)],
 xl.lab.table(tight, "By the weight of L2-SP. One draw, one seed.", best="highest", corner="weight")
 
 # %% [markdown]
-# The last two rows have the same spring. What differs is no weight. It is batch norm's running mean and variance, which training replaces
-# by those of your pictures while no spring holds them. Every layer after them then sees other numbers than it was made for. If you hold
-# the weights tight and let the statistics go, you have neither the old network nor a new one; look at what that does to `home`. This is
-# also why LP-FT above keeps the statistics: its head was trained on features made with the old ones.
+# The last two rows have the same spring. They differ in batch norm's running mean and variance. These are not weights, so no spring holds
+# them, and training replaces them by those of your pictures. Then every later layer sees other numbers than it was made for. If you hold
+# the weights and let the statistics go, you have neither the old network nor a new one. Look at what that does to `home`. This is also why
+# LP-FT above keeps the statistics: its head was trained on features that were made with the old ones.
 
 # %% [markdown]
 # ## When it hurts: an average of strangers
 # EMA and WiSE-FT average weights that come from one start. Here are three small networks that read real handwriting. Two of them
-# continued from the *same* network with different batches. The third began from other random weights. The ends of the lines show how well
-# each reads by itself. Now you walk the straight line between two of them. Batch-norm statistics are measured anew at each point, so
-# that they are not to blame.
+# continued from the *same* network with different batches. The third began from other random weights. Now you walk along the straight line
+# between two of them. The ends of a line show how well each network reads by itself. Batch-norm statistics are measured anew at each
+# point, so they are not the reason for what you see.
 
 # %%
 digits = xl.load("digits/mnist")
@@ -449,17 +451,17 @@ for name, (_, accuracies) in walks.items():
     print(f"{name}: ends {accuracies[0]:.3f} and {accuracies[-1]:.3f}, halfway {accuracies[4]:.3f}. One seed.")
 
 # %% [markdown]
-# Two networks can compute the same thing with their channels in another order; a mean then mixes channels that have nothing to
-# do with each other. What that costs is the dip halfway. So average
-# only what shares a start, and prefer to check one point in the middle on validation data before you trust the path.
+# Two networks can compute the same thing with their channels in another order. Their mean then mixes channels that have nothing to do with
+# each other, and the dip in the middle of the line is the price. So average only what shares a start, and check one point in the middle
+# on validation data before you trust the path.
 #
 # ## Quiz
 
 # %% [markdown] tags=["quiz"]
 # ### A penalty keeps the weights very near their start, and yet the old answers are forgotten. What do you look at first?
-# - [ ] Whether L2-SP made the weights small.
-#   It pulls to the start, not to zero.
-# - [x] What else changes in training besides weights: batch norm's statistics.
+# - [ ] Whether the penalty made the weights small, so that all features shrank.
+#   L2-SP pulls to the start, not to zero.
+# - [x] The statistics of batch norm.
 #   Yes. They are no parameters, so no penalty and no learning rate holds them.
 # - [ ] The test set.
 #   The same test set judged all strengths.
@@ -467,20 +469,20 @@ for name, (_, accuracies) in walks.items():
 # %% [markdown] tags=["quiz"]
 # ### You want the best alpha on WiSE-FT's path for a hospital without labels. What do you do?
 # - [ ] Take the alpha with the best accuracy on that hospital's test set.
-#   That uses the labels you do not have, and flatters the result.
-# - [x] Fix it beforehand, or choose with a method that needs no target labels.
-#   Yes: 0.5 as the paper advises, or a validator (lab 08). Then report what it gives.
-# - [ ] Take the best at home.
-#   Home says nothing of what was forgotten for elsewhere.
+#   That uses labels you do not have, and it makes the result look better than it is.
+# - [ ] Take the alpha that is best at home, since home has labels.
+#   Accuracy at home does not show what was forgotten.
+# - [x] Fix it before you look.
+#   Yes: take 0.5, as the paper advises, or a validator that needs no target labels (lab 08). Then report what it gives.
 
 # %% [markdown] tags=["quiz"]
 # ### DELTA holds activations, L2-SP holds weights. When do they differ most?
-# - [ ] Never: equal weights give equal activations.
-#   True, but the reverse is not: different weights may give the same activations.
-# - [x] When weights can move a lot without the pictures' activations changing.
-#   Yes: DELTA lets those move, L2-SP does not.
-# - [ ] When the head is large.
-#   Neither looks at the head here.
+# - [x] When weights can move a lot without changing the activations.
+#   Yes: DELTA lets those weights move, and L2-SP does not.
+# - [ ] Never, because equal weights give equal activations.
+#   That is true, but the reverse is not: different weights may give the same activations.
+# - [ ] When the head is large compared with the encoder.
+#   Neither of them looks at the head here.
 
 # %% tags=["nbval-check-output"]
 print("Keep what you may need again, and measure what keeping costs.")
@@ -498,12 +500,12 @@ lab.answer(
 )
 
 # %% [markdown]
-# - Fine-tuning trades what was known for what home asks. Plot home against abroad, or you see only one half of the trade.
-# - L2-SP holds weights, DELTA holds activations, EMA averages the way traveled, and WiSE-FT decides afterwards. Mind weight decay beside
-#   L2-SP, and batch norm's statistics beside everything: nothing holds them but freezing.
+# - Fine-tuning gains at home and forgets. Plot home against abroad to see both.
+# - L2-SP holds weights, DELTA holds activations, EMA averages the weights along the way, and WiSE-FT chooses a mixture afterwards.
+# - Weight decay works against L2-SP. Only freezing holds the statistics of batch norm.
 # - A linear probe forgets nothing, and it is the baseline to beat abroad.
-# - Weights can be averaged when they share a start.
-# - The table says which differences are separated from zero. Of the others, nothing was shown.
+# - You may average weights that share a start.
+# - The table says which differences are separated from zero. The others were not shown.
 #
 # ### Papers
 # - Li et al., 2018, *Explicit inductive bias for transfer learning with convolutional networks* [arXiv:1802.01483](https://arxiv.org/abs/1802.01483)

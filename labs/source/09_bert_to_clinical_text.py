@@ -1,9 +1,8 @@
 # %% [markdown]
 # ## The question
-# The official list of diseases says *Unspecified asthma, uncomplicated*. The doctor writes *Asthma NOS*, which means not otherwise
-# specified. You want to sort such phrases into the chapters of ICD-10-CM. Your labels are all on the formal side, because the list itself
-# gives them away. **Does a language model that was trained on ordinary text carry the labels across? And is it worth more than counting
-# words?**
+# The official list of diseases says *Unspecified asthma, uncomplicated*, and the doctor writes *Asthma NOS* (not otherwise specified). You
+# want to sort the doctors' phrases into the chapters of the list, ICD-10-CM, and only the list's own wording has labels. **Does a
+# language model that was trained on ordinary text carry the labels across, and is it worth more than counting words?**
 #
 # All of it is real text in the public domain. The 18 chapters are the classes, the official descriptions are the source, and the
 # *inclusion terms* that stand under the codes are the target.
@@ -81,9 +80,10 @@ xl.checks.check("09.1", leaks)
 
 # %% [markdown]
 # ## What the encoder reads
-# The encoder is MiniLM (all-MiniLM-L6-v2): the architecture of BERT with six layers, tuned on sentence pairs so that like
-# sentences lie close. It never saw a label of ours. It reads *word pieces*; a rare word falls into several, each of which it
-# has met elsewhere. Each piece comes out of the last layer as a vector, and the text's feature is their mean.
+# The encoder is MiniLM (all-MiniLM-L6-v2). It has the architecture of BERT with six layers, and it was tuned on pairs of sentences so that
+# sentences with a like meaning get like features. It never saw a label of ours. It reads *word pieces*: a rare word is cut into several
+# pieces, each of which the model has met elsewhere. Each piece comes out of the last layer as a vector, and the text's feature is the mean
+# of these vectors.
 
 # %%
 encoder = xl.encoder("minilm")
@@ -141,12 +141,12 @@ xl.checks.check("09.2", pool)
 # %% [markdown]
 # ## Four ways to learn from a few descriptions
 #
-# | name | what it is | why one would |
+# | name | what it is | why you might want it |
 # |---|---|---|
-# | TF-IDF | counts of words and parts of words, then logistic regression; no pretraining at all | seconds, no GPU, and in a niche full of rare words it may win |
-# | probe | MiniLM frozen, a new last layer | few labels cannot spoil what they cannot touch |
-# | full | all 22 million weights move | the wording of the list is unlike ordinary text |
-# | LoRA | beside each frozen matrix a product of two thin ones moves ([Hu et al., 2021](https://arxiv.org/abs/2106.09685)) | 90 MB of weights stay shared; a task is a small file |
+# | TF-IDF | counts of words and parts of words, then logistic regression; no pretraining at all | It takes seconds and no GPU, and among rare words it may win. |
+# | probe | MiniLM stays frozen under a new last layer | A few labels cannot spoil what they cannot touch. |
+# | full | all 22 million weights move | The wording of the list is unlike ordinary text. |
+# | LoRA | beside each frozen matrix, the product of two thin matrices moves ([Hu et al., 2021](https://arxiv.org/abs/2106.09685)) | All tasks share the 90 MB of weights, and each task is a small file. |
 #
 # ### Predict
 # Which has the best balanced accuracy on the **inclusion terms** with **5** labeled descriptions a class?
@@ -164,8 +164,8 @@ xl.checks.predict("09.p1", guess, options=ways)
 # %% [markdown]
 # The first draw with 20 labels a class trains now. The other draws, and 5 and 100 labels a class, were measured earlier with the same
 # settings by `bench/text_table.py`, and are read from a file that says when and where. (There are three draws of 100 labels and of
-# adaptation.) The three rates were tried on the validation part of the descriptions. The other settings are customary ones and tuned on
-# nothing. The test sets are balanced, so chance is 1 in 18.
+# adaptation.) The three learning rates were tried on the validation part of the descriptions. The other settings are customary ones, and
+# nobody tuned them. The test sets hold as many texts of every class, so a blind guess is right once in 18 times.
 
 # %%
 steps = lab.scale(quick=2, lab=60, full=600)  # for 20 labels a class; half for 5, twice for 100
@@ -227,9 +227,9 @@ print(f"At {fewest} labels a class, on {target.name}: " + ", ".join(f"{way} {v:.
 
 # %% [markdown]
 # ### Exercise 3: what are pretrained weights worth, in labels?
-# A way to say it that a budget holder understands: **how many labels a class would TF-IDF need to do as well as the probe
+# Here is a question that whoever pays for labels understands: **how many labels a class would TF-IDF need to do as well as the probe
 # does with five?** Learning curves are nearly straight against the *logarithm* of the labels, so interpolate there. The numbers
-# here are made up to be round; give the labels per class that TF-IDF needs for 0.60.
+# below are made up to be round. Give the number of labels a class that TF-IDF needs for 0.60.
 
 # %% tags=["exercise"] exercise="09.3"
 tfidf_curve = {5: 0.30, 20: 0.50, 80: 0.70}  # labels per class: balanced accuracy
@@ -252,7 +252,7 @@ needed = np.interp(0.60, [0.30, 0.50, 0.70], np.log([5, 20, 80]))
 
 # %% [markdown] tags=["mistakes"] exercise="09.3"
 # - linear: That is halfway in labels; go halfway in their logarithm, where the curve is straight.
-# - times: That is how many times as many; the labels per class that TF-IDF needs are asked for.
+# - times: That is how many times as many labels; the exercise asks for the number of labels a class.
 # - in_logs: That is the logarithm of the answer; `np.exp` undoes it.
 
 # %% [markdown] tags=["hints"] exercise="09.3"
@@ -264,7 +264,7 @@ needed = np.interp(0.60, [0.30, 0.50, 0.70], np.log([5, 20, 80]))
 xl.checks.check("09.3", needed)
 
 # %% [markdown]
-# The same for this run:
+# The next cell asks the same of this run.
 
 # %%
 curve = [results.mean(target.name, labels=count)["TF-IDF"] for count in results.levels]
@@ -278,8 +278,8 @@ for way in ("probe", "full", "LoRA"):
 
 # %% [markdown]
 # ### Exercise 4: the size of a LoRA
-# Beside a frozen matrix W of 384 x 384 a LoRA of rank r learns B A, with A of r x 384 and B of 384 x r. How many numbers
-# train in one such matrix at rank 8?
+# Beside a frozen matrix W of 384 x 384, a LoRA of rank r learns the product B A, where A is r x 384 and B is 384 x r. How many numbers
+# train beside one such matrix at rank 8?
 
 # %% tags=["exercise"] exercise="09.4"
 numbers = ...
@@ -313,21 +313,21 @@ xl.checks.check("09.4", numbers)
 # ## Adapting to the clinicians' wording
 # ![](drawings/masked_language.svg)
 #
-# So far nothing has looked at an inclusion term before the test. Yet unlabeled phrases cost nothing. Here are three ways to use them,
-# each on top of the same 20 labeled descriptions a class.
+# So far no method has looked at an inclusion term before the test. Yet unlabeled phrases cost nothing. Here are three ways to use them,
+# each together with the same 20 labeled descriptions a class.
 #
-# | name | what the unlabeled phrases do |
-# |---|---|
-# | MLM | *before*: hide 15 % of their words and let the encoder guess ([Gururangan et al., 2020](https://arxiv.org/abs/2004.10964)); then a probe, or fine-tuning |
-# | DANN | *beside*: an adversary tells descriptions from phrases by their features, the encoder works against it ([Ganin et al., 2016](https://arxiv.org/abs/1505.07818)) |
-# | MMD | *beside*: the distance between the two clouds of features is part of the loss ([Long et al., 2015](https://arxiv.org/abs/1502.02791)) |
+# | name | when | what the unlabeled phrases are for |
+# |---|---|---|
+# | MLM, masked language modeling | before the labels | 15 % of their words are hidden, and the encoder guesses them ([Gururangan et al., 2020](https://arxiv.org/abs/2004.10964)); then comes a probe, or fine-tuning |
+# | DANN (lab 04) | beside the labels | an adversary tells descriptions from phrases by their features, and the encoder works against it ([Ganin et al., 2016](https://arxiv.org/abs/1505.07818)) |
+# | MMD (lab 05) | beside the labels | the distance between the two clouds of features is part of the loss ([Long et al., 2015](https://arxiv.org/abs/1502.02791)) |
 #
-# These are the objectives of the labs on pictures, unchanged. An objective sees features `(B, D)`, and it does not matter to it whether
-# they came from pixels or words. The packaged MiniLM brings no head for guessing words, so MLM starts with a new one.
+# DANN and MMD are the same objectives as in the labs on pictures. An objective sees features `(B, D)`, and it does not matter to it whether
+# they came from pixels or words. The packaged MiniLM has no head for guessing words, so MLM starts with a new one.
 #
-# What is fine-tuned here is called *layers*: all six of them, but not the word embeddings. The embeddings are more than half of the
-# weights, a batch meets few of the 30,000 words, and each weight that moves needs room for a gradient and two running means. The first
-# difference below says what it costs to leave them alone.
+# What is fine-tuned here is called *layers*: all six layers, but not the word embeddings. The embeddings hold more than half of the
+# weights, and a batch meets few of the 30,000 words. Each weight that moves also needs memory for a gradient and two running means. The
+# first difference below says what it costs to leave the embeddings alone.
 #
 # In the `lab` profile MLM before a probe, *layers* and DANN train now. The two others are read from the file.
 
@@ -374,8 +374,8 @@ for when, part in (("first", guesses[:10]), ("last", guesses[-10:])):
 print(f"A guess at random among {encoder.vocabulary:,} pieces has loss {np.log(encoder.vocabulary):.2f}.")
 
 # %% [markdown]
-# So few steps teach a new head the commonest words and little else; real domain-adaptive pretraining takes thousands. Read the MLM rows
-# as a demonstration of the call, not as a verdict on the method.
+# So few steps teach a new head the commonest words and little else. Real pretraining on a domain's text takes thousands of steps. Read
+# the MLM rows as an example of the call, and not as a verdict on the method.
 
 # %%
 plain = [row for row in results.only(labels=20, method=["probe", "full"])]
@@ -388,8 +388,8 @@ bases |= {"layers + MLM": "layers", "layers + DANN": "layers", "layers + MMD": "
 compared.gains(target.name, source.name, over=bases)
 
 # %% [markdown]
-# Is the adversary alive? One that is right half of the time from the first step to the last teaches the encoder nothing;
-# one that stays right was never fooled. The axis shows all that is possible, so that a wobble looks like one.
+# Is the adversary alive? An adversary that is right half of the time from the first step to the last teaches the encoder nothing. One
+# that is nearly always right was never fooled. The axis runs from 0 to 1, so that a small wobble looks small.
 
 # %%
 right = [entry["DANN.adversary_accuracy"] for entry in tuned.history]
@@ -477,8 +477,8 @@ xl.lab.show(
 )
 
 # %% [markdown]
-# As with heat maps on pictures, this says what the model used, and not whether that was sound. Look for a word that decides and should
-# not, such as one that merely comes often in a chapter's wording.
+# As with heat maps on pictures, this shows what the model used, and not whether it was right to use it. Look for a word that decides and
+# should not, such as one that is merely frequent in a chapter.
 #
 # ## When it hurts: what a doctor writes that no list contains
 # **The phrases below are made up for this lab.** They are no data set and measure nothing. They show two failures that you should look
@@ -536,9 +536,9 @@ print(f"Of {len(rows)} made-up abbreviations {right[0]} get their chapter; writt
 xl.lab.table(rows)
 
 # %% [markdown]
-# Hardly any of this shows in a score above, because hardly any test text denies its own disease or is a bare abbreviation. A test set
-# finds only the failures that it contains. Before such a model meets real notes, negations and abbreviations have to be in its test, and
-# then in its training.
+# The scores above show hardly any of this, because hardly any test text denies its own disease or is a bare abbreviation. A test set
+# finds only the failures that it contains. Before such a model meets real notes, put negations and abbreviations into its test, and then
+# into its training.
 #
 # ## Quiz
 
@@ -546,28 +546,28 @@ xl.lab.table(rows)
 # ### Why must a category not be in training in one wording and in the test in the other?
 # - [ ] The tokenizer would cut both texts alike.
 #   It may, and that does no harm by itself.
-# - [x] The model could recognize the disease's name instead of learning what makes a chapter, and the score would not hold for diseases it has not met.
-#   Yes. The wordings share most of their words, so the test would ask for memory.
-# - [ ] The classes would be out of balance.
-#   Balance is a matter of how many texts are drawn, not of which categories.
+# - [x] The model could know the disease by its name.
+#   Yes. The two wordings share most of their words, so the test would ask for memory. The score would not hold for diseases it has not met.
+# - [ ] The classes would be out of balance, and the rare chapters would lose.
+#   How many texts are drawn decides about balance, and not from which categories.
 
 # %% [markdown] tags=["quiz"]
 # ### TF-IDF catches up with a frozen encoder as labels grow. What is the likely reason?
+# - [x] With more labels it has met more of the words itself.
+#   Yes. Pretraining gave the encoder knowledge of words that nobody had labeled, and each new label makes that worth less.
 # - [ ] Logistic regression is a better classifier than the probe's layer.
 #   Both are linear; the probe is a logistic regression too.
-# - [x] With more labels it has met more of the words itself, which is what the encoder brought from its pretraining.
-#   Yes. What pretraining gives is knowledge of words not yet labeled.
-# - [ ] The encoder forgets when it sees more labels.
+# - [ ] The encoder forgets what it knew when it sees more labels.
 #   It is frozen, so it can forget nothing.
 
 # %% [markdown] tags=["quiz"]
 # ### Suppose masked language modeling on the target's texts makes the result worse. Which explanation fits?
-# - [ ] Target labels leaked.
-#   It uses none; a leak would help, not harm.
-# - [x] A few steps with a new head on short phrases can move features away from the sentence tuning without teaching much of the language.
-#   Yes. Gururangan et al. pretrain on far more text and for far longer; short of that, compare before you trust.
+# - [ ] Target labels leaked into the pretraining, and the model trusted them.
+#   Masked language modeling uses no labels, and a leak would raise the score.
 # - [ ] It cannot work on BERT's architecture.
-#   It is what trained BERT in the first place.
+#   It is how BERT was trained in the first place.
+# - [x] A few steps moved the features away from the sentence tuning.
+#   Yes, and they were too few to teach much of the language. Gururangan et al. pretrain on far more text and for far longer.
 
 # %% tags=["nbval-check-output"]
 print("A baseline that could win belongs in every table.")
@@ -585,9 +585,9 @@ lab.answer(
 )
 
 # %% [markdown]
-# - What the encoder is worth is a number of labels. The run above says how many, against a baseline that could have won.
-# - Split by what makes examples alike (a category, a patient), across both domains.
-# - Probe, LoRA, full, MLM, DANN and MMD are the same calls as in the labs on pictures. The paired differences say whether adaptation pays.
+# - You can say what an encoder is worth as a number of labels. The run above says how many, against a baseline that could have won.
+# - Split by what makes examples alike, such as a category or a patient, across both domains.
+# - Probe, LoRA, fine-tuning, DANN and MMD are the same calls as in the labs on pictures. The paired differences say whether adaptation pays.
 # - A test set finds only the failures that it contains.
 #
 # ### Papers
