@@ -137,22 +137,17 @@ class Results:
         measures = measures or (self.measure,)
         columns = {(m, level): self._at(level) for m in measures for level in self.levels}
         cells = {name: [_cell(part._values(name, m)) for (m, _), part in columns.items()] for name in self.names}
-        marks = {}
+        best, marks = set(), {}
         for j, ((m, _), part) in enumerate(columns.items()):
+            means = part.mean(m)
+            best.add(((min if m in smaller else max)(means, key=means.__getitem__), j))
             for name in part.names:
                 pairs = [difference for difference, _ in part._pairs(name, over, m)] if over and name != over else []
                 if pairs and (found := gain(pairs))["verdict"] == "separated":
                     marks[name, j] = "▲" if found["gain"] > 0 else "▼"
-        best = set()
-        for j, ((m, _), part) in enumerate(columns.items()):
-            means = part.mean(m)
-            best.add((min(means, key=means.__getitem__) if m in smaller else next(iter(means)), j))
         heads = [self._head(m, level, len(measures) > 1) for m, level in columns]
         what = "" if len(measures) > 1 else f"{measures[0]}, "
-        counts = sorted(
-            {len(self.only(**{self.by: name})._at(level)._units()) for name in self.names for level in self.levels}
-            - {0}
-        )
+        counts = sorted({len(part._values(n, m)) for (m, _), part in columns.items() for n in part.names})
         draws = f"{counts[0]} to {counts[-1]}" if counts[0] < counts[-1] else f"{counts[0]}"
         notes = [f"{self.title}: {what}mean over {draws} {self.unit}{'s' * (counts[-1] > 1)}".removeprefix(": ")]
         notes[0] += (
@@ -235,9 +230,6 @@ class Results:
 
     def _at(self, level) -> Results:
         return replace(self, rows=[row for row in self.rows if self.across is None or row[self.across] == level])
-
-    def _units(self) -> set:
-        return {row[self.unit] for row in self.rows}
 
     def _pairs(self, name: str, over: str, measure: str) -> list[tuple[float, bool]]:
         """Differences within a unit, each with whether both of its runs are this notebook's."""
