@@ -397,8 +397,27 @@ def threshold(
 ) -> Live:
     """Class `name` against the rest: what a threshold on its probability finds and what it leaves alone, in two places.
 
-    home, away  one model's scores (`evaluate`) in two places
     *Sensitivity* is the share of the class that reaches the threshold, *specificity* the share of the rest that does not.
+
+    Parameters
+    ----------
+    home, away
+        One model's scores in two places, as `evaluate` gives them.
+    name
+        Of the class.
+    thresholds
+        Values of the slider, 0 to 1.
+
+    Returns
+    -------
+    Live
+        The picture.
+
+    Examples
+    --------
+    >>> home, away = xl.evaluate(model, source.val), xl.evaluate(model, target.val)
+    >>> xl.widgets.threshold(home, away, source.classes[0])
+    Threshold 0.5: home it finds ...
     """
     sides = {"home": home, "away": away}
     given = {

@@ -140,7 +140,7 @@ def recognizes(exercise: str, right: str = ""):
 
     Examples
     --------
-    >>> @xl.checks.recognises("99.1", right="Yes: it is even.")
+    >>> @xl.checks.recognizes("99.1", right="Yes: it is even.")
     ... def even(answer):
     ...     return None if answer % 2 == 0 else "This number is odd."
     >>> verdict = xl.checks.check("99.1", 4)
@@ -256,7 +256,7 @@ def stuck(exercise: str) -> None:
     Examples
     --------
     >>> xl.checks.stuck("00.1")
-    Stuck? xl.checks.hint("00.1") opens a hint, one more each time; xl.checks.solution("00.1") all.
+    Stuck? xl.checks.hint("00.1") opens a hint, and one more each time you call it; xl.checks.solution("00.1") shows ...
     """
     _exercise(exercise)
     widgets = kernel_widgets()
