@@ -359,7 +359,7 @@ def quiz(lab: str) -> None:
     >>> xl.checks.quiz("00")
     1. ...
     """
-    questions = _questions(lab)
+    questions = content.answers(lab)["quiz"]
     widgets, lines = kernel_widgets(), []
     for number, question in enumerate(questions, 1):
         lines.append(f"{number}. {question['question']}")
@@ -403,7 +403,7 @@ def quiz_answer(lab: str, question: int, letter: str) -> bool:
        a) wrong: To choose the learning rate, if the test part is left alone.
        ...
     """
-    questions = _questions(lab)
+    questions = content.answers(lab)["quiz"]
     if not 1 <= question <= len(questions):
         raise ArgumentError(f"lab {lab} has questions 1 to {len(questions)}, not {question!r}")
     asked = questions[question - 1]
@@ -469,7 +469,7 @@ def _question(widgets, lab: str, number: int, question: dict):
 
 
 def _answered(lab: str, question: int, chosen: int) -> bool:
-    right = _questions(lab)[question - 1]["options"][chosen]["right"]
+    right = content.answers(lab)["quiz"][question - 1]["options"][chosen]["right"]
     _note("quiz", f"{lab}.{question}", right=right)
     return right
 
@@ -485,10 +485,6 @@ def _print(text: str) -> None:
 
 
 # ------------------------------------------------------------------ what the package knows
-
-
-def _questions(number: str) -> list[dict]:
-    return content.answers(number)["quiz"]
 
 
 def _exercise(exercise: str) -> dict:
