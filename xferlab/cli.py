@@ -182,6 +182,7 @@ def predict(
     window: Window = None,
     intensity: Intensity = None,
     text_column: Text = None,
+    labels: Labels = None,
 ) -> None:
     """Classifies every image of a folder. Not for clinical use."""
     options = _given(locals())

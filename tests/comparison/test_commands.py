@@ -108,6 +108,25 @@ def test_a_flat_target_is_adapted_to_whole_and_has_no_oracle(tmp_path, sides):
     table = rows(tmp_path / "p.csv")
     assert len(table) == 30 and "like_source" not in table[0], "nine held-out source pictures are too few to tell"
     assert sorted(float(row["like_target"]) for row in table) == pytest.approx([k / 30 for k in range(1, 31)], abs=0.04)
+    # twelve of them have labels in a table: the answers to these are scored, and no other
+    right = {row["file"]: row["predicted"] for row in table}
+    lines = [f"{name},{right[name] if i < 9 else 'ab'[right[name] == 'a']}" for i, name in enumerate(list(right)[:12])]
+    (tmp_path / "flat" / "truth.csv").write_text("\n".join(["image,label", *lines]))
+    predict = [
+        "predict",
+        "--model",
+        tmp_path / "r.safetensors",
+        "--input",
+        tmp_path / "flat",
+        "--out",
+        tmp_path / "p.csv",
+    ]
+    said = run(*predict, "--labels", "truth.csv:image,label")
+    assert "Taking truth.csv:image,label for truth" in said and "accuracy 0.750" in said and "n 12" in said
+    assert len(rows(tmp_path / "p.csv")) == 30 and "truth.csv\n" not in said
+    (tmp_path / "flat" / "truth.csv").write_text("image,label\n0.png,d\n1.png,a\n")
+    with pytest.raises(DataError, match=r"has classes \['d'\] that the model lacks"):
+        run(*predict, "--labels", "truth.csv")
 
 
 def test_labelled_target_images_join_and_from_40_on_choose(tmp_path, sides):

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from .. import estimation, operating
-from ..domains import Domain
 from ..errors import ArgumentError
 from ..evaluation import Scores
 from ..storage import write_atomically
@@ -48,7 +47,8 @@ def predict(
     say
         Is told what was found.
     reading
-        `window` or `intensity`, see `folders.read`, in place of those that the model was trained with.
+        `window` or `intensity`, see `folders.read`, in place of those that the model was trained with; `labels`, a table that
+        tells the classes of some of the images, on which the answers are scored.
 
     Returns
     -------
@@ -118,16 +118,8 @@ def predict(
         say(f"Left out {len(pictures.omitted)} files that are broken, no images, or beside the class folders:")
         for name in pictures.omitted:
             say(f"  {name}")
-    if pictures.labeled:
-        _score_folders(classes, pictures.domain, p, say)
+    if truth := pictures.truth:
+        scores = Scores(p[list(truth)], np.array(list(truth.values())), classes, name=pictures.domain.name)
+        say(f"Taking {pictures.told_by} for truth: {scores!r}")
     say(f"Model: {about['recipe']}, trained on {about['source']}. Not for clinical use.")
     return len(p)
-
-
-def _score_folders(classes: tuple[str, ...], domain: Domain, p: np.ndarray, say: Callable[[str], None]) -> None:
-    """Where the folders are named as the classes, how right the answers are."""
-    assert domain.labels is not None
-    seen = [domain.classes[k] for k in domain.labels.unique().tolist()]
-    if set(seen) <= set(classes):
-        labels = np.array([classes.index(domain.classes[k]) for k in domain.labels.tolist()])
-        say(f"Taking the folders' names for truth: {Scores(p, labels, classes, name=domain.name)!r}")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -186,35 +187,51 @@ def noting(function, *given, **options) -> tuple[Any, list[str]]:
 
 @dataclass(frozen=True)
 class Pictures:
-    """What `predict` classifies: images, a name for each, the files left out, and whether folders name classes."""
+    """What `predict` classifies: images, a name for each, the files left out, and the class of those rows that `told_by` tells."""
 
     domain: Domain
     names: list[str]
     omitted: list[str]
-    labeled: bool
+    truth: dict[int, int] = field(default_factory=dict)
+    told_by: str = ""
 
 
-def read_pictures(where: str, *, classes: tuple[str, ...], **options) -> Pictures:
+def read_pictures(where: str, *, classes: tuple[str, ...], labels: str | None = None, **options) -> Pictures:
     """Every image of a folder, whatever its folders are called, or of a `.npz`, or every text of a table.
 
-    `options` are those of `folders.read`, and for texts `text_column`.
+    `labels` is a table that has the classes of some of a folder's images, as in `folders.read`; without it they are told by the
+    folders, where each image lies in one that is named as a class is. `options` are those of `folders.read`, and for texts
+    `text_column`.
     """
     path, column = Path(where), options.pop("text_column", "text")
+    if labels is not None and not path.is_dir():
+        raise DataError(f"{where} is no folder of images, whose classes the table {labels} could tell")
     if path.suffix.lower() in texts.FILES and path.is_file():
         domain, notes = noting(texts.read, path, text_column=column, label_column=None, broken="skip")
-        return Pictures(domain, list(domain.files or ()), [note for note in notes if "left out" in note], False)
+        return Pictures(domain, list(domain.files or ()), [note for note in notes if "left out" in note])
     if path.is_dir():
         (domain, files), _ = noting(folders.read, path, layout="", groups=False, frames="all", broken="skip", **options)
         number = {same_name(name): k for k, name in enumerate(classes)}
-        steps = [map(same_name, file.relative_to(path).parts[:-1]) for file in files]
-        truth = [{number[name] for name in names if name in number} for names in steps]
-        if all(len(found) == 1 for found in truth):  # where every folder is named as a class
-            domain = replace(domain, labels=torch.tensor([found.pop() for found in truth]), classes=classes)
         present = {file for file in path.rglob("*") if file.is_file() and not file.name.startswith(".")}
+        truth: dict[int, int] = {}
+        if labels is not None:
+            each = tables.places(path, list(dict.fromkeys(files)), labels, defaultdict(list), [])
+            known = {place.file: str(place.label) for place in each}
+            if lacking := sorted({name for name in known.values() if same_name(name) not in number}):
+                raise DataError(
+                    f"{labels} has classes {lacking} that the model lacks ({list(classes)}); rename them there"
+                )
+            truth = {row: number[same_name(known[file])] for row, file in enumerate(files) if file in known}
+            present -= {path / labels.partition(":")[0]}
+        else:
+            steps = [map(same_name, file.relative_to(path).parts[:-1]) for file in files]
+            told = [{number[name] for name in names if name in number} for names in steps]
+            if all(len(found) == 1 for found in told):
+                truth = {row: found.pop() for row, found in enumerate(told)}
         omitted = [file.relative_to(path).as_posix() for file in sorted(present - set(files))]
-        return Pictures(domain, list(domain.files or ()), omitted, domain.labels is not None)
+        return Pictures(domain, list(domain.files or ()), omitted, truth, labels or "the folders' names")
     if path.suffix.lower() == ".npz" and path.is_file():
         splits = load_domain(path, classes=classes)
         names = [f"{name}/{i}" for name, part in splits.parts().items() for i in range(len(part))]
-        return Pictures(splits.together().unlabeled(), names, [], False)
+        return Pictures(splits.together().unlabeled(), names, [])
     raise DataError(f"{where} is neither a folder of images nor a .npz file or a table of texts; check --input")
