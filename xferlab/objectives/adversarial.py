@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..errors import ArgumentError
 from .discrepancy import in_float32
 from .objective import Objective, Step, warm_up
 
@@ -89,10 +88,7 @@ class Adversarial(Objective):
 
     def __init__(self, weight: float = 1.0, *, strength: float = 1.0, hidden: int = 64):
         super().__init__(weight)
-        if not strength >= 0 or hidden < 1:
-            raise ArgumentError(
-                f"{type(self).__name__} got strength={strength}, hidden={hidden}; expected 0 or more, and 1 or more"
-            )
+        self.expect(strength >= 0 and hidden >= 1, "0 or more, and 1 or more", strength=strength, hidden=hidden)
         self.strength, self.hidden = strength, hidden
         self.register_buffer("adversary_accuracy", torch.tensor(0.5))
 
@@ -109,9 +105,6 @@ class Adversarial(Objective):
 
     def log(self) -> dict[str, Tensor]:
         return {"adversary_accuracy": self.adversary_accuracy.clone()}
-
-    def extra_repr(self) -> str:
-        return f"weight={self.weight}, strength={self.strength}, hidden={self.hidden}"
 
 
 class DANN(Adversarial):
@@ -195,8 +188,7 @@ class CDAN(Adversarial):
         projection: int = 1024,
     ):
         super().__init__(weight, strength=strength, hidden=hidden)
-        if projection < 1:
-            raise ArgumentError(f"CDAN got projection={projection}, expected 1 or more")
+        self.expect(projection >= 1, "1 or more", projection=projection)
         self.entropy, self.projection = entropy, projection
         self.register_buffer("z_directions", None)
         self.register_buffer("p_directions", None)
@@ -216,9 +208,6 @@ class CDAN(Adversarial):
         source, target = map(self.discriminator, joint)
         self.watch(source > 0, target <= 0)
         return domain_loss(source, target, *(map(certainty_weights, p) if self.entropy else ()))
-
-    def extra_repr(self):
-        return f"{super().extra_repr()}, entropy={self.entropy}, projection={self.projection}"
 
 
 class ADDA(Adversarial):
@@ -302,8 +291,7 @@ class MDD(Adversarial):
 
     def __init__(self, weight: float = 1.0, *, gamma: float = 4.0, strength: float = 0.1, hidden: int = 64):
         super().__init__(weight, strength=strength, hidden=hidden)
-        if not gamma >= 1:
-            raise ArgumentError(f"MDD got gamma={gamma}, expected 1 or more, which is exp(margin)")
+        self.expect(gamma >= 1, "1 or more, which is exp(margin)", gamma=gamma)
         self.gamma = gamma
 
     def setup(self, model, source, target):
@@ -314,9 +302,6 @@ class MDD(Adversarial):
         c_s, c_t = step.source.logits.argmax(1), step.target.logits.argmax(1)
         self.watch(source.argmax(1) == c_s, target.argmax(1) != c_t)
         return margin_disparity(source, target, c_s, c_t, self.gamma)
-
-    def extra_repr(self):
-        return f"{super().extra_repr()}, gamma={self.gamma}"
 
 
 class MCD(Adversarial):
@@ -352,9 +337,6 @@ class MCD(Adversarial):
         self.watch(source.argmax(1) == step.source.logits.argmax(1), second.argmax(1) != first.argmax(1))
         discrepancy = (first.float().softmax(1) - second.float().softmax(1)).abs().mean()
         return F.cross_entropy(source.float(), step.source.labels) - discrepancy
-
-    def extra_repr(self):
-        return f"weight={self.weight}, strength={self.strength}"
 
 
 @in_float32
@@ -406,8 +388,7 @@ class WDGRL(Adversarial):
 
     def __init__(self, weight: float = 1.0, *, penalty: float = 10.0, strength: float = 0.03, hidden: int = 64):
         super().__init__(weight, strength=strength, hidden=hidden)
-        if not penalty >= 0:
-            raise ArgumentError(f"WDGRL got penalty={penalty}, expected 0 or more")
+        self.expect(penalty >= 0, "0 or more", penalty=penalty)
         self.penalty = penalty
 
     def setup(self, model, source, target):
@@ -419,9 +400,6 @@ class WDGRL(Adversarial):
         self.watch(source > middle, target <= middle)
         slope = gradient_penalty(step.source.features, step.target.features, self.critic)
         return self.penalty * slope - critic_distance(source, target)
-
-    def extra_repr(self):
-        return f"{super().extra_repr()}, penalty={self.penalty}"
 
 
 @in_float32
@@ -461,12 +439,8 @@ class BSP(Objective):
 
     def __init__(self, weight: float = 1e-4, *, k: int = 1):
         super().__init__(weight)
-        if k < 1:
-            raise ArgumentError(f"BSP got k={k}, expected 1 or more singular values")
+        self.expect(k >= 1, "1 or more singular values", k=k)
         self.k = k
 
     def forward(self, step):
         return spectral_penalty(step.source.features, self.k) + spectral_penalty(step.target.features, self.k)
-
-    def extra_repr(self):
-        return f"weight={self.weight}, k={self.k}"

@@ -205,18 +205,13 @@ class MMD(Objective):
 
     def __init__(self, weight: float = 1.0, *, kernels: int = 5, linear: bool = False, bandwidth: float | None = None):
         super().__init__(weight)
-        if kernels < 1 or (bandwidth is not None and not bandwidth > 0):
-            raise ArgumentError(
-                f"MMD got kernels={kernels}, bandwidth={bandwidth}; expected 1 or more, and above 0 or None"
-            )
+        self.expect(kernels >= 1, "1 or more", kernels=kernels)
+        self.expect(bandwidth is None or bandwidth > 0, "above 0, or None", bandwidth=bandwidth)
         self.kernels, self.linear, self.bandwidth = kernels, linear, bandwidth
 
     def forward(self, step):
         distance = linear_mmd if self.linear else mmd
         return distance(step.source.features, step.target.features, self.kernels, self.bandwidth)
-
-    def extra_repr(self):
-        return f"weight={self.weight}, kernels={self.kernels}, linear={self.linear}, bandwidth={self.bandwidth}"
 
 
 class JMMD(Objective):
@@ -246,8 +241,7 @@ class JMMD(Objective):
 
     def __init__(self, weight: float = 1.0, *, kernels: tuple[int, int] = (5, 1)):
         super().__init__(weight)
-        if len(kernels) != 2 or min(kernels) < 1:
-            raise ArgumentError(f"JMMD got kernels={kernels}, expected two numbers, each 1 or more")
+        self.expect(len(kernels) == 2 and min(kernels) >= 1, "two numbers, each 1 or more", kernels=kernels)
         self.kernels = kernels
 
     def forward(self, step):
@@ -299,8 +293,7 @@ class SlicedWasserstein(Objective):
 
     def __init__(self, weight: float = 1.0, *, projections: int = 128):
         super().__init__(weight)
-        if projections < 1:
-            raise ArgumentError(f"SlicedWasserstein got projections={projections}, expected 1 or more")
+        self.expect(projections >= 1, "1 or more", projections=projections)
         self.projections = projections
         self.register_buffer("directions", None)
 
@@ -351,8 +344,7 @@ class DeepJDOT(Objective):
 
     def __init__(self, weight: float = 1.0, *, alpha: float = 0.01, label_weight: float = 1.0):
         super().__init__(weight)
-        if not alpha >= 0 or not label_weight >= 0:
-            raise ArgumentError(f"DeepJDOT got alpha={alpha}, label_weight={label_weight}, expected 0 or more for both")
+        self.expect(alpha >= 0 and label_weight >= 0, "0 or more for both", alpha=alpha, label_weight=label_weight)
         self.alpha, self.label_weight = alpha, label_weight
 
     def setup(self, model, source, target):

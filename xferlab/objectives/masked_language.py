@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ArgumentError
-from .objective import Objective
-from .regularization import one_side
+from .objective import Objective, one_side
 
 
 def mask_tokens(
@@ -63,11 +62,9 @@ class MaskedLanguageModeling(Objective):
 
     def __init__(self, weight: float = 1.0, *, ratio: float = 0.15, on: str = "target"):
         super().__init__(weight)
-        if not 0 < ratio < 1:
-            raise ArgumentError(f"MaskedLanguageModeling got ratio {ratio}, expected above 0 and below 1")
+        self.expect(0 < ratio < 1, "above 0 and below 1", ratio=ratio)
         self.ratio, self.on = ratio, on
         self.needs = one_side(self, on)
-        self._log: dict[str, Tensor] = {}
 
     def setup(self, model, source, target):
         encoder = model.encoder
@@ -89,6 +86,3 @@ class MaskedLanguageModeling(Objective):
         n = chosen.sum().clamp(min=1)  # a batch of very short texts may hide nothing
         self._log = {"accuracy": (logits.detach().argmax(dim=1) == truth).sum() / n}
         return F.cross_entropy(logits, truth, reduction="sum") / n
-
-    def log(self):
-        return self._log

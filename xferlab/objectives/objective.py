@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -138,9 +139,15 @@ class Objective(nn.Module):
 
     def __init__(self, weight: float = 1.0):
         super().__init__()
-        if not 0 <= weight < math.inf:
-            raise ArgumentError(f"{type(self).__name__} got weight {weight}, expected a finite number of 0 or more")
+        self.expect(0 <= weight < math.inf, "a finite number of 0 or more", weight=weight)
         self.weight = weight
+        self._log: dict[str, Tensor] = {}
+
+    def expect(self, right: bool, expected: str, **given) -> None:
+        """Raises an ArgumentError that names the arguments given and what was expected, where these are not right."""
+        if not right:
+            got = ", ".join(f"{name} {value!r}" for name, value in given.items())
+            raise ArgumentError(f"{type(self).__name__} got {got}; expected {expected}")
 
     def setup(self, model: Classifier, source: Domain | None, target: Domain | None) -> None:
         """Makes the objective's own parts. Runs once, before the optimizer is built."""
@@ -156,7 +163,7 @@ class Objective(nn.Module):
 
     def log(self) -> dict[str, Tensor]:
         """Further scalars worth a curve, kept as tensors: an adversary's accuracy, a share of pseudo-labels kept."""
-        return {}
+        return self._log
 
     def hyperparameters(self) -> list:
         """The class's name and its plain attributes, by which checkpoints and stores tell one setting from another."""
@@ -166,7 +173,14 @@ class Objective(nn.Module):
         return [type(self).__name__, *sorted(plain.items())]
 
     def extra_repr(self) -> str:
-        return f"weight={self.weight}"
+        arguments = inspect.signature(type(self)).parameters
+        return ", ".join(f"{name}={vars(self)[name]!r}" for name in arguments if name in vars(self))
+
+
+def one_side(objective: Objective, on: str) -> frozenset[str]:
+    """What an objective on the source or on the target needs."""
+    objective.expect(on in ("source", "target"), "'source' or 'target'", on=on)
+    return frozenset({on})
 
 
 def warm_up(progress: float, gamma: float = 10.0) -> float:

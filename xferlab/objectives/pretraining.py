@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from ..domains import Domain
 from ..encoders import recording
 from ..errors import ArgumentError
-from .objective import Objective
-from .regularization import one_side
+from .objective import Objective, one_side
 
 
 def nt_xent(za: Tensor, zb: Tensor, temperature: float = 0.5) -> Tensor:
@@ -62,8 +61,7 @@ class SimCLR(Objective):
         self, weight: float = 1.0, *, temperature: float = 0.5, dim: int = 128, view: str = "strong", on: str = "source"
     ):
         super().__init__(weight)
-        if not temperature > 0 or dim < 1:
-            raise ArgumentError(f"SimCLR got temperature {temperature} and dim {dim}, expected above 0, and 1 or more")
+        self.expect(temperature > 0 and dim >= 1, "above 0, and 1 or more", temperature=temperature, dim=dim)
         self.temperature, self.dim, self.view, self.on = temperature, dim, view, on
         self.needs = one_side(self, on)
 
@@ -123,18 +121,14 @@ class RotationPrediction(Objective):
 
     def __init__(self, weight: float = 1.0, *, copies: int = 4, on: str = "source"):
         super().__init__(weight)
-        if copies not in (1, 2, 3, 4):
-            raise ArgumentError(f"RotationPrediction got copies {copies}, expected 1 to 4")
+        self.expect(copies in (1, 2, 3, 4), "1 to 4", copies=copies)
         self.copies, self.on = copies, on
         self.needs = one_side(self, on)
-        self._log: dict[str, Tensor] = {}
 
     def setup(self, model, source, target):
         images = _images(self, source if self.on == "source" else target)
-        if images.shape[2] != images.shape[3]:
-            raise ArgumentError(
-                f"RotationPrediction got images of {images.shape[2]}x{images.shape[3]}, expected square ones"
-            )
+        height, width = images.shape[2:]
+        self.expect(height == width, "square ones", images=f"{height}x{width}")
         self.head = nn.Linear(model.encoder.dim, 4)
 
     def forward(self, step):
@@ -142,9 +136,6 @@ class RotationPrediction(Objective):
         logits = self.head(step.model.features(rotated)).float()
         self._log = {"accuracy": (logits.detach().argmax(dim=1) == turns).float().mean()}
         return F.cross_entropy(logits, turns)
-
-    def log(self):
-        return self._log
 
 
 def patch_mask(images: Tensor, patch: int, ratio: float) -> Tensor:
@@ -202,10 +193,8 @@ class MaskedAutoencoder(Objective):
         on: str = "source",
     ):
         super().__init__(weight)
-        if not 0 < ratio < 1 or min(patch, width) < 1:
-            raise ArgumentError(
-                f"MaskedAutoencoder got ratio {ratio}, patch {patch} and width {width}, expected 0 < ratio < 1 and 1 or more"
-            )
+        self.expect(0 < ratio < 1, "above 0 and below 1", ratio=ratio)
+        self.expect(min(patch, width) >= 1, "1 or more", patch=patch, width=width)
         self.ratio, self.patch, self.block, self.width, self.on = ratio, patch, block, width, on
         self.needs = one_side(self, on)
 

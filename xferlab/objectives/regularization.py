@@ -13,7 +13,7 @@ from ..domains import Domain
 from ..encoders import Classifier, recording
 from ..errors import ArgumentError
 from ..weights import average_into, frozen_copy, refresh_batch_norm
-from .objective import Objective
+from .objective import Objective, one_side
 
 
 class L2SP(Objective):
@@ -138,8 +138,7 @@ class BSS(Objective):
 
     def __init__(self, weight: float = 1e-3, *, k: int = 1):
         super().__init__(weight)
-        if k < 1:
-            raise ArgumentError(f"BSS got k {k}, expected 1 or more")
+        self.expect(k >= 1, "1 or more", k=k)
         self.k = k
 
     def forward(self, step):
@@ -241,7 +240,8 @@ class Distillation(Objective):
         self, weight: float = 1.0, *, temperature: float = 2.0, teacher: nn.Module | None = None, on: str = "source"
     ):
         super().__init__(weight)
-        self.temperature, self.on = _positive(self, temperature), on
+        self.expect(temperature > 0, "more than 0", temperature=temperature)
+        self.temperature, self.on = temperature, on
         self.needs = one_side(self, on)
         self.own, self.teacher = teacher is None, None if teacher is None else frozen_copy(teacher)
 
@@ -291,7 +291,8 @@ class LwF(Objective):
 
     def __init__(self, weight: float = 1.0, *, temperature: float = 2.0, on: str = "source"):
         super().__init__(weight)
-        self.temperature, self.on = _positive(self, temperature), on
+        self.expect(temperature > 0, "more than 0", temperature=temperature)
+        self.temperature, self.on = temperature, on
         self.needs = one_side(self, on)
 
     def setup(self, model, source, target):
@@ -337,12 +338,8 @@ class EMA(Objective):
 
     def __init__(self, decay: float | None = 0.99, *, start: float = 0.0):
         super().__init__(weight=0.0)
-        if decay is not None and not 0 <= decay < 1:
-            raise ArgumentError(
-                f"{type(self).__name__} got decay {decay}, expected 0 up to, but not including, 1, or None"
-            )
-        if not 0 <= start <= 1:
-            raise ArgumentError(f"{type(self).__name__} got start {start}, expected a progress, 0 to 1")
+        self.expect(decay is None or 0 <= decay < 1, "0 up to, but not including, 1, or None", decay=decay)
+        self.expect(0 <= start <= 1, "a progress, 0 to 1", start=start)
         self.decay, self.start = decay, start
 
     def setup(self, model, source, target):
@@ -395,16 +392,3 @@ def _source_head(model: Classifier, name: str) -> nn.Linear:
             "use a pretrained one, such as xl.encoder('efficientnet_lite0')"
         )
     return model.encoder.source_head
-
-
-def _positive(objective: Objective, temperature: float) -> float:
-    if not temperature > 0:
-        raise ArgumentError(f"{type(objective).__name__} got temperature {temperature}, expected more than 0")
-    return temperature
-
-
-def one_side(objective: Objective, on: str) -> frozenset[str]:
-    """What an objective on the source or on the target needs."""
-    if on not in ("source", "target"):
-        raise ArgumentError(f"{type(objective).__name__} got on={on!r}, expected 'source' or 'target'")
-    return frozenset({on})

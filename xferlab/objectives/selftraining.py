@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import ArgumentError
 from ..weights import average_into, frozen_copy
 from .objective import Objective
 
@@ -60,13 +59,6 @@ class OnTargetOutputs(Objective):
 
     needs = frozenset({"target"})
     single_label = True
-
-    def __init__(self, weight: float = 1.0):
-        super().__init__(weight)
-        self._log: dict[str, Tensor] = {}
-
-    def log(self) -> dict[str, Tensor]:
-        return self._log
 
 
 class EntropyMinimization(OnTargetOutputs):
@@ -144,8 +136,7 @@ class MCC(OnTargetOutputs):
 
     def __init__(self, weight: float = 1.0, *, temperature: float = 2.5):
         super().__init__(weight)
-        if not temperature > 0:
-            raise ArgumentError(f"MCC got temperature {temperature}, expected more than 0")
+        self.expect(temperature > 0, "more than 0", temperature=temperature)
         self.temperature = temperature
 
     def forward(self, step):
@@ -201,9 +192,8 @@ class PseudoLabel(OnTargetOutputs):
 
     def __init__(self, weight: float = 1.0, *, threshold: float = 0.9, ramp: tuple[float, float] = (0.1, 0.5)):
         super().__init__(weight)
-        _check_threshold(self, threshold)
-        if not 0 <= ramp[0] <= ramp[1] <= 1:
-            raise ArgumentError(f"PseudoLabel got ramp {ramp}, expected (from, to) with 0 <= from <= to <= 1")
+        self.expect(0 <= threshold <= 1, "a probability, 0 to 1", threshold=threshold)
+        self.expect(0 <= ramp[0] <= ramp[1] <= 1, "(from, to) with 0 <= from <= to <= 1", ramp=ramp)
         self.threshold, self.ramp = threshold, tuple(ramp)
 
     def forward(self, step):
@@ -246,7 +236,7 @@ class FixMatch(OnTargetOutputs):
 
     def __init__(self, weight: float = 1.0, *, threshold: float = 0.95, adapt: bool = False):
         super().__init__(weight)
-        _check_threshold(self, threshold)
+        self.expect(0 <= threshold <= 1, "a probability, 0 to 1", threshold=threshold)
         self.threshold, self.adapt = threshold, adapt
         self.needs = frozenset({"source_labels", "target"}) if adapt else self.needs
 
@@ -303,8 +293,7 @@ class MeanTeacher(OnTargetOutputs):
 
     def __init__(self, weight: float = 1.0, *, decay: float = 0.99, ramp: float = 0.3, view: str | None = "strong"):
         super().__init__(weight)
-        if not 0 <= decay < 1:
-            raise ArgumentError(f"MeanTeacher got decay {decay}, expected 0 up to, but not including, 1")
+        self.expect(0 <= decay < 1, "0 up to, but not including, 1", decay=decay)
         self.decay, self.ramp, self.view = decay, ramp, view
 
     def setup(self, model, source, target):
@@ -355,24 +344,14 @@ class AFN(Objective):
 
     def __init__(self, weight: float = 0.05, *, step_size: float = 1.0, radius: float | None = None):
         super().__init__(weight)
-        if radius is not None and not radius > 0:
-            raise ArgumentError(f"AFN got radius {radius}, expected more than 0, or None for the stepwise form")
+        self.expect(radius is None or radius > 0, "more than 0, or None for the stepwise form", radius=radius)
         self.step_size, self.radius = step_size, radius
-        self._log: dict[str, Tensor] = {}
 
     def forward(self, step):
         norms = [batch.features.float().norm(dim=1) for batch in (step.source, step.target) if batch is not None]
         self._log = {"norm": norms[-1].detach().mean()}
         goals = [n.detach() + self.step_size if self.radius is None else self.radius for n in norms]
         return sum((n - goal).square().mean() for n, goal in zip(norms, goals, strict=True))
-
-    def log(self):
-        return self._log
-
-
-def _check_threshold(objective: Objective, threshold: float) -> None:
-    if not 0 <= threshold <= 1:
-        raise ArgumentError(f"{type(objective).__name__} got threshold {threshold}, expected a probability, 0 to 1")
 
 
 def _shares(labels: Tensor, mask: Tensor, classes: tuple[str, ...]) -> dict[str, Tensor]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from ..errors import ArgumentError
-from .objective import Objective
+from .objective import Objective, one_side
 
 
 class CrossEntropy(Objective):
@@ -41,12 +40,9 @@ class CrossEntropy(Objective):
         self, weight: float = 1.0, *, balanced: bool = False, label_smoothing: float = 0.0, on: str = "source"
     ):
         super().__init__(weight)
-        if not 0 <= label_smoothing < 1:
-            raise ArgumentError(f"label_smoothing is {label_smoothing}, expected 0 up to, but not including, 1")
-        if on not in ("source", "target"):
-            raise ArgumentError(f"on is {on!r}, expected 'source' or 'target'")
+        self.expect(0 <= label_smoothing < 1, "0 up to, but not including, 1", label_smoothing=label_smoothing)
         self.balanced, self.label_smoothing, self.on, self.multilabel = balanced, label_smoothing, on, False
-        self.needs = frozenset({on, f"{on}_labels"})
+        self.needs = one_side(self, on) | {f"{on}_labels"}
         self.register_buffer("class_weight", None)
 
     def setup(self, model, source, target):
@@ -62,14 +58,11 @@ class CrossEntropy(Objective):
             self.class_weight = weight.to(next(model.parameters()).device)
 
     def forward(self, step):
-        batch = step.source if self.on == "source" else step.target
+        batch = getattr(step, self.on)
         if self.multilabel:
             targets = batch.labels * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
             return F.binary_cross_entropy_with_logits(batch.logits, targets, pos_weight=self.class_weight)
         return F.cross_entropy(batch.logits, batch.labels, self.class_weight, label_smoothing=self.label_smoothing)
-
-    def extra_repr(self):
-        return f"weight={self.weight}, balanced={self.balanced}, label_smoothing={self.label_smoothing}, on={self.on!r}"
 
 
 class GroupDRO(Objective):
@@ -104,8 +97,7 @@ class GroupDRO(Objective):
 
     def __init__(self, weight: float = 1.0, *, eta: float = 0.1):
         super().__init__(weight)
-        if not eta > 0:
-            raise ArgumentError(f"eta is {eta}, expected a number above 0")
+        self.expect(eta > 0, "more than 0", eta=eta)
         self.eta = eta
         self.register_buffer("q", None)
 
@@ -127,6 +119,3 @@ class GroupDRO(Objective):
 
     def log(self):
         return {"largest_weight": self.q.max()}
-
-    def extra_repr(self):
-        return f"weight={self.weight}, eta={self.eta}"
