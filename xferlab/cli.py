@@ -76,7 +76,7 @@ def doctor(
 def compare(
     source: Annotated[
         list[str],
-        typer.Option(help="labelled: a folder of class folders, a .npz, or a name; again for each further site"),
+        typer.Option(help="labeled: a folder of class folders, a .npz, or a name; again for each further site"),
     ],
     target: Annotated[
         str, typer.Option(help="the same, or a flat folder without labels; labels make the oracle's columns alone")

@@ -36,7 +36,7 @@ class ArgumentError(XferlabError, ValueError):
 
 
 class TargetLabelsError(XferlabError, ValueError):
-    """A labelled target reached training without `target_labels=True`.
+    """A labeled target reached training without `target_labels=True`.
 
     Examples
     --------

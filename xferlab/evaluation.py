@@ -249,7 +249,7 @@ def evaluate(model: Classifier, domain: Domain, batch_size: int | None = None) -
     digits/optdigits: balanced accuracy ...
     """
     if domain.labels is None:
-        raise DataError(f"domain {domain.name!r} has no labels to score against; pass a labelled domain")
+        raise DataError(f"domain {domain.name!r} has no labels to score against; pass a labeled domain")
     domain = domain.align(model.classes)
     assert domain.labels is not None
     groups = None if domain.groups is None else domain.groups.cpu().numpy()

@@ -1,4 +1,4 @@
-"""Features computed once and kept, and what can be read from them without training the encoder: ridge regression, neighbours."""
+"""Features computed once and kept, and what can be read from them without training the encoder: ridge regression, neighbors."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def ridge_path(
 ) -> RidgePath:
     """Linear probes by ridge regression on one-hot labels, for all L2 values from one eigendecomposition, in float64.
 
-    For each alpha, W and b minimise |Y - F W - b|^2 + alpha |W|^2; b is not penalised. With centred features F = U S V',
+    For each alpha, W and b minimize |Y - F W - b|^2 + alpha |W|^2; b is not penalized. With centered features F = U S V',
 
         W = V (S^2 + alpha)^-1 S U' Y,   leave-one-out residual i = residual i / (1 - h_i),
         h_i = 1/N + sum_j U_ij^2 S_j^2 / (S_j^2 + alpha)
@@ -322,7 +322,7 @@ def knn(
     classes = _check(features, "features", labels=labels, classes=classes)
     _check(queries, "queries", features.shape[1])
     if not 1 <= k <= len(features):
-        raise ArgumentError(f"k is {k}; expected 1 to {len(features)}, the number of labelled examples")
+        raise ArgumentError(f"k is {k}; expected 1 to {len(features)}, the number of labeled examples")
     if not temperature > 0:
         raise ArgumentError(f"temperature is {temperature}; expected a number above 0, such as 0.07")
 

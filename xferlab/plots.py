@@ -12,7 +12,7 @@ from .domains import Domain
 from .errors import ArgumentError, MissingExtra
 from .evaluation import t_interval
 
-# Okabe & Ito's palette: told apart with any colour vision, on a projector too. Markers differ as well.
+# Okabe & Ito's palette: told apart with any color vision, on a projector too. Markers differ as well.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
@@ -72,6 +72,20 @@ def _bare(axis):
     axis.grid(False)
     for spine in axis.spines.values():
         spine.set_visible(False)
+
+
+def _axis(width: float, height: float):
+    """The one axis of a new figure."""
+    return pyplot().subplots(figsize=(width, height))[1]
+
+
+def _finish(axis, xlabel: str, ylabel: str, legend: bool = True):
+    """Names the axes; the legend stands beside them, where it hides nothing. Gives the figure."""
+    axis.set_xlabel(xlabel)
+    axis.set_ylabel(ylabel)
+    if legend:
+        axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return axis.figure
 
 
 def _picture(image: Tensor) -> np.ndarray:
@@ -154,7 +168,7 @@ def images(rows: Mapping[str, Tensor], overlay: Mapping[str, Tensor] | None = No
                 if not (overlay and name in overlay):
                     axis.imshow(picture)
                     continue
-                # stains are as purple and pink as the colour map is
+                # stains are as purple and pink as the color map is
                 axis.imshow(picture.mean(2), cmap="gray", vmin=0, vmax=255)
                 heat = overlay[name][j].numpy()
                 axis.imshow(heat, cmap="inferno", alpha=0.8 * heat, vmin=0, vmax=1)
@@ -191,19 +205,17 @@ def curves(
     >>> rows = [{"labels": n, "accuracy": a, "method": "probe"} for n, a in [(5, 0.6), (5, 0.7), (20, 0.8), (20, 0.9)]]
     >>> figure = xl.plots.curves(rows, x="labels", y="accuracy", by="method", xlabel="labels a class", ylabel="accuracy")
     """
-    plt = pyplot()
-    figure, axis = plt.subplots(figsize=(8, 4.6))
+    axis = _axis(8, 4.6)
     names = list(dict.fromkeys(row[by] for row in rows))
     for i, name in enumerate(names):
         xs = sorted({row[x] for row in rows if row[by] == name})
         stats = [t_interval([row[y] for row in rows if row[by] == name and row[x] == at]) for at in xs]
         mean, low, high = np.array(stats).T
-        # neighbours are moved aside a little, or intervals hide each other
+        # neighbors are moved aside a little, or intervals hide each other
         shifted = np.array(xs) * 1.04 ** (i - (len(names) - 1) / 2) if log else np.array(xs)
         bars = None if np.isnan(low).any() else np.stack([mean - low, high - mean])
-        axis.errorbar(
-            shifted, mean, bars, color=PALETTE[i % 8], marker=MARKERS[i % 8], markersize=8, capsize=4, label=name
-        )
+        look = dict(color=PALETTE[i % 8], marker=MARKERS[i % 8])
+        axis.errorbar(shifted, mean, bars, markersize=8, capsize=4, label=name, **look)
         for row in [row for row in rows if filled and row[by] == name]:
             face = PALETTE[i % 8] if row[filled] else "white"
             at = shifted[xs.index(row[x])] * (1.02 if log else 1)
@@ -213,10 +225,7 @@ def curves(
         ticks = sorted({row[x] for row in rows})
         axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axis.minorticks_off()
-    axis.set_xlabel(xlabel)
-    axis.set_ylabel(ylabel)
-    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return figure
+    return _finish(axis, xlabel, ylabel)
 
 
 def scatter(
@@ -242,16 +251,12 @@ def scatter(
     --------
     >>> figure = xl.plots.scatter({"dann": ([0.5, 0.6], [0.7, 0.8])}, xlabel="validator", ylabel="accuracy")
     """
-    plt = pyplot()
-    figure, axis = plt.subplots(figsize=(8, 4.6))
+    axis = _axis(8, 4.6)
     for i, (name, (xs, ys)) in enumerate(points.items()):
         axis.scatter(xs, ys, s=70, color=PALETTE[i % 8], marker=MARKERS[i % 8], label=name, alpha=0.85)
     if log:
         axis.set_xscale("log")
-    axis.set_xlabel(xlabel)
-    axis.set_ylabel(ylabel)
-    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return figure
+    return _finish(axis, xlabel, ylabel)
 
 
 def lines(
@@ -281,17 +286,13 @@ def lines(
     --------
     >>> figure = xl.plots.lines({"loss": ([0, 1, 2], [2.3, 1.1, 0.6])}, xlabel="step", ylabel="loss")
     """
-    plt = pyplot()
-    figure, axis = plt.subplots(figsize=(8, 4.2))
+    axis = _axis(8, 4.2)
     for i, (name, (xs, ys)) in enumerate(series.items()):
         every = max(1, len(xs) // 8)
         axis.plot(xs, ys, color=PALETTE[i % 8], marker=MARKERS[i % 8], markevery=every, label=name)
     if level is not None:
         axis.axhline(level, color="0.4", linestyle="--", linewidth=1.5)
-    axis.set_xlabel(xlabel)
-    axis.set_ylabel(ylabel)
-    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return figure
+    return _finish(axis, xlabel, ylabel)
 
 
 def clouds(moments: Mapping[str, tuple[Tensor, Tensor]], labels: Tensor | None = None):
@@ -362,28 +363,15 @@ def bars(groups: Mapping[str, Mapping[str, float]], *, xlabel: str, ylabel: str)
     """
     if not groups:
         raise ArgumentError("bars got no groups to draw")
-    plt = pyplot()
     keys = list(dict.fromkeys(key for values in groups.values() for key in values))
-    figure, axis = plt.subplots(figsize=(max(8, 0.9 * len(keys) + 3), 4.2))
+    axis = _axis(max(8, 0.9 * len(keys) + 3), 4.2)
     width = 0.8 / len(groups)
     for i, (name, values) in enumerate(groups.items()):
         at = np.arange(len(keys)) + (i - (len(groups) - 1) / 2) * width
-        hatch = ("", "//", "..", "xx")[i % 4]
-        axis.bar(
-            at,
-            [values.get(key, np.nan) for key in keys],
-            width,
-            color=PALETTE[i % 8],
-            label=name,
-            hatch=hatch,
-            edgecolor="white",
-        )
+        heights, look = [values.get(key, np.nan) for key in keys], dict(color=PALETTE[i % 8], edgecolor="white")
+        axis.bar(at, heights, width, label=name, hatch=("", "//", "..", "xx")[i % 4], **look)
     axis.set_xticks(range(len(keys)), keys, rotation=30, ha="right")
-    axis.set_xlabel(xlabel)
-    axis.set_ylabel(ylabel)
-    if len(groups) > 1:
-        axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return figure
+    return _finish(axis, xlabel, ylabel, legend=len(groups) > 1)
 
 
 def confusion(scores, *, title: str = ""):
@@ -405,11 +393,10 @@ def confusion(scores, *, title: str = ""):
     --------
     >>> figure = xl.plots.confusion(xl.evaluate(model, target.val))
     """
-    plt = pyplot()
     counts = scores.confusion
     share = counts / counts.sum(1, keepdims=True).clip(min=1)
     k = len(counts)
-    figure, axis = plt.subplots(figsize=(0.7 * k + 2.5, 0.7 * k + 1.5))
+    axis = _axis(0.7 * k + 2.5, 0.7 * k + 1.5)
     axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
     axis.grid(False)
     for i in range(k):
@@ -417,10 +404,8 @@ def confusion(scores, *, title: str = ""):
             axis.text(j, i, counts[i, j], ha="center", va="center", color="white" if share[i, j] > 0.5 else "black")
     axis.set_xticks(range(k), scores.classes, rotation=45, ha="right")
     axis.set_yticks(range(k), scores.classes)
-    axis.set_xlabel("predicted")
-    axis.set_ylabel("true")
     axis.set_title(title)
-    return figure
+    return _finish(axis, "predicted", "true", legend=False)
 
 
 def roc_and_reliability(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str]):
@@ -454,16 +439,9 @@ def roc_and_reliability(probabilities: np.ndarray, labels: np.ndarray, classes: 
         order = np.argsort(-probabilities[:, k], kind="stable")
         member, last = labels[order] == k, np.append(np.diff(probabilities[order, k]) != 0, True)
         found, false = (np.r_[0, np.cumsum(part)[last] / part.sum()] for part in (member, ~member))
-        named = len(present) <= 8
-        left.plot(
-            false,
-            found,
-            color=PALETTE[k % 8] if named else "0.6",
-            label=str(classes[k]) if named else None,
-            linewidth=1.5,
-        )
-    left.set_xlabel("others that are flagged (1 - specificity)")
-    left.set_ylabel("members that are found (sensitivity)")
+        look = dict(color=PALETTE[k % 8], label=str(classes[k])) if len(present) <= 8 else dict(color="0.6")
+        left.plot(false, found, linewidth=1.5, **look)
+    _finish(left, "others that are flagged (1 - specificity)", "members that are found (sensitivity)", legend=False)
     if len(present) <= 8:
         left.legend(loc="lower right", fontsize=9)
     confidence, correct = probabilities.max(1), probabilities.argmax(1) == labels
@@ -472,8 +450,7 @@ def roc_and_reliability(probabilities: np.ndarray, labels: np.ndarray, classes: 
         at = tenth == b
         right.bar((b + 0.5) / 10, correct[at].mean(), 0.092, color=PALETTE[0], alpha=0.35 + 0.65 * at.mean())
         right.text((b + 0.5) / 10, correct[at].mean() + 0.01, str(at.sum()), ha="center", fontsize=8)
-    right.set_xlabel("confidence (the number of answers above each bar)")
-    right.set_ylabel("share that is right")
+    _finish(right, "confidence (the number of answers above each bar)", "share that is right", legend=False)
     for axis in (left, right):
         axis.plot([0, 1], [0, 1], color="0.4", linestyle="--", linewidth=1)
         axis.set_xlim(0, 1.01)
@@ -517,10 +494,9 @@ def ranking(
     --------
     >>> figure = xl.plots.ranking({"a": [0.1, 0.2], "b": [0.3, 0.5]}, xlabel="accuracy")
     """
-    plt = pyplot()
     stats = {name: t_interval(list(row)) if len(row) else (float("nan"),) * 3 for name, row in values.items()}
     names = sorted(values, key=lambda name: stats[name][0])
-    figure, axis = plt.subplots(figsize=(8, 0.32 * len(names) + 1.4))
+    axis = _axis(8, 0.32 * len(names) + 1.4)
     for y, name in enumerate(names):
         (mean, low, high), color = stats[name], (colors or {}).get(name, PALETTE[0])
         axis.plot(values[name], [y] * len(values[name]), "|", color=color, alpha=0.6)
@@ -532,8 +508,8 @@ def ranking(
     # a dollar sign would begin mathematics
     axis.set_yticks(range(len(names)), [name.replace("$", r"\$") + words.get(name, "") for name in names])
     axis.set_xlabel(xlabel)
-    figure.tight_layout()
-    return figure
+    axis.figure.tight_layout()
+    return axis.figure
 
 
 def by_depth(measures: Mapping[str, Mapping[str, float]], layers: Sequence[str], ylabel: str = "0 to 1"):
@@ -620,8 +596,7 @@ def pieces(texts: Sequence[Sequence[str]], scores: Tensor, notes: Sequence[str])
     """
     from matplotlib.colors import to_rgb
 
-    plt = pyplot()
-    figure, axis = plt.subplots(figsize=(10, 0.75 * len(texts)))
+    axis = _axis(10, 0.75 * len(texts))
     axis.set(xlim=(0, 100), ylim=(len(texts), 0))
     axis.axis("off")
     for line, (words, row, note) in enumerate(zip(texts, scores.tolist(), notes, strict=True)):
@@ -632,4 +607,4 @@ def pieces(texts: Sequence[Sequence[str]], scores: Tensor, notes: Sequence[str])
             box = dict(facecolor=shade, edgecolor="none", boxstyle="square,pad=0.15")
             axis.text(x, line + 0.62, word, family="monospace", fontsize=12, va="center", bbox=box)
             x += 1.38 * len(word) + 1.2
-    return figure
+    return axis.figure

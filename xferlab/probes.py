@@ -38,7 +38,7 @@ def depth_probe(model: Classifier, source: Domain, views: bool = True) -> None:
     model
         Made deep by `make_deep`; its head and standardization change, in place.
     source
-        Labelled, a class each.
+        Labeled, a class each.
     views
         False leaves the pictures as they are.
 

@@ -123,11 +123,7 @@ class Recipe:
     about: str = ""
     finish: Callable[[Classifier], None] | None = None
     strength: float = 1.0  # what `at` was called with
-    grid: tuple[float, ...] = (
-        0.3,
-        1.0,
-        3.0,
-    )  # the strengths that `compare(search=True)` tries; none where nothing trains
+    grid: tuple[float, ...] = (0.3, 1.0, 3.0)  # what `compare(search=True)` tries; none where nothing trains
 
     def at(self, strength: float) -> Recipe:
         """This recipe with its method `strength` times as strong; `compare` and the command line call it `dann@0.3`.
@@ -137,14 +133,14 @@ class Recipe:
         """
         if not (strength > 0 and math.isfinite(strength)):
             raise ArgumentError(f"strength is {strength}, expected a number above 0")
-        stages = []
+        stages, plain = [], not any(map(_beside_cross_entropy, self.stages))
         for stage in self.stages:
-            if _beside_cross_entropy(stage) and len(_beside_cross_entropy(stage)) < len(stage.objectives()):
-                stages.append(replace(stage, objectives=functools.partial(_scaled, stage.objectives, strength)))
-            elif _beside_cross_entropy(stage) or not any(map(_beside_cross_entropy, self.stages)):
-                stages.append(replace(stage, lr=strength * stage.lr))
-            else:
-                stages.append(stage)
+            others = len(_beside_cross_entropy(stage))
+            if 0 < others < len(stage.objectives()):
+                stage = replace(stage, objectives=functools.partial(_scaled, stage.objectives, strength))
+            elif others or plain:
+                stage = replace(stage, lr=strength * stage.lr)
+            stages.append(stage)
         return replace(self, stages=tuple(stages), strength=strength * self.strength)
 
     @property
@@ -216,11 +212,8 @@ class Recipe:
             )
             whole.history += [entry | {"stage": float(i)} for entry in run.history]
             whole.seconds += run.seconds
-            whole.images_per_second, whole.objectives, whole.resumed_from = (
-                run.images_per_second,
-                run.objectives,
-                run.resumed_from,
-            )
+            whole.images_per_second, whole.objectives = run.images_per_second, run.objectives
+            whole.resumed_from = run.resumed_from
         if self.finish:
             self.finish(model)
         return whole
@@ -244,9 +237,8 @@ def _one(name: str, about: str, *objectives: Callable[[], Objective], data: str 
 
 def _warm(name: str, about: str, *objectives: Callable[[], Objective]) -> Recipe:
     """`_one` after a start on the source alone: for methods that learn from the model's own answers on the target."""
-    return Recipe(
-        name, (Stage(data="source", share=0.3), replace(_one(name, about, *objectives).stages[0], share=0.7)), about
-    )
+    both = replace(_one(name, about, *objectives).stages[0], share=0.7)
+    return Recipe(name, (Stage(data="source", share=0.3), both), about)
 
 
 def _then(name: str, about: str, objectives: list, strategy: Strategy, data: str = "target", lr: float = 0.3) -> Recipe:
@@ -255,25 +247,20 @@ def _then(name: str, about: str, objectives: list, strategy: Strategy, data: str
     return Recipe(name, (Stage(data="source", share=0.7), adapt), about)
 
 
-_COLOURS = (
-    Stain(0.25),
-    ColorJitter(0.25, 0.25, 0.25, 0.1),
-)  # another laboratory's dyes, lamp and camera; no pixel moves
+# another laboratory's dyes, lamp and camera; no pixel moves
+_COLORS = (Stain(0.25), ColorJitter(0.25, 0.25, 0.25, 0.1))
+_DEPTH_PROBE = Stage(strategy=strategies.depth(), data="source", solve=depth_probe)
+# a frozen encoder's features are computed once, so that a probe's steps are nearly free
+_LINEAR_PROBE = Stage(strategy=strategies.head_only(), data="source", share=5, lr=3.0)
+# the head was trained on features that batch norm made with its old statistics
+_FROM_THE_HEAD = Stage(strategy=strategies.full(freeze_statistics=True), data="source", lr=0.3)
 
 _ALL = [
     _one("source_only", "cross-entropy on the source; the target is never seen", data="source"),
     _one(
         "source_only_joint_bn", "the same loss, with the target in the same forward pass: batch norm sees both domains"
     ),
-    # a frozen encoder's features are computed once, so that a probe's steps are nearly free
-    _one(
-        "linear_probe",
-        "a new head on a frozen encoder",
-        data="source",
-        strategy=strategies.head_only(),
-        share=5,
-        lr=3.0,
-    ),
+    Recipe("linear_probe", (_LINEAR_PROBE,), "a new head on a frozen encoder"),
     _one("norm_only", "batch norms and the head", data="source", strategy=strategies.norm_only()),
     _one("layerwise", "the nearer the input, the slower", data="source", strategy=strategies.layerwise()),
     _one(
@@ -284,11 +271,7 @@ _ALL = [
     ),
     Recipe(
         "lp_ft",
-        (
-            Stage(strategy=strategies.head_only(), data="source", share=5, lr=3.0),
-            # the head was trained on features that batch norm made with its old statistics
-            Stage(strategy=strategies.full(freeze_statistics=True), data="source", lr=0.3),
-        ),
+        (_LINEAR_PROBE, _FROM_THE_HEAD),
         "linear probing, then everything from that head, batch-norm statistics kept (Kumar et al., 2022, arXiv:2202.10054)",
     ),
     _one(
@@ -299,34 +282,25 @@ _ALL = [
     ),
     Recipe(
         "depth_probe",
-        (Stage(strategy=strategies.depth(), data="source", solve=depth_probe),),
+        (_DEPTH_PROBE,),
         "a regularized linear head on pooled middle blocks (after Evci et al., 2022, arXiv:2201.03529)",
         grid=(),
     ),
     Recipe(
         "depth_target_norm",
-        (
-            Stage(strategy=strategies.depth(), data="source", solve=depth_probe),
-            Stage(strategy=strategies.depth(), data="target", solve=standardize),
-        ),
+        (_DEPTH_PROBE, Stage(strategy=strategies.depth(), data="target", solve=standardize)),
         "a depth probe whose features are then standardized on the target",
         grid=(),
     ),
     Recipe(
         "depth_adabn",
-        (
-            Stage(strategy=strategies.depth(), data="source", solve=depth_probe),
-            Stage(lambda: [], data="target", share=0.3),
-        ),
+        (_DEPTH_PROBE, Stage(lambda: [], data="target", share=0.3)),
         "a depth probe, then all batch-norm statistics of the target (Li et al., 2016, arXiv:1603.04779)",
         grid=(),
     ),
     Recipe(
         "depth_lp_ft",
-        (
-            Stage(strategy=strategies.depth(), data="source", solve=depth_probe),
-            Stage(strategy=strategies.full(freeze_statistics=True), data="source", lr=0.3),
-        ),
+        (_DEPTH_PROBE, _FROM_THE_HEAD),
         "a depth probe, then everything from that head, batch-norm statistics kept",
     ),
     # adversarial
@@ -337,7 +311,7 @@ _ALL = [
     _one("mdd", "Zhang et al., 2019, arXiv:1904.05801", MDD),
     _one("mcd", "Saito et al., 2018, arXiv:1712.02560", MCD),
     _one("wdgrl", "Shen et al., 2018, arXiv:1707.01217", lambda: WDGRL(strength=0.003)),
-    _one("bsp", "DANN with spectral penalisation (Chen et al., 2019)", DANN, BSP),
+    _one("bsp", "DANN with spectral penalization (Chen et al., 2019)", DANN, BSP),
     # discrepancy
     _one("mmd", "Long et al., 2015, arXiv:1502.02791", MMD),
     _one("mmd_linear", "MMD in linear time", lambda: MMD(linear=True)),
@@ -363,7 +337,7 @@ _ALL = [
     _then("tent", "Wang et al., 2021, arXiv:2006.10726", [EntropyMinimization], strategies.norm_only(head=0.0)),
     _then("shot", "Liang et al., 2020, arXiv:2002.08546", [InformationMaximization], strategies.encoder_only()),
     # what to try before any of these
-    _one("colour", "source only, colours and stains drawn anew for every image", data="source", augment=_COLOURS),
+    _one("colour", "source only, colors and stains drawn anew for every image", data="source", augment=_COLORS),
     Recipe(
         "balanced",
         (Stage(lambda: [CrossEntropy(balanced=True)], data="source"),),
@@ -376,10 +350,7 @@ _ALL = [
     ),
     Recipe(
         "colour_adabn",
-        (
-            Stage(data="source", share=0.7, augment=_COLOURS),
-            Stage(lambda: [], data="target", share=0.3, augment=()),
-        ),
+        (Stage(data="source", share=0.7, augment=_COLORS), Stage(lambda: [], data="target", share=0.3, augment=())),
         "colour, then batch-norm statistics of the target",
     ),
 ]

@@ -55,7 +55,7 @@ def tfidf(train: Domain, test: Domain, *, tokenizer: str = "minilm", C: float = 
 
     for domain in (train, test):
         if domain.labels is None or domain.is_image:
-            raise DataError(f"tfidf needs labelled texts, but domain {domain.name!r} is {domain!r}")
+            raise DataError(f"tfidf needs labeled texts, but domain {domain.name!r} is {domain!r}")
     test = test.align(train.classes)
     assert train.labels is not None and test.labels is not None
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)

@@ -53,7 +53,7 @@ def logme(*, features, labels) -> float:
     """
     features = _matrix(features, "features")
     labels, counts = _labels(labels, "labels", rows=len(features))
-    spectrum, projected = _project(features, labels, len(counts), centre=0.0)
+    spectrum, projected = _project(features, labels, len(counts), center=0.0)
     return float(_log_evidence(spectrum, projected.T**2, counts.astype(float), len(features)).mean() / len(features))
 
 
@@ -90,12 +90,12 @@ def leep(*, source_probabilities, target_labels) -> float:
     labels, counts = _labels(target_labels, "target_labels", rows=len(probabilities))
     onehot, joint = np.eye(len(counts)), np.zeros((len(counts), probabilities.shape[1]))
     for rows, block in _blocks(probabilities):
-        joint += onehot[labels[rows]].T @ _normalised(block, rows.start)
+        joint += onehot[labels[rows]].T @ _normalized(block, rows.start)
     mass = joint.sum(axis=0)
     conditional = np.divide(joint, mass, out=np.zeros_like(joint), where=mass > 0)
     total = 0.0
     for rows, block in _blocks(probabilities):
-        expected = np.einsum("iz,iz->i", _normalised(block, rows.start), conditional[labels[rows]])
+        expected = np.einsum("iz,iz->i", _normalized(block, rows.start), conditional[labels[rows]])
         total += np.log(expected).sum()
     return float(total / len(labels))
 
@@ -162,7 +162,7 @@ def h_score(*, features, labels) -> float:
     """
     features = _matrix(features, "features")
     labels, counts = _labels(labels, "labels", rows=len(features))
-    _, projected = _project(features, labels, len(counts), centre=_mean(features))
+    _, projected = _project(features, labels, len(counts), center=_mean(features))
     return float((projected**2 / counts).sum())
 
 
@@ -195,11 +195,11 @@ def regularized_h_score(*, features, labels) -> float:
     """
     features = _matrix(features, "features")
     labels, counts = _labels(labels, "labels", rows=len(features))
-    (n, d), centre = features.shape, _mean(features)
-    spectrum, projected = _project(features, labels, len(counts), centre)
+    (n, d), center = features.shape, _mean(features)
+    spectrum, projected = _project(features, labels, len(counts), center)
     variances, explained = spectrum / n, (projected**2 / counts).sum(axis=1)
     average, square = variances.sum() / d, (variances**2).sum()
-    fourth = sum(((block**2).sum(axis=1) ** 2).sum() for _, block in _blocks(features, centre)) / n
+    fourth = sum(((block**2).sum(axis=1) ** 2).sum() for _, block in _blocks(features, center)) / n
     spread, noise = square / d - average**2, (fourth - square) / (d * n)
     shrinkage = min(noise / spread, 1.0) if d > 1 and spread > 0 else 0.0
     kept = (1 - shrinkage) * variances
@@ -245,9 +245,9 @@ def transrate(*, features, labels, epsilon: float = 1e-4) -> float:
     labels, counts = _labels(labels, "labels", rows=len(features))
     if not epsilon > 0:
         raise ArgumentError(f"epsilon is {epsilon}; expected a number above 0, such as 1e-4")
-    centre = _mean(features)
-    within = sum(n * _rate(features[labels == c], centre, epsilon) for c, n in enumerate(counts)) / len(labels)
-    return float(_rate(features, centre, epsilon) - within)
+    center = _mean(features)
+    within = sum(n * _rate(features[labels == c], center, epsilon) for c, n in enumerate(counts)) / len(labels)
+    return float(_rate(features, center, epsilon) - within)
 
 
 def frechet_distance(*, source, target) -> float:
@@ -409,55 +409,55 @@ def _log_evidence(spectrum, power, squared_norms, n):
     return best
 
 
-def _axes(features, centre):
-    """Eigenvalues (r,) and eigenvectors (D, r) of F'F for F = features - centre, null space left out."""
+def _axes(features, center):
+    """Eigenvalues (r,) and eigenvectors (D, r) of F'F for F = features - center, null space left out."""
     if len(features) > features.shape[1]:
-        eigenvalues, vectors = np.linalg.eigh(_gram(features, centre))
+        eigenvalues, vectors = np.linalg.eigh(_gram(features, center))
     else:
-        _, singular, rows = np.linalg.svd(features - np.float64(centre), full_matrices=False)
+        _, singular, rows = np.linalg.svd(features - np.float64(center), full_matrices=False)
         eigenvalues, vectors = singular**2, rows.T
     keep = eigenvalues > max(features.shape) * np.finfo(float).eps * eigenvalues.max()
     return eigenvalues[keep], vectors[:, keep]
 
 
-def _project(features, labels, classes, centre):
-    """Eigenvalues (r,) of F'F and U'Y (r, classes), for F = features - centre = U S V' and one-hot Y."""
-    eigenvalues, vectors = _axes(features, centre)
+def _project(features, labels, classes, center):
+    """Eigenvalues (r,) of F'F and U'Y (r, classes), for F = features - center = U S V' and one-hot Y."""
+    eigenvalues, vectors = _axes(features, center)
     onehot = np.eye(classes)
-    sums = sum(block.T @ onehot[labels[rows]] for rows, block in _blocks(features, centre))
+    sums = sum(block.T @ onehot[labels[rows]] for rows, block in _blocks(features, center))
     return eigenvalues, vectors.T @ sums / np.sqrt(eigenvalues)[:, None]
 
 
-def _rate(features, centre, epsilon):
+def _rate(features, center, epsilon):
     n, d = features.shape
     # F'F or FF': the same determinant, so the smaller matrix
-    gram = _gram(features, centre) if n > d else _gram((features - centre).T)
+    gram = _gram(features, center) if n > d else _gram((features - center).T)
     return 0.5 * np.linalg.slogdet(np.eye(len(gram)) + gram / (n * epsilon))[1]
 
 
 def _gaussian(features):
     """Mean (D,) and a root (D, r) of the covariance, which is root @ root.T."""
-    centre = _mean(features)
-    eigenvalues, vectors = _axes(features, centre)
-    return centre, vectors * np.sqrt(eigenvalues / (len(features) - 1))
+    center = _mean(features)
+    eigenvalues, vectors = _axes(features, center)
+    return center, vectors * np.sqrt(eigenvalues / (len(features) - 1))
 
 
-def _blocks(array, centre=0.0):
+def _blocks(array, center=0.0):
     for start in range(0, len(array), BLOCK):
         rows = slice(start, min(start + BLOCK, len(array)))
-        yield rows, array[rows].astype(np.float64) - centre
+        yield rows, array[rows].astype(np.float64) - center
 
 
-def _gram(array, centre=0.0):
-    return sum(block.T @ block for _, block in _blocks(array, centre))
+def _gram(array, center=0.0):
+    return sum(block.T @ block for _, block in _blocks(array, center))
 
 
 def _mean(array):
-    first = array[0].astype(np.float64)  # subtracted so that a constant column centres to exactly zero
+    first = array[0].astype(np.float64)  # subtracted so that a constant column centers to exactly zero
     return first + sum(block.sum(axis=0) for _, block in _blocks(array, first)) / len(array)
 
 
-def _normalised(block, start):
+def _normalized(block, start):
     """Rows of probabilities made to sum to one, or a DataError naming the row."""
     sums = block.sum(axis=1)
     wrong = np.flatnonzero((block.min(axis=1) < 0) | (np.abs(sums - 1) > 5e-3))

@@ -73,7 +73,7 @@ def test_compare_then_predict_end_to_end(tmp_path, sides):
         assert all(part in text for part in ("torn.png", "notes.txt", "later", "no image of c"))
     assert "Chosen without target labels" in said and "Not for clinical use" in said
     assert "Model card" in page and "estimated share of the target" in page and "temperature" in page
-    assert "Not for clinical use" in card and "20 labelled images" not in card and "Trained on" in card
+    assert "Not for clinical use" in card and "20 labeled images" not in card and "Trained on" in card
     told = run("predict", "--model", tmp_path / "r.safetensors", "--input", target, "--out", tmp_path / "p.csv")
     table = rows(tmp_path / "p.csv")
     assert (
@@ -131,7 +131,7 @@ def test_a_flat_target_is_adapted_to_whole_and_has_no_oracle(tmp_path, sides):
 
 def test_labelled_target_images_join_and_from_40_on_choose(tmp_path, sides):
     few = folder(tmp_path / "few", shift=60, seed=9, per_class=2)
-    assert "Trained on 6 labelled target images too" in compared(tmp_path, *sides, "--labeled", few)
+    assert "Trained on 6 labeled target images too" in compared(tmp_path, *sides, "--labeled", few)
     many = folder(tmp_path / "many", shift=60, seed=9, per_class=14)
     said = compared(tmp_path, *sides, "--labeled", many)
     assert "by target_labels" in said and "are the validator target_labels" in said
@@ -158,7 +158,7 @@ def test_proposed_images_are_labeled_and_given_back(tmp_path, sides):
         "1 of 5 rows have no label yet" in said
         and f"not in the target, moved or renamed perhaps: {table[4]['file']}" in said
     )
-    assert "Trained on 3 labelled target images too" in said
+    assert "Trained on 3 labeled target images too" in said
     again = rows(path)
     assert [row["label"] for row in again] == [row["label"] for row in table[1:]] + [""] * 5
     assert not {row["file"] for row in again[:4]} & {row["file"] for row in again[4:]}
@@ -210,7 +210,7 @@ def test_labels_from_tables_and_classes_by_another_name(tmp_path, sides):
         compared(tmp_path, source, target, *labels)
     said = compared(tmp_path, source, target, *labels, "--map", "first=a", "--labeled", labels[-1])
     assert f"training images of each class: a {with_folders.train.counts()[0]}, b" in said
-    assert "20 labelled target images" in said and "with labels for the oracle alone" in said
+    assert "20 labeled target images" in said and "with labels for the oracle alone" in said
     with pytest.raises(DataError, match=r"needs labels.*labels.csv names the images.*--source-labels"):
         compared(tmp_path, source, target)
 

@@ -229,7 +229,7 @@ def test_what_a_target_or_source_lacks_is_said(tmp_path):
         (dict(target=TARGET.train), TargetLabelsError, r"target.unlabeled\(\)"),
         (dict(target=replace(TARGET.train.unlabeled(), classes=("a", "z"))), DataError, "'z'"),
         (dict(source=SOURCE.train), ArgumentError, "expected Splits"),
-        (dict(source=replace(SOURCE, val=SOURCE.val.unlabeled())), DataError, "unlabelled part"),
+        (dict(source=replace(SOURCE, val=SOURCE.val.unlabeled())), DataError, "unlabeled part"),
         (dict(recipes=["dan"]), ArgumentError, "'dan'"),
         (dict(recipes=["dann", "dann"]), ArgumentError, "each name once"),
         (dict(recipes=[]), ArgumentError, "at least one"),
@@ -412,9 +412,9 @@ def test_a_few_labelled_target_examples_join_the_training(tmp_path, monkeypatch)
         assert board.selector == "information_maximization"
     assert [len(source) for source in seen] == [48, 48 + 8 * 6, 48 + 10 * 3]  # at most half, at most ten times over
     assert torch.equal(seen[1].inputs[-6:], few.inputs) and seen[1].labels[-6:].tolist() == few.labels.tolist()
-    assert any("Trained on 3 labelled target images" in said for said in board.warnings)
+    assert any("Trained on 3 labeled target images" in said for said in board.warnings)
     leaked = compare(tmp_path, ["source_only"], seeds=1, labeled=TARGET.test[:6])
-    assert any("6 of the labelled images are in the target's test part" in said for said in leaked.warnings)
+    assert any("6 of the labeled images are in the target's test part" in said for said in leaked.warnings)
     for wrong, says in ((few.unlabeled(), "no single-label labels"), (blobs(6, size=12), "one shape")):
         with pytest.raises(DataError, match=says):
             compare(tmp_path, labeled=wrong)

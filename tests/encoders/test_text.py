@@ -356,7 +356,7 @@ def test_tfidf_learns_words_and_knows_absent_classes(source, target):
         and (scores.probabilities[:, 2] == 0).all()
         and scores.accuracy == pytest.approx(2 / 3)
     )
-    with pytest.raises(DataError, match="needs labelled texts"):
+    with pytest.raises(DataError, match="needs labeled texts"):
         text.tfidf(source.unlabeled(), target)
 
 

@@ -15,7 +15,7 @@ from ..errors import ArgumentError
 from .batch import LUMA, OneSided, beside, like, uniform
 from .geometry import RandomResizedCrop, Rotate
 
-# Rows are stains, columns the optical density each leaves in R, G, B. Haematoxylin, eosin, DAB: Ruifrok & Johnston
+# Rows are stains, columns the optical density each leaves in R, G, B. Hematoxylin, eosin, DAB: Ruifrok & Johnston
 # 2001. Giemsa: methylene blue and eosin as measured by G. Landini; the third is orthogonal to both.
 STAINS = {
     "hed": ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.27, 0.57, 0.78)),
@@ -56,13 +56,13 @@ class ColorJitter(OneSided):
         factors = beside(1 + draws * torch.tensor(spread), images)
         brightness, contrast, saturation, *gains = factors[:, :, None, None].unbind(1)
         if images.shape[1] == 1:
-            luma, colours = flat.new_ones(1, 1), brightness.new_ones(1)
+            luma, colors = flat.new_ones(1, 1), brightness.new_ones(1)
         else:
             luma, eye = beside(torch.tensor([LUMA]), images), torch.eye(3, device=images.device)
-            colours = torch.cat(gains, 1) * (saturation * eye + (1 - saturation) * luma.expand(3, 3))
-        grey = (luma @ flat).mean(2, keepdim=True)
-        pivot = (1 - contrast) * grey * brightness
-        return like((contrast * brightness * colours) @ flat + pivot, images.flatten(2)).view(images.shape)
+            colors = torch.cat(gains, 1) * (saturation * eye + (1 - saturation) * luma.expand(3, 3))
+        gray = (luma @ flat).mean(2, keepdim=True)
+        pivot = (1 - contrast) * gray * brightness
+        return like((contrast * brightness * colors) @ flat + pivot, images.flatten(2)).view(images.shape)
 
 
 def optical_density(images: Tensor) -> Tensor:

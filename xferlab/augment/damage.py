@@ -107,7 +107,7 @@ _CORRUPTIONS = {  # name: the change, and how much of it at severities 1 to 5
     "less_contrast": (_contrast, (0.8, 0.65, 0.5, 0.35, 0.2)),
     "saturated": (_saturation, (1.25, 1.6, 2.0, 2.5, 3.2)),  # factor about luma; gray images stay as they are
     "faded": (_saturation, (0.75, 0.55, 0.35, 0.18, 0.0)),
-    "gaussian_noise": (_gaussian_noise, (8, 16, 26, 38, 52)),  # standard deviation, grey levels
+    "gaussian_noise": (_gaussian_noise, (8, 16, 26, 38, 52)),  # standard deviation, gray levels
     "shot_noise": (_shot_noise, (250, 100, 50, 25, 12)),  # mean photons at white
     "stain_deposit": (_stain_deposit, (2, 5, 9, 14, 20)),  # specks of precipitated dye
     "bubble": (_bubble, (0.1, 0.15, 0.2, 0.26, 0.33)),  # radius / shorter side: paler inside, a dark rim

@@ -23,7 +23,7 @@ def sections(board: Leaderboard, choice: Choice, sides: Sides, plan: Plan, netwo
     assert choice.model is not None
     model, source, target = choice.model, sides.source, sides.target
     recipe = find(choice.recipe.removesuffix(f" on {network}"))
-    used = f"{len(sides.adapt)} unlabelled images of {sides.adapt.name}"
+    used = f"{len(sides.adapt)} unlabeled images of {sides.adapt.name}"
     scores = [f"Source, test part: {evaluate(model, source.test)!r}"]
     if isinstance(target, Domain):
         scores.append("Target: not measured, since there are no labels. Label some before you rely on it.")
@@ -31,11 +31,11 @@ def sections(board: Leaderboard, choice: Choice, sides: Sides, plan: Plan, netwo
     else:
         scores.append(f"Target, test part: {evaluate(model, target.test)!r}")
     trained = [
-        f"Source: {len(source.train)} labelled images of {source.name} ({sides.class_counts})",
+        f"Source: {len(source.train)} labeled images of {source.name} ({sides.class_counts})",
         f"Target: {used if recipe.needs_target else 'none: this recipe never sees it'}",
     ]
     if sides.labeled is not None:
-        trained.append(f"{len(sides.labeled)} labelled target images were given, see the caveats")
+        trained.append(f"{len(sides.labeled)} labeled target images were given, see the caveats")
     trained.append(
         f"{plan.steps} steps of {BATCH} images, AdamW, lr 0.001, the last step's weights; seed {choice.seed}"
     )

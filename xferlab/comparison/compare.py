@@ -68,12 +68,12 @@ def compare(
     recipes
         Names in `xl.recipes`, or Recipes; None for all of `xl.recipes`.
     source
-        Labelled Splits: `train` trains, `val` is what validators may see, `test` gives the source score. Or several
+        Labeled Splits: `train` trains, `val` is what validators may see, `test` gives the source score. Or several
         places, Splits (or what `load` takes) by name: batches hold as many of each, and every place has a score of
         its own.
     target
         Splits: `train`, its labels dropped, is adapted to and validated on, and the labels of `test` make the
-        oracle's columns and nothing else; or one unlabelled Domain, and there is no oracle.
+        oracle's columns and nothing else; or one unlabeled Domain, and there is no oracle.
     seeds
         How many (0, 1, ...), or which: each sets the head's and the encoder's first weights, batches and draws.
     validators
@@ -132,7 +132,7 @@ def compare(
     DataError
         For a class that the source lacks or multi-label data.
     TargetLabelsError
-        For a labelled target Domain.
+        For a labeled target Domain.
     ArgumentError
         For unknown names, or when no run succeeded.
 

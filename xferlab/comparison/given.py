@@ -17,20 +17,20 @@ from . import selection
 def sides(
     source: Splits | Mapping[str, Splits | str | Path] | Sequence[Splits], target: Splits | Domain
 ) -> tuple[Splits, Domain, Domain | None, list[str]]:
-    """Source, the target's unlabelled examples, its labelled test part or None, and what is to be said of them."""
+    """Source, the target's unlabeled examples, its labeled test part or None, and what is to be said of them."""
     if isinstance(source, (Mapping, list, tuple)):
         source = pooled(source)
     if not isinstance(source, Splits):
         raise ArgumentError(f"source is a {type(source).__name__}, expected Splits, such as xl.load(...) gives")
     if not isinstance(target, (Splits, Domain)):
-        raise ArgumentError(f"target is a {type(target).__name__}, expected Splits or an unlabelled Domain")
+        raise ArgumentError(f"target is a {type(target).__name__}, expected Splits or an unlabeled Domain")
     if isinstance(target, Domain) and target.labels is not None:
         instead = "pass target.unlabeled(), or Splits, whose test labels make the oracle's columns"
         raise TargetLabelsError(f"target {target.name!r} has labels; {instead}")
     adapt = target.train.unlabeled() if isinstance(target, Splits) else target
     test = target.test if isinstance(target, Splits) and target.test.labels is not None else None
     if any(part.labels is None for part in source.parts().values()):
-        raise DataError(f"source {source.name!r} has an unlabelled part; label its train, val and test")
+        raise DataError(f"source {source.name!r} has an unlabeled part; label its train, val and test")
     if source.train.multilabel or (test is not None and test.multilabel):
         raise DataError(
             "compare chooses between single-label classifiers; pass one label of multi-label data at a time"
@@ -41,7 +41,7 @@ def sides(
     notes = []
     if test is None:
         notes.append(
-            "The target has no labelled test part: there is no oracle, and nothing here measures target accuracy."
+            "The target has no labeled test part: there is no oracle, and nothing here measures target accuracy."
         )
     if empty := _without_examples(source.train):
         notes.append(f"The source has no training example of {', '.join(empty)}: no recipe can learn it from labels.")
@@ -61,7 +61,7 @@ def _without_examples(domain: Domain) -> list[str]:
 def split_labeled(
     labeled: Domain, source: Splits, test: Domain | None, notes: list[str]
 ) -> tuple[Domain, Domain | None]:
-    """The labelled target examples to train on, and those to judge by where there are enough."""
+    """The labeled target examples to train on, and those to judge by where there are enough."""
     if labeled.labels is None or labeled.multilabel:
         raise DataError(
             f"labeled {labeled.name!r} has no single-label labels; pass target examples with one class each"
@@ -73,13 +73,13 @@ def split_labeled(
     if test is not None:
         seen = {x.numpy().tobytes() for x in test.inputs.cpu()} & {x.numpy().tobytes() for x in labeled.inputs.cpu()}
     if seen:
-        notes.append(f"{len(seen)} of the labelled images are in the target's test part too: the oracle is too good.")
+        notes.append(f"{len(seen)} of the labeled images are in the target's test part too: the oracle is too good.")
     if len(labeled) < 40:
-        notes.append(f"Trained on {len(labeled)} labelled target images too: too few to choose by as well.")
+        notes.append(f"Trained on {len(labeled)} labeled target images too: too few to choose by as well.")
         return labeled, None
     train, held = (labeled[rows] for rows in cut(labeled, (0.5, 0.5)))
     others = f"{len(held)} others are the validator target_labels."
-    notes.append(f"Trained on {len(train)} labelled target images too; {others}")
+    notes.append(f"Trained on {len(train)} labeled target images too; {others}")
     return train, held
 
 

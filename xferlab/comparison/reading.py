@@ -27,9 +27,9 @@ class Sides:
     Parameters
     ----------
     source
-        Labelled Splits.
+        Labeled Splits.
     target
-        Splits whose test labels make the oracle's columns, or one unlabelled Domain.
+        Splits whose test labels make the oracle's columns, or one unlabeled Domain.
     labeled
         The few target images with labels, or None.
     notes
@@ -67,7 +67,7 @@ class Sides:
         else:
             lines.append(f"{found} to adapt to, {len(self.target.test)} with labels for the oracle alone")
         if self.labeled is not None:
-            lines.append(f"        {len(self.labeled)} labelled target {kind}")
+            lines.append(f"        {len(self.labeled)} labeled target {kind}")
         return lines + [f"note    {note}" for note in self.notes]
 
 
@@ -165,7 +165,7 @@ def read(
 
 
 def _read_labeled(where: str, options: dict) -> tuple[Domain, list[str]]:
-    """All labelled images of a folder, or of a `.npz`, as one Domain."""
+    """All labeled images of a folder, or of a `.npz`, as one Domain."""
     options = {key: value for key, value in options.items() if key not in ("augmentation", "groups", "layout")}
     if not Path(where).is_dir():
         splits, notes, _ = read(where, **options)

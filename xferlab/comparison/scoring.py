@@ -14,7 +14,7 @@ from . import selection, shift
 
 
 def measured(candidate: selection.Candidate, test: Domain | None) -> dict:
-    """All that a record says of a trained model; `test` is the labelled test part of the target, where there is one."""
+    """All that a record says of a trained model; `test` is the labeled test part of the target, where there is one."""
     on_source = evaluate(candidate.model, candidate.source.test)
     on_target = None if test is None else evaluate(candidate.model, test)
     found: dict = {"source": _numbers(on_source), "target": on_target and _numbers(on_target)}

@@ -1,6 +1,6 @@
 """Choose between trained models without target labels: a validator is `Candidate -> float`, higher is better.
 
-None is to be trusted unseen: each looks at one symptom, and a method that optimises the symptom scores well on it however
+None is to be trusted unseen: each looks at one symptom, and a method that optimizes the symptom scores well on it however
 wrong it is. `compare(...).validator_quality()` ranks them against the oracle where there are target labels to test with.
 """
 
@@ -72,9 +72,9 @@ class Candidate:
     recipe
         How it was trained, or None.
     source
-        Labelled Splits; the model's training saw the train part.
+        Labeled Splits; the model's training saw the train part.
     target
-        The target's unlabelled Domain.
+        The target's unlabeled Domain.
     retrain
         Trains the same recipe anew, `(labeled source, unlabeled target) -> Classifier`, or None.
 
@@ -497,7 +497,7 @@ def mixval(candidate: Candidate, ratio: float = 0.55) -> float:
     order = rows[torch.randperm(len(rows), generator=generator)]
     order = order[labels[order].argsort(stable=True)]
     shuffled, scores = rows[torch.randperm(len(rows), generator=generator)], []
-    # neighbours in an order sorted by label mostly share it; shuffled ones mostly do not
+    # neighbors in an order sorted by label mostly share it; shuffled ones mostly do not
     for a, b, alike in ((order, order.roll(1), True), (rows, shuffled, False)):
         keep = (labels[a] == labels[b]) & (a != b) if alike else labels[a] != labels[b]
         scores.append(_mixtures_right(candidate, labels, a[keep], b[keep], ratio) if keep.any() else 0.0)

@@ -41,7 +41,7 @@ def target_shares(
         mu_i = sum_j P(answers i | is j) q_j,   q >= 0, sum q = 1
 
     Lipton et al. (2018, arXiv:1802.03916), section 4, with hard answers; solved for q by non-negative least squares, so that
-    a class that is never answered does no harm. predicted, labels  answers and truth on labelled source examples that the
+    a class that is never answered does no harm. predicted, labels  answers and truth on labeled source examples that the
     model was not trained on `(N,)`; on_target  answers there `(M,)`. The interval is a percentile bootstrap over both.
 
     It takes the pictures of a class to look alike on both sides: where they do not, it is a hint.

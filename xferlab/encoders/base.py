@@ -105,7 +105,7 @@ class Encoder(nn.Module):
         self._source_head = (None,)
 
     def prepare(self, inputs: Tensor) -> Tensor:
-        """Channels, size and normalisation: `(B, 1 or 3, H, W)` in 0..255 to what the body wants."""
+        """Channels, size and normalization: `(B, 1 or 3, H, W)` in 0..255 to what the body wants."""
         if inputs.ndim != 4:
             raise DataError(
                 f"encoder {self.name!r} takes images (B, C, H, W), got {inputs.dtype} {tuple(inputs.shape)}"

@@ -137,7 +137,7 @@ def multilinear_map(
 ) -> Tensor:
     """Outer product of features z `(B, D)` and predictions p `(B, K)`, flattened, `(B, D * K)`.
 
-    With directions `(D, M)` and `(K, M)` its randomised form `(z R_z) * (p R_p) / sqrt(M)`, `(B, M)`, whose inner
+    With directions `(D, M)` and `(K, M)` its randomized form `(z R_z) * (p R_p) / sqrt(M)`, `(B, M)`, whose inner
     products estimate the full one's (Long et al., 2018, arXiv:1705.10667).
     """
     if z_directions is None or p_directions is None:
@@ -248,7 +248,7 @@ class ADDA(Adversarial):
 def margin_disparity(
     source: Tensor, target: Tensor, source_classes: Tensor, target_classes: Tensor, gamma: float
 ) -> Tensor:
-    """What the adversarial classifier of MDD minimises (Zhang et al., 2019, arXiv:1904.05801).
+    """What the adversarial classifier of MDD minimizes (Zhang et al., 2019, arXiv:1904.05801).
 
         gamma * mean_s -log p'(c_s)  +  mean_t -log(1 - p'(c_t)),   p' = softmax of the adversary's logits
 
@@ -364,7 +364,7 @@ class WDGRL(Adversarial):
 
         loss = -(mean_s c(z_s) - mean_t c(z_t)) + penalty * mean (|grad c| - 1)^2
 
-    The critic c minimises it, so that the difference of means nears the Wasserstein distance; the encoder lowers that
+    The critic c minimizes it, so that the difference of means nears the Wasserstein distance; the encoder lowers that
     distance through gradient reversal, and the penalty (see `gradient_penalty`) does not reach it. adversary_accuracy
     takes the middle between the critic's two means as the boundary.
 
@@ -410,7 +410,7 @@ def spectral_penalty(z: Tensor, k: int = 1) -> Tensor:
 
 
 class BSP(Objective):
-    """Batch spectral penalisation (Chen et al., 2019, ICML, PMLR 97): keeps a few directions from ruling the features.
+    """Batch spectral penalization (Chen et al., 2019, ICML, PMLR 97): keeps a few directions from ruling the features.
 
         loss = sum_{i <= k} sigma_i(Z_s)^2 + sigma_i(Z_t)^2
 

@@ -311,7 +311,7 @@ class SlicedWasserstein(Objective):
 
 
 class DeepJDOT(Objective):
-    """Transports labelled source features to target predictions (Damodaran et al., 2018, arXiv:1803.10081).
+    """Transports labeled source features to target predictions (Damodaran et al., 2018, arXiv:1803.10081).
 
         loss = min_G sum_ij G_ij (alpha |zs_i - zt_j|^2 + label_weight CE(ys_i, f(zt_j))), see `deep_jdot`
 

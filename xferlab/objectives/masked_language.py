@@ -1,4 +1,4 @@
-"""Masked language modelling: what pretrained the text encoder, gone on with on text of your own."""
+"""Masked language modeling: what pretrained the text encoder, gone on with on text of your own."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def mask_tokens(
 class MaskedLanguageModeling(Objective):
     """Which word stands here? Cross-entropy at hidden tokens, `-1/|M| sum_{t in M} log p(x_t | masked text)`.
 
-    Devlin et al., 2019, arXiv:1810.04805; going on with it on unlabelled text of the target is domain-adaptive pretraining
+    Devlin et al., 2019, arXiv:1810.04805; going on with it on unlabeled text of the target is domain-adaptive pretraining
     (Gururangan et al., 2020, arXiv:2004.10964):
 
         fit(model, None, target.train.unlabeled(), objectives=[MaskedLanguageModeling()])

@@ -13,7 +13,7 @@ from .objective import Objective, one_side
 
 
 def nt_xent(za: Tensor, zb: Tensor, temperature: float = 0.5) -> Tensor:
-    """Normalised temperature-scaled cross-entropy of two views `(B, D)` each, row i of one matching row i of the other.
+    """Normalized temperature-scaled cross-entropy of two views `(B, D)` each, row i of one matching row i of the other.
 
     Over all 2B vectors, `mean_i -log exp(s_ij / T) / sum_{k != i} exp(s_ik / T)` with s the cosine similarity and j the
     other view of i. Chen et al., 2020, arXiv:2002.05709, equation 1.
@@ -151,9 +151,9 @@ class MaskedAutoencoder(Objective):
     """Hides patches of the encoder's input and reconstructs their pixels, `sum m (x' - x)^2 / sum m`, m the mask.
 
     The idea of He et al., 2022, arXiv:2111.06377, in a small convolutional form: a convolution cannot skip hidden
-    patches, so they are set to 0 (the mean, once normalised), and a decoder of two convolutions reads the map of `block`
+    patches, so they are set to 0 (the mean, once normalized), and a decoder of two convolutions reads the map of `block`
     (by default the last one with a map of 4x4 or more), to which the final features are added at every place, so that
-    the layers after it learn too. Pixels are the normalised ones that the encoder sees. Needs images and no labels.
+    the layers after it learn too. Pixels are the normalized ones that the encoder sees. Needs images and no labels.
 
     Parameters
     ----------

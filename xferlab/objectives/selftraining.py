@@ -1,4 +1,4 @@
-"""Learning from a model's own outputs on unlabelled target examples: no target label is read anywhere here."""
+"""Learning from a model's own outputs on unlabeled target examples: no target label is read anywhere here."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ class MCC(OnTargetOutputs):
 
 
 class BNM(OnTargetOutputs):
-    """Batch nuclear-norm maximisation, `-||P||_* / B` with `P = softmax(target logits)`, `(B, K)`.
+    """Batch nuclear-norm maximization, `-||P||_* / B` with `P = softmax(target logits)`, `(B, K)`.
 
     Cui et al., 2020, arXiv:2003.12237: the nuclear norm is large when predictions are sure (large Frobenius norm) and
     varied (high rank). Lies between -sqrt(min(B, K) / B) and -1 / sqrt(B K).

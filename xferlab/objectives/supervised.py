@@ -22,7 +22,7 @@ class CrossEntropy(Objective):
     label_smoothing
         Q = (1 - s) one_hot + s / K  (Szegedy et al., 2016, arXiv:1512.00567).
     on
-        "source", or "target" for the few labelled target examples of a `target_labels=True` run.
+        "source", or "target" for the few labeled target examples of a `target_labels=True` run.
 
     Raises
     ------

@@ -14,8 +14,8 @@ from ..objectives import Objective
 REMEDIES = {
     "source": "a source Domain",
     "target": "a target Domain, such as target.train.unlabeled()",
-    "source_labels": "a labelled source",
-    "target_labels": "a labelled target with target_labels=True",
+    "source_labels": "a labeled source",
+    "target_labels": "a labeled target with target_labels=True",
 }
 
 

@@ -160,7 +160,7 @@ def encode(model: Classifier, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def mixed(seed: int, t: int) -> int:
-    """One seed for step t of a run: neighbouring runs and steps share no random state."""
+    """One seed for step t of a run: neighboring runs and steps share no random state."""
     return (seed * 0x9E3779B97F4A7C15 + t * 0xBF58476D1CE4E5B9) % 2**63
 
 

@@ -60,10 +60,10 @@ def fit(
         names such parameters. After an error the model has its earlier mode and device, though its weights may have
         moved.
     source
-        Labelled examples, of which each step draws `batch_size`; or None.
+        Labeled examples, of which each step draws `batch_size`; or None.
     target
         Examples without labels, drawn alike. Both domains are forwarded together in one pass, so that batch norm
-        sees both. A labelled target raises `TargetLabelsError` unless `target_labels=True` (the few-labels case).
+        sees both. A labeled target raises `TargetLabelsError` unless `target_labels=True` (the few-labels case).
     objectives
         What to minimize, `[CrossEntropy()]` if None. Empty: forward passes only, after which batch-norm statistics
         are the mean over these batches.
@@ -84,12 +84,12 @@ def fit(
     views
         Names the augmentations behind `step.view`.
     val
-        A labelled domain (of the source!). The weights with the best balanced accuracy on it, looked at every
+        A labeled domain (of the source!). The weights with the best balanced accuracy on it, looked at every
         `val_every` steps, are kept; None keeps the last ones.
     val_every
         A tenth of the steps if None.
     target_labels
-        True allows a labelled target.
+        True allows a labeled target.
     checkpoint
         A file the run is saved to every `checkpoint_every` steps; the same call finds it and goes on, to the same
         weights as a run that was never stopped (to the bit, on one CPU).
@@ -117,7 +117,7 @@ def fit(
     DataError
         A domain that cannot be trained on.
     TargetLabelsError
-        A labelled target without `target_labels=True`.
+        A labeled target without `target_labels=True`.
     CheckpointError
         `checkpoint` belongs to another run or is damaged.
     DivergenceError
