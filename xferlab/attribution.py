@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .encoders import Classifier, recording
+from .encoders.base import evaluation_mode
 from .encoders.text import TextEncoder
 from .errors import ArgumentError
 from .evaluation import evaluating
@@ -48,16 +49,11 @@ def grad_cam(model: Classifier, inputs: Tensor, *, layer: str | None = None, cla
         raise ArgumentError(
             f"grad_cam reads images (B, C, H, W), got {tuple(inputs.shape)}; for text there is token_attribution"
         )
-    modes = {module: module.training for module in model.modules()}
     device = next(model.parameters()).device
-    try:
-        with recording(model.eval().encoder) as seen:
-            # inputs need the gradient, or a fully frozen encoder would record none
-            prepared = model.encoder.prepare(inputs.to(device)).requires_grad_(True)
-            logits = model.head(model.encoder.body(prepared))
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+    with evaluation_mode(model), recording(model.encoder) as seen:
+        # inputs need the gradient, or a fully frozen encoder would record none
+        prepared = model.encoder.prepare(inputs.to(device)).requires_grad_(True)
+        logits = model.head(model.encoder.body(prepared))
     activations = {name: out for name, (*_, out) in seen.items()}
     spatial = [name for name, out in activations.items() if out.ndim == 4 and out.shape[-1] > 1]
     layer = layer or (spatial[-1] if spatial else None)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .domains import Domain
 from .encoders import Classifier
+from .encoders.base import evaluation_mode
 from .encoders.folding import folded
 from .errors import ArgumentError, DataError
 from .machine import give_back
@@ -25,15 +26,8 @@ DRAWS = 5  # no difference is called separated below so many draws or seeds
 @contextlib.contextmanager
 def evaluating(*modules: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients, batch norms folded; every submodule gets its own mode back afterwards."""
-    modes = {module: module.training for root in modules for module in root.modules()}
-    for root in modules:
-        root.eval()
-    try:
-        with torch.inference_mode(), folded(*modules):
-            yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+    with evaluation_mode(*modules), torch.inference_mode(), folded(*modules):
+        yield
 
 
 def predict(model: nn.Module, domain: Domain, batch_size: int | None = None) -> Tensor:
@@ -385,14 +379,8 @@ def _accuracy(p: np.ndarray, y: np.ndarray) -> float:
 
 def _balanced_accuracy(p: np.ndarray, y: np.ndarray) -> float:
     if y.ndim == 2:
-        return float(
-            np.mean(
-                [
-                    _balanced_accuracy(np.stack([1 - p[:, k], p[:, k]], 1), y[:, k].astype(int))
-                    for k in range(y.shape[1])
-                ]
-            )
-        )
+        columns = [(np.stack([1 - q, q], 1), truth.astype(int)) for q, truth in zip(p.T, y.T, strict=True)]
+        return float(np.mean([_balanced_accuracy(*column) for column in columns]))
     right = p.argmax(1) == y
     return float(np.mean([right[y == k].mean() for k in np.unique(y)]))
 

@@ -44,11 +44,9 @@ def sections(board: Leaderboard, choice: Choice, sides: Sides, plan: Plan, netwo
         f"one with the best {choice.validator} ({choice.value:.3f})."
     )
     beware = "Not for clinical use: a research model, tried on nothing but the images named here."
+    what = [f"{recipe.name}: {recipe.about}", f"Network: {network}", f"Classes: {', '.join(source.classes)}"]
     return [
-        (
-            "What it is",
-            [f"{recipe.name}: {recipe.about}", f"Network: {network}", f"Classes: {', '.join(source.classes)}"],
-        ),
+        ("What it is", what),
         ("Trained on", trained),
         ("How it was chosen", [board.verdict, candidates]),
         ("Scores, with 95 % intervals over the test images", scores),
@@ -60,24 +58,23 @@ def sections(board: Leaderboard, choice: Choice, sides: Sides, plan: Plan, netwo
 def markdown(card: list[Section], board: Leaderboard, choice: Choice, sides: Sides) -> str:
     """The card as Markdown, under the head in YAML that the Hugging Face Hub reads (its values are JSON, which is YAML too)."""
     run, names = board.run(choice.recipe, choice.seed), {"source": sides.source.name, "target": sides.adapt.name}
+    task, kinds = "image-classification", ["accuracy", "balanced_accuracy"]
     results = [
         {
-            "task": {"type": "image-classification"},
+            "task": {"type": task},
             "dataset": {"name": name, "type": "own", "split": "test"},
-            "metrics": [
-                {"type": kind, "value": round(run[side][kind], 4)} for kind in ("accuracy", "balanced_accuracy")
-            ],
+            "metrics": [{"type": kind, "value": round(run[side][kind], 4)} for kind in kinds],
         }
         for side, name in names.items()
         if run[side]
     ]
-    head: dict[str, object] = {
+    head = {
         "library_name": "xferlab",
-        "pipeline_tag": "image-classification",
-        "metrics": ["accuracy", "balanced_accuracy"],
+        "pipeline_tag": task,
+        "metrics": kinds,
+        "tags": ["domain-adaptation", "transfer-learning", "not-for-clinical-use"],
+        "model-index": [{"name": choice.recipe, "results": results}],
     }
-    head |= {"tags": ["domain-adaptation", "transfer-learning", "not-for-clinical-use"]}
-    head |= {"model-index": [{"name": choice.recipe, "results": results}]}
     parts = ["---", *(f"{key}: {json.dumps(value)}" for key, value in head.items()), "---"]
     parts += ["# Model card", "", "**Not for clinical use.**", ""]
     for heading, lines in card:

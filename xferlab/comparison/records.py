@@ -12,10 +12,8 @@ from .. import estimation
 
 # what each end of an interval moves outward, so that it holds on pairs where the truth is known: see bench/tables/estimates.md
 WIDER = {"average_thresholded_confidence": 0.73, "difference_of_confidences": 0.61, "agreement_of_seeds": 0.20}
-FIRST = (
-    "agreement_of_seeds",
-    "difference_of_confidences",
-)  # which a report puts first, from the same pairs; the other for one seed
+# which a report puts first, from the same pairs; the second for one seed
+FIRST = ("agreement_of_seeds", "difference_of_confidences")
 BASELINES = ("source_only", "source_only_joint_bn")  # what every other recipe is measured against
 
 

@@ -36,8 +36,8 @@ Strip = list[tuple[str, str, str]]  # address, caption and file of each picture
 
 def write_page(board: Leaderboard, path: Path, command: str | None = None) -> Path:
     """Writes the page that `report.html.j2` draws; jinja2 escapes every name that stands in it."""
-    has_shift, enough = board.shift is not None, sum(bool(board.finished(name)) for name in board.names) >= 3
-    choice, given = board.best(load=False), board.given
+    choice, shift = board.best(load=False), board.shift is not None
+    enough = sum(bool(board.finished(name)) for name in board.names) >= 3
     about = board.run(choice.recipe, choice.seed).get("about", "")
     written = page(
         "report.html.j2",
@@ -46,26 +46,19 @@ def write_page(board: Leaderboard, path: Path, command: str | None = None) -> Pa
         chosen=f"Of {len(board.names)} methods, {choice.recipe} was chosen without a target label: {about}.",
         headline=findings.headline(board),
         cautions=findings.cautions(board),
-        gallery=_gallery(given) if given else [],
-        strangest=_strangest(given) if given else [],
-        unlike=findings.unlike(given, "the source") if given else [],
-        expected=_expected_cells(board) if given else None,
-        curves=data_address(_curves(board)) if given and given.reference else None,
-        held_out=f"On {len(given.reference.labels)} held-out images, after the temperature."
-        if given and given.reference
-        else "",
         picture=data_address(picture(board)),
         estimate=findings.estimate(board),
         table=cells(board),
         legend=LEGEND,
-        shares=_shift_cells(board) if has_shift else None,
-        calibration=_calibration_cells(board) if has_shift else None,
+        shares=_shift_cells(board) if shift else None,
+        calibration=_calibration_cells(board) if shift else None,
         wanted=[(thumbnail(want.inputs), want.file, want.why) for want in board.wanted],
         quality=_quality_cells(board) if board.has_oracle and enough else None,
         searched=_searched_cells(board) if board.searched else None,
         sites=_site_cells(board) if findings.sites(board) else None,
         bought=labeling.bought(),
         provenance=provenance(board, command),
+        **(_shown(board.given) if board.given else {}),
     )
     with write_atomically(path) as temporary:
         temporary.write_text(written, "utf-8")
@@ -87,7 +80,7 @@ def data_address(figure: Any) -> str:
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=110)
     plots.pyplot().close(figure)
-    return f"data:image/png;base64,{base64.b64encode(drawn.getvalue()).decode()}"
+    return _address(drawn)
 
 
 def thumbnail(inputs: Tensor) -> str:
@@ -99,7 +92,23 @@ def thumbnail(inputs: Tensor) -> str:
     image, drawn = Image.fromarray(inputs.permute(1, 2, 0).squeeze(2).cpu().numpy()), io.BytesIO()
     image.thumbnail((96, 96))
     image.save(drawn, "png")
+    return _address(drawn)
+
+
+def _address(drawn: io.BytesIO) -> str:
     return f"data:image/png;base64,{base64.b64encode(drawn.getvalue()).decode()}"
+
+
+def _shown(given: Answers) -> dict[str, Any]:
+    """What the page shows of the chosen model's answers on the target, and of those on held-out images."""
+    shown: dict[str, Any] = {"unlike": findings.unlike(given, "the source"), "expected": _expected_cells(given)}
+    if given.pictures.is_image:
+        shown |= {"gallery": _gallery(given), "strangest": _strangest(given)}
+    if held := given.reference:
+        curves = plots.roc_and_reliability(held.probabilities.numpy(), held.labels.numpy(), given.classes)
+        shown["curves"] = data_address(curves)
+        shown["held_out"] = f"On {len(held.labels)} held-out images, after the temperature."
+    return shown
 
 
 def _gallery(given: Answers) -> list[tuple[str, Strip]]:
@@ -117,12 +126,12 @@ def _gallery(given: Answers) -> list[tuple[str, Strip]]:
     def caption(i: int) -> str:
         return f"{given.classes[answers[i]]} {confidence[i]:.2f}"
 
-    return [(name, _strip(given, at[:10], caption)) for name, at in rows.items()] if given.pictures.is_image else []
+    return [(name, _strip(given, at[:10], caption)) for name, at in rows.items()]
 
 
 def _strangest(given: Answers) -> Strip:
     like = given.like_target
-    if like is None or not given.pictures.is_image:
+    if like is None:
         return []
 
     def name(i: int) -> str:
@@ -136,20 +145,12 @@ def _strip(given: Answers, rows: Sequence[int], caption: Callable[[int], str]) -
     return [(thumbnail(given.pictures.inputs[i]), caption(i), str(files[i])) for i in map(int, rows)]
 
 
-def _curves(board: Leaderboard) -> Any:
-    assert board.given is not None and board.given.reference is not None
-    held = board.given.reference
-    return plots.roc_and_reliability(held.probabilities.numpy(), held.labels.numpy(), board.classes)
-
-
-def _expected_cells(board: Leaderboard) -> Table | None:
-    assert board.given is not None
-    if len(board.classes) > 12:
+def _expected_cells(given: Answers) -> Table | None:
+    if len(given.classes) > 12:
         return None
-    shares = estimation.expected_confusion(board.given.probabilities)
-    return ["", *board.classes], [
-        [name, *(f"{value:.3f}" for value in row)] for name, row in zip(board.classes, shares, strict=True)
-    ]
+    shares = estimation.expected_confusion(given.probabilities)
+    rows = zip(given.classes, shares, strict=True)
+    return ["", *given.classes], [[name, *(f"{value:.3f}" for value in row)] for name, row in rows]
 
 
 def picture(board: Leaderboard) -> Any:
@@ -223,17 +224,16 @@ def _shift_cells(board: Leaderboard) -> Table:
     """Class shares of the target, estimated and true, as text."""
     shift, truth = board.shift or {}, board.true_shares
     header = ["class", "share of the held-out source", "estimated share of the target"]
-    rows = [
-        [name, share(shift, k, "source"), share(shift, k), *([f"{truth[k]:.2f}"] if truth else [])]
-        for k, name in enumerate(board.classes)
-    ]
-    return header + (["share of the target's test labels (oracle)"] if truth else []), rows
+    rows = [[name, share(shift, k, "source"), share(shift, k)] for k, name in enumerate(board.classes)]
+    if truth:
+        header.append("share of the target's test labels (oracle)")
+        rows = [[*row, f"{value:.2f}"] for row, value in zip(rows, truth, strict=True)]
+    return header, rows
 
 
 def _site_cells(board: Leaderboard) -> Table:
-    return ["site", "held out", "trained on"], [
-        [name, number(held), number(seen)] for name, held, seen in findings.sites(board)
-    ]
+    rows = [[name, number(held), number(seen)] for name, held, seen in findings.sites(board)]
+    return ["site", "held out", "trained on"], rows
 
 
 def _calibration_cells(board: Leaderboard) -> Table:
@@ -260,11 +260,8 @@ def _searched_cells(board: Leaderboard) -> Table:
     for name, tried in board.searched.items():
         values = {run["strength"]: run["validators"].get(board.selector) for run in tried}
         strength = next((run["strength"] for run in board.finished(name)), None)
-        row = [
-            name,
-            *(number(math.nan if (v := values.get(s)) is None else v) for s in grid),
-            f"{strength:g}" if strength else "",
-        ]
+        shown = [number(math.nan if (value := values.get(at)) is None else value) for at in grid]
+        row = [name, *shown, f"{strength:g}" if strength else ""]
         if board.has_oracle:
             target = {run["strength"]: run["target"][board.metric] for run in tried}
             best = max(target, key=target.__getitem__)

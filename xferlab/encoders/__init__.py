@@ -129,9 +129,8 @@ def encoder(
     >>> encoder(source.test.inputs[:2]).shape
     torch.Size([2, 256])
     """
-    settings = {
-        key: value for key, value in dict(channels=channels, size=size, mean=mean, std=std).items() if value is not None
-    }
+    wanted = dict(channels=channels, size=size, mean=mean, std=std)
+    settings = {key: value for key, value in wanted.items() if value is not None}
     if isinstance(source, nn.Module):
         body, head, own = without_head(source)
         body = body if output is None else Output(body, output)
@@ -167,10 +166,8 @@ def _named(name: str, pretrained: bool, weights: str | Path | None, settings: di
         if name == "small_cnn":
             return Encoder(small_cnn(settings.get("channels", 3)), name=name, **({"size": 64} | settings))
         if name in PACKAGED:
-            net, settings = (
-                packaged(name, pretrained),
-                dict(size=PACKAGED[name][1], mean=(127.0,), std=(128.0,)) | settings,
-            )
+            net = packaged(name, pretrained)
+            settings = dict(size=PACKAGED[name][1], mean=(127.0,), std=(128.0,)) | settings
         else:
             net, settings = timm_net(timm_name or name, pretrained, weights, settings)
     head = net.get_classifier() if pretrained else None

@@ -128,6 +128,19 @@ class Encoder(nn.Module):
 
 
 @contextlib.contextmanager
+def evaluation_mode(*roots: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; every submodule gets its own mode back afterwards."""
+    modes = {module: module.training for root in roots for module in root.modules()}
+    for root in roots:
+        root.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+@contextlib.contextmanager
 def recording(
     encoder: Encoder | TextEncoder | Depth, names: Collection[str] | None = None
 ) -> Iterator[dict[str, list[Tensor]]]:
@@ -162,11 +175,11 @@ def _dry_run(body: nn.Module, example: Tensor, name: str) -> tuple[list[Block], 
         for key, module in candidates.items()
     ]
     device = next(body.parameters(), example).device
-    training = {module: module.training for module in body.modules()}
     try:
-        with torch.no_grad():
-            features = body.eval()(example.to(device))
-        folds = foldable(body, example.to(device))
+        with evaluation_mode(body):
+            with torch.no_grad():
+                features = body(example.to(device))
+            folds = foldable(body, example.to(device))
     except Exception as error:
         raise ArgumentError(
             f"encoder {name!r} failed on a dry run with inputs {tuple(example.shape)}: {error}; give channels= and size= that fit it"
@@ -174,8 +187,6 @@ def _dry_run(body: nn.Module, example: Tensor, name: str) -> tuple[list[Block], 
     finally:
         for hook in hooks:
             hook.remove()
-        for module, mode in training.items():
-            module.training = mode
     if not isinstance(features, Tensor) or features.ndim != 2:
         seen = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
         raise ArgumentError(

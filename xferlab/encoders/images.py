@@ -69,12 +69,8 @@ def timm_net(name: str, pretrained: bool, weights: str | Path | None, settings: 
         except RuntimeError as error:
             raise DataError(f"{weights} does not fit {name!r}: {str(error).splitlines()[1].strip()}") from error
     config = net.pretrained_cfg
-    defaults = dict(
-        channels=config["input_size"][0],
-        size=config["input_size"][1],
-        mean=[255 * value for value in config["mean"]],
-        std=[255 * value for value in config["std"]],
-    )
+    defaults: dict = {key: [255 * value for value in config[key]] for key in ("mean", "std")}
+    defaults |= dict(zip(("channels", "size"), config["input_size"][:2], strict=True))
     return net, defaults | settings
 
 

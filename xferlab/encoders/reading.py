@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ArgumentError
-from .base import Block, Encoder, recording
+from .base import Block, Encoder, evaluation_mode, recording
 
 if TYPE_CHECKING:
     from .text import TextEncoder
@@ -56,9 +56,8 @@ class Depth(nn.Module):
 
     def read(self, x: Tensor) -> Tensor:
         """Pooled blocks before standardization."""
-        early = (
-            nullcontext() if torch.compiler.is_compiling() else last_block(self.blocks[-1])
-        )  # a graph cannot stop early
+        # a graph cannot stop early
+        early = nullcontext() if torch.compiler.is_compiling() else last_block(self.blocks[-1])
         with recording(self) as seen, early:
             try:
                 self.body(x)
@@ -129,9 +128,8 @@ def read_in_depth(encoder: Encoder | TextEncoder, read: str | Sequence[str] = "d
         return encoder
     n, names = len(encoder.blocks), [block.name for block in encoder.blocks]
     if read == "depth":
-        chosen = [block for i, block in enumerate(encoder.blocks) if 3 * i >= n and 9 * i < 7 * n] or encoder.blocks[
-            -1:
-        ]
+        middle = [block for i, block in enumerate(encoder.blocks) if 3 * i >= n and 9 * i < 7 * n]
+        chosen = middle or encoder.blocks[-1:]
     elif isinstance(read, str) or not read or set(read) - set(names):
         raise ArgumentError(f"read is {read!r}, expected 'depth' or some of the encoder's blocks: {', '.join(names)}")
     else:
@@ -139,15 +137,11 @@ def read_in_depth(encoder: Encoder | TextEncoder, read: str | Sequence[str] = "d
     device = encoder.mean.device
     example = encoder.prepare(torch.zeros(2, encoder.channels, *(encoder.size or (64, 64)), device=device))
     body = Depth(encoder.body, chosen, 1)
-    modes = {module: module.training for module in encoder.modules()}
     try:
-        with torch.no_grad():
-            width = body.eval().read(example).shape[1]
+        with torch.no_grad(), evaluation_mode(encoder):
+            width = body.read(example).shape[1]
     except (IndexError, AttributeError, RuntimeError) as error:
         raise ArgumentError(f"blocks {', '.join(body.names)} of {encoder.name!r} give no maps: {error}") from error
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
     body = Depth(encoder.body, chosen, width).to(device)
     read_up_to = names.index(chosen[-1].name) + 1
     encoder.body, encoder.dim = body, width

@@ -88,9 +88,8 @@ def _kernel(z: Tensor, kernels: int, bandwidth: Tensor | float | None = None) ->
 
 def _gaussians(squared: Tensor, kernels: int, bandwidth: Tensor | float) -> Tensor:
     """Mean of `kernels` Gaussians: the widest by exp, each next one, half as wide, by squaring the one before."""
-    widest = torch.as_tensor(bandwidth, dtype=squared.dtype, device=squared.device) * 2.0 ** (
-        kernels - 1 - kernels // 2
-    )
+    middle = torch.as_tensor(bandwidth, dtype=squared.dtype, device=squared.device)
+    widest = middle * 2.0 ** (kernels - 1 - kernels // 2)
     power = total = torch.exp(squared * (-1 / widest.clamp(min=1e-12)))
     for _ in range(kernels - 1):
         power = power * power

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..domains import Domain
 from ..encoders import recording
+from ..encoders.base import evaluation_mode
 from ..errors import ArgumentError
 from .objective import Objective, one_side
 
@@ -202,11 +203,8 @@ class MaskedAutoencoder(Objective):
         images = _images(self, source if self.on == "source" else target)[:2]
         encoder = model.encoder
         x = encoder.prepare(images.to(model.head.weight.device))
-        modes = {module: module.training for module in encoder.modules()}
-        with torch.no_grad(), recording(encoder) as seen:
-            encoder.eval().body(x)
-        for module, mode in modes.items():
-            module.training = mode
+        with torch.no_grad(), evaluation_mode(encoder), recording(encoder) as seen:
+            encoder.body(x)
         maps = {name: out.shape[1:] for name, (*_, out) in seen.items() if out.ndim == 4}
         fine = [name for name, shape in maps.items() if min(shape[1:]) >= 4] or list(maps)
         self.map = self.block or (fine[-1] if fine else None)

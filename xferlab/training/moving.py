@@ -128,9 +128,8 @@ def put_back(model: Classifier) -> Iterator[list[nn.Parameter]]:
     before, and after an error every module is in the mode, and the model on the device, that it came in."""
     required = {parameter: parameter.requires_grad for parameter in model.parameters()}
     modes, device = {module: module.training for module in model.modules()}, model.head.weight.device
-    if frozen := [
-        n for n, p in model.named_parameters() if not p.requires_grad and ".parametrizations." not in n
-    ]:  # LoRA's
+    lora = ".parametrizations."
+    if frozen := [n for n, p in model.named_parameters() if not p.requires_grad and lora not in n]:
         more = f" and {len(frozen) - 3} more" if len(frozen) > 3 else ""
         warnings.warn(
             f"not trained, because requires_grad is False: {', '.join(frozen[:3])}{more}; set it to True to train them",
