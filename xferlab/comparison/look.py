@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
@@ -14,12 +17,14 @@ from torch.nn.functional import conv2d
 from ..domains import Domain, Splits, folders
 from ..domains.duplicates import pairs
 from ..domains.pictures import header
+from ..domains.texts import FILES as TABLES
 from ..encoders import Classifier, encoder
 from ..errors import ArgumentError, DataError, DownloadError, MissingExtra
 from ..features import embed
 from ..mislabeled import Suspect, held_out_probabilities, suspects
 from ..probes import make_deep
 from ..storage import write_atomically
+from ..text import decode
 from ..transferability import proxy_a_distance
 from .reading import noting, read
 from .report import Table, page, thumbnail
@@ -27,6 +32,7 @@ from .report import Table, page, thumbnail
 PROBED = 2000  # pictures that the encoder reads, at most
 COMPARED = 20_000  # pictures that are searched for near-duplicates, at most
 SHEET, SHOWN, LISTED = 8, 24, 3  # pictures of each class; suspects and pairs on the page, and in a terminal
+WORDS = 5  # of each class that tell it
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,8 @@ class Side:
         What was left out, and what else the reader must know.
     repeats
         Near-duplicates, `(row, row)`.
+    texts
+        As the encoder reads them, without the case and the accents; of pictures none.
     suspects
         Labels that a probe disagrees with; None where it could not be asked.
     features
@@ -59,6 +67,7 @@ class Side:
     facts: dict[str, str]
     notes: list[str]
     repeats: list[tuple[int, int]]
+    texts: list[str]
     suspects: list[Suspect] | None = None
     features: Tensor | None = field(default=None, repr=False)
 
@@ -67,13 +76,18 @@ class Side:
         file = (
             self.domain.files[row] if self.domain.files else f"{self.part[row]} {row - self.part.index(self.part[row])}"
         )
-        return file if self.domain.labels is None else f"{file} ({self.domain.classes[int(self.domain.labels[row])]})"
+        file = file if self.domain.labels is None else f"{file} ({self.domain.classes[int(self.domain.labels[row])]})"
+        return f"{file}: {textwrap.shorten(self.texts[row], 90)}" if self.texts else file
+
+    @property
+    def kind(self) -> str:
+        return "texts" if self.texts else "pictures"
 
     @property
     def counts(self) -> Table:
         """Pictures of each class in each part."""
         parts = list(dict.fromkeys(self.part))
-        header = ["class", *(part or "pictures" for part in parts), "all", "share"]
+        header = ["class", *(part or self.kind for part in parts), "all", "share"]
         rows = []
         labels = [] if self.domain.labels is None else self.domain.labels.tolist()
         for k, name in enumerate(self.domain.classes if labels else ()):
@@ -95,7 +109,9 @@ class Side:
         elif len(self.domain) <= COMPARED:
             found.append("no near-duplicates")
         if self.suspects is not None:
-            found.append(f"{len(self.suspects)} labels that a probe on the other pictures disagrees with, and is sure")
+            found.append(
+                f"{len(self.suspects)} labels that a probe on the other {self.kind} disagrees with, and is sure"
+            )
         return found
 
 
@@ -129,7 +145,7 @@ class Look:
         sheets = []
         for side in self.sides:
             domain, sheet = side.domain, {}
-            for k, name in enumerate(domain.classes if domain.labels is not None else ("pictures",)):
+            for k, name in enumerate(domain.classes if domain.labels is not None else (side.kind,)):
                 rows = torch.arange(len(domain)) if domain.labels is None else (domain.labels == k).nonzero().squeeze(1)
                 step = max(len(rows) // SHEET, 1)  # from all over the folder
                 sheet[name] = [(thumbnail(domain.inputs[i]), side.name(i)) for i in rows[::step][:SHEET].tolist()]
@@ -157,15 +173,15 @@ def look(
     Parameters
     ----------
     source, target : str or Path
-        Folders of images, `.npz` files or names that `load` knows.
+        Folders of images, `.npz` files, tables of texts or names that `load` knows.
     source_labels, target_labels : str, optional
         Tables of labels, see `folders.read`.
     size : int
         Pixels a side, for folders.
     encoder : str, optional
-        Whose features in depth tell suspicious labels and the distance; None for neither.
+        Whose features in depth tell suspicious labels and the distance, "minilm"'s for texts; None for neither.
     options
-        Of `folders.read`, for both.
+        Of `folders.read` or `texts.from_rows`, for both.
 
     Returns
     -------
@@ -175,7 +191,7 @@ def look(
     Raises
     ------
     DataError
-        For what holds no images, and what `load` raises.
+        For texts on one side and images on the other, and what `load` raises.
 
     Examples
     --------
@@ -197,9 +213,9 @@ def look(
 def _side(where: str, labels: str | None, name: str | None, **options) -> Side:
     path, scale = Path(where), None
     if path.is_dir():
-        if labels is not None:
-            options.pop("layout", None)
-        found, notes = noting(folders.find, path, labels=labels, **{"broken": "skip"} | options)
+        others = {"text_column", "label_column"} | ({"layout"} if labels is not None else set())
+        own_options = {key: value for key, value in options.items() if key not in others}
+        found, notes = noting(folders.find, path, labels=labels, **{"broken": "skip"} | own_options)
         scale, own = found.scale, any(found.parts)
         try:
             splits, more = noting(folders.divide, found)
@@ -208,17 +224,54 @@ def _side(where: str, labels: str | None, name: str | None, **options) -> Side:
         notes += more
     else:
         splits, notes, _ = read(where, **options)
-        own = True
+        own = path.suffix.lower() not in TABLES
     parts = splits.parts() if isinstance(splits, Splits) else {"": splits}
     domain = splits.together() if isinstance(splits, Splits) else splits
-    if not domain.is_image:
-        raise DataError(f"{where} holds texts; look shows images")
     part = [name for name, held in parts.items() for _ in range(len(held))]
-    facts = _facts(domain, parts, own, labels, path, scale)
+    texts = [] if domain.is_image else decode(domain.inputs)
+    facts = _facts(domain, parts, own, labels, path, scale) | _words(domain, texts)
     facts |= {key: f"{options[key]}, as asked for" for key in ("window", "intensity") if options.get(key)}
-    repeats = pairs(domain.inputs) if len(domain) <= COMPARED else []
-    side = Side(where, domain, part, facts, notes, repeats)
+    same = _same(texts) if texts else pairs(domain.inputs) if len(domain) <= COMPARED else []
+    side = Side(where, domain, part, facts, notes, same, texts)
     return side if name is None else _probed(side, name)
+
+
+def _same(texts: list[str]) -> list[tuple[int, int]]:
+    """Texts of the same words as an earlier one: its row, and theirs."""
+    first: dict[str, int] = {}
+    words = [" ".join(re.findall(r"\w+", text)) for text in texts]
+    return [(first[one], row) for row, one in enumerate(words) if first.setdefault(one, row) != row]
+
+
+def _words(domain: Domain, texts: list[str]) -> dict[str, str]:
+    """How long texts are, and which words tell their classes, by heading."""
+    if not texts:
+        return {}
+    counts = sorted(len(text.split()) for text in texts)
+    facts = {"length": f"{counts[0]} to {counts[-1]} words, {counts[len(counts) // 2]} in the middle"}
+    if domain.labels is not None and not domain.multilabel:
+        told = _telling(texts, domain.labels, len(domain.classes))
+        facts["telling"] = "; ".join(f"{name}: {words}" for name, words in zip(domain.classes, told, strict=True))
+    return facts
+
+
+def _telling(texts: list[str], labels: Tensor, classes: int) -> list[str]:
+    """The words of each class that its texts hold most often beyond the other texts, with commas between."""
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    counter = CountVectorizer(binary=True, token_pattern=r"(?u)\b[^\W\d]\w+\b")
+    try:
+        held = counter.fit_transform(texts)
+    except ValueError:  # no words at all
+        return [""] * classes
+    words, found = counter.get_feature_names_out(), []
+    for k in range(classes):
+        mine = (labels == k).numpy()
+        more = np.zeros(len(words))
+        if mine.any() and not mine.all():
+            more = np.asarray(held[mine].mean(0) - held[~mine].mean(0)).ravel()
+        found.append(", ".join(words[i] for i in (-more).argsort(kind="stable")[:WORDS] if more[i] > 0.05))
+    return found
 
 
 def _facts(
@@ -227,7 +280,8 @@ def _facts(
     """How a place was read, by heading."""
     split = " + ".join(f"{name} {len(part)}" for name, part in parts.items() if name)
     facts = {
-        "pictures": f"{len(domain)}, " + (f"{split} ({'its own' if own else 'drawn'} split)" if split else "undivided")
+        ("pictures" if domain.is_image else "texts"): f"{len(domain)}, "
+        + (f"{split} ({'its own' if own else 'drawn'} split)" if split else "undivided")
     }
     if domain.labels is None:
         facts["classes"] = "unknown, without labels"
@@ -235,7 +289,7 @@ def _facts(
         counted = ", ".join(f"{name} {n}" for name, n in zip(domain.classes, domain.counts().tolist(), strict=True))
         facts["classes"] = f"{counted}{f', from {labels}' if labels else ''}"
     facts["patients"] = (
-        "unknown: pictures are divided one by one"
+        "unknown: each is divided by itself"
         if domain.groups is None
         else f"{domain.groups.unique().numel()}, each in one part"
     )
@@ -264,12 +318,13 @@ def _probed(side: Side, name: str) -> Side:
     """With suspects, and features of a sample of the pictures."""
     rows = torch.randperm(len(side.domain), generator=torch.Generator().manual_seed(0))[:PROBED].sort().values
     domain, notes = side.domain[rows], list(side.notes)
-    inputs = domain.inputs.expand(-1, 3, -1, -1) if domain.inputs.shape[1] == 1 else domain.inputs
-    domain = Domain(inputs, domain.labels, domain.classes, domain.groups)
+    if domain.is_image and domain.inputs.shape[1] == 1:
+        domain = replace(domain, inputs=domain.inputs.expand(-1, 3, -1, -1))
     found: list[Suspect] | None = None
     try:
-        model = Classifier(encoder(name), domain.classes or ("",))
-        make_deep(model)
+        model = Classifier(encoder(name if domain.is_image else "minilm"), domain.classes or ("",))
+        if domain.is_image:
+            make_deep(model)
         features = embed(model, domain)
         if domain.labels is not None and not domain.multilabel:
             p = held_out_probabilities(features, domain.labels, domain.groups)
@@ -277,13 +332,22 @@ def _probed(side: Side, name: str) -> Side:
     except (MissingExtra, DownloadError, ArgumentError, DataError) as error:
         notes.append(f"labels were not probed: {error}")
         features = None
-    return Side(side.where, side.domain, side.part, side.facts, notes, side.repeats, found, features)
+    return replace(side, notes=notes, suspects=found, features=features)
 
 
 def _differences(sides: Sequence[Side]) -> Table:
     """A row a property: mean and standard deviation over pictures on each side, and the difference in pooled deviations."""
-    measured = [_measures(side.domain.inputs) for side in sides]
+    if len({side.kind for side in sides}) > 1:
+        raise DataError(
+            f"{sides[0].where} holds {sides[0].kind} and {sides[1].where} {sides[1].kind}; look at each by itself"
+        )
+    texts = [text for side in sides for text in side.texts]
+    lengths = [torch.tensor([float(len(text.split())) for text in side.texts]) for side in sides]
+    measured = [{"words": n} for n in lengths] if texts else [_measures(side.domain.inputs) for side in sides]
     rows = []
+    if texts:
+        whose = torch.arange(2).repeat_interleave(torch.tensor([len(side.texts) for side in sides]))
+        rows.append(["words more often used", *_telling(texts, whose, 2), ""])
     for name in [name for name in measured[0] if name in measured[1]]:  # grey pictures have no red
         a, b = (values[name] for values in measured)
         pooled = float(((a.var() + b.var()) / 2).sqrt()) if min(len(a), len(b)) > 1 else 0.0
@@ -306,7 +370,7 @@ def _differences(sides: Sequence[Side]) -> Table:
                     f"{100 * (shares[1] - shares[0]):+.0f} points",
                 ]
             )
-    return ["mean (deviation) over pictures", *(side.where for side in sides), "difference"], rows
+    return [f"mean (deviation) over {sides[0].kind}", *(side.where for side in sides), "difference"], rows
 
 
 def _measures(inputs: Tensor) -> dict[str, Tensor]:
