@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from . import Mistake, recognizes
+from . import Mistake, number, recognizes
 
 
 @recognizes("03.1", right="0.42: a similarity 0.1 higher outweighs two votes, because 0.1 / 0.1 makes a factor of e.")
@@ -17,25 +17,17 @@ def weighted_vote(monocyte):
         return sum(votes[1:]) / sum(votes)
 
     right = share([math.exp(x / 0.1) for x in s])
-
-    def near(other):
-        return math.isclose(monocyte, other, abs_tol=2e-3)
-
     if math.isclose(monocyte, right, abs_tol=5e-3):  # two digits will do
         return None
-    if near(1 - right):
-        return Mistake("other_class")
-    if near(2 / 3):
-        return Mistake("head_count")
-    if near(share([math.exp(x) for x in s])):
-        return Mistake("no_temperature")
-    if near(share([math.exp(x / 0.07) for x in s])):
-        return Mistake("other_temperature")
-    if near(share(s)):
-        return Mistake("similarity_as_vote")
-    if monocyte > 1:
-        return f"{monocyte} is no probability; give a number between 0 and 1."
-    return f"{float(monocyte):.3g} is not the monocytes' share of the votes exp(9), exp(8) and exp(8)."
+    mistakes = (
+        (1 - right, "other_class"),
+        (2 / 3, "head_count"),
+        (share([math.exp(x) for x in s]), "no_temperature"),
+        (share([math.exp(x / 0.07) for x in s]), "other_temperature"),
+        (share(s), "similarity_as_vote"),
+    )
+    otherwise = f"{monocyte:.3g} is not the monocytes' share of the votes exp(9), exp(8) and exp(8)."
+    return number(monocyte, right, mistakes, otherwise, abs_tol=2e-3)
 
 
 @recognizes("03.2", right="Exactly what fitting N times would give, for one fit.")
@@ -72,20 +64,11 @@ def leave_one_out(left_out):
 
 @recognizes("03.3", right="1.4 of at most 2: these laboratories are easy to tell apart.")
 def distance_from_error(distance):
-    def near(other):
-        return math.isclose(distance, other, abs_tol=1e-6)
-
-    if near(1.4):
-        return None
-    if near(-1.4):
-        return Mistake("accuracy_for_error")
-    if near(0.7):
-        return Mistake("outer_two")
-    if near(1.7):
-        return Mistake("inner_two")
-    if abs(distance) > 2:
-        return f"{distance} is outside 0 to 2: write the error as a share, not in per cent."
-    return f"{distance} is not 2 (1 - 2e): how large is the error e of a classifier that is right 85 % of the time?"
+    mistakes = ((-1.4, "accuracy_for_error"), (0.7, "outer_two"), (1.7, "inner_two"))
+    otherwise = (
+        f"{distance} is not 2 (1 - 2e) for the error e of a classifier that is right 85 % of the time, as a share."
+    )
+    return number(distance, 1.4, mistakes, otherwise, abs_tol=1e-6)
 
 
 @recognizes("03.4", right="Centered, squared, normalized: a constant or a factor on either side changes nothing.")
@@ -103,23 +86,15 @@ def linear_cka(cka):
     except RuntimeError as error:
         return f"For features (12, 3) and (12, 2) this fails: {error}. Means go over pictures, `a.mean(0)`; then B'A is `b.T @ a`."
     ca, cb = a - a.mean(0), b - b.mean(0)
-
-    def near(other):
-        return math.isclose(answer, other, rel_tol=1e-6)
-
-    if near(of(ca, cb)):
-        return None
-    if near(of(a, b)):
-        return Mistake("not_centered")
-    if near(of(a - a.mean(), b - b.mean())) or near(of(a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True))):
-        return Mistake("wrong_mean")
-    if near(float((cb.T @ ca).square().sum())):
-        return Mistake("not_normalized")
-    if near(of(ca, cb, squared=False)):
-        return Mistake("not_squared")
-    if answer > 1 + 1e-6:
-        return f"This gives {answer:.4g}, and CKA is at most 1: divide by the *product* of the norms of A'A and B'B."
-    return f"On a small example this gives {answer:.4g}; expected {of(ca, cb):.4g}."
+    mistakes = (
+        (of(a, b), "not_centered"),
+        (of(a - a.mean(), b - b.mean()), "wrong_mean"),
+        (of(a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)), "wrong_mean"),
+        (float((cb.T @ ca).square().sum()), "not_normalized"),
+        (of(ca, cb, squared=False), "not_squared"),
+    )
+    otherwise = f"On a small example this gives {answer:.4g}; expected {of(ca, cb):.4g}, and CKA is never above 1."
+    return number(answer, of(ca, cb), mistakes, otherwise, rel_tol=1e-6)
 
 
 @recognizes("03.5", right="Chosen without the target's labels. That it is not the best away is for next year to say.")

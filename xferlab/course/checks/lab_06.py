@@ -126,14 +126,10 @@ def mixup_mixes_both(mixup):
 @recognizes("06.5", right="24 x 32 pixels were pasted, so 81 % of the picture, and of its label, is still its own.")
 def label_left_after_clipping(own):
     share = 24 * 32 / 64**2
-    if math.isclose(own, 0.75, abs_tol=1e-3):
-        return Mistake("not_clipped")
-    if math.isclose(own, share, abs_tol=1e-3):
-        return Mistake("pasted_share")
-    if math.isclose(own, 1 - 8 * 32 / 64**2, abs_tol=1e-3):
-        return Mistake("outside_pasted")
-    if math.isclose(own, 1 - 25 * 32 / 64**2, abs_tol=1e-3):
-        return Mistake("one_column_more")
-    if own > 1:
-        return f"A label's weight lies between 0 and 1; {own:g} does not."
-    return None if math.isclose(own, 1 - share, abs_tol=3e-3) else f"{own:g} is not the share of pixels that stayed."
+    mistakes = (
+        (0.75, "not_clipped"),
+        (share, "pasted_share"),
+        (1 - 8 * 32 / 64**2, "outside_pasted"),
+        (1 - 25 * 32 / 64**2, "one_column_more"),
+    )
+    return number(own, 1 - share, mistakes, f"{own:g} is not the share of pixels that stayed, 0 to 1.", abs_tol=3e-3)

@@ -6,57 +6,45 @@ import math
 
 import numpy as np
 
-from . import Mistake, recognizes
+from . import Mistake, number, recognizes
 
 
 @recognizes("08.1", right="So a true label gets a probability of exp(-0.550) = 0.58, in the geometric mean.")
 def leep_by_hand(score):
-    score = float(score)
-
-    def close(other):
-        return math.isclose(score, other, abs_tol=6e-4)
-
     expected = np.array([0.78, 0.76, 0.72, 0.26])
-    if close(np.log(expected).mean()):
-        return None
-    if close(np.log(expected.mean())):
-        return Mistake("log_of_mean")
-    if close(expected.mean()) or close(math.exp(np.log(expected).mean())):
-        return Mistake("no_logarithm")
-    if close(np.log(expected).sum()):
-        return Mistake("sum_not_mean")
-    if close(-np.log(expected).mean()):
-        return Mistake("sign")
-    if close(math.log(0.5) / 2):
-        return Mistake("nce")
-    if close(np.log([0.39, 0.38, 0.36, 0.13]).mean()):
-        return Mistake("joint_not_conditional")
-    if close(np.log([0.52, 1.52 / 3, 0.48, 0.52]).mean()):
-        return Mistake("wrong_axis")
-    if close(np.log10(expected).mean()):
-        return Mistake("base")
-    return f"{score:.4f} is not it: check P(y | z) first. Each of its columns sums to 1, and the first is (0.8, 0.2)."
+    logs = np.log(expected)
+    mistakes = (
+        (np.log(expected.mean()), "log_of_mean"),
+        (expected.mean(), "no_logarithm"),
+        (np.exp(logs.mean()), "no_logarithm"),
+        (logs.sum(), "sum_not_mean"),
+        (-logs.mean(), "sign"),
+        (math.log(0.5) / 2, "nce"),
+        (np.log([0.39, 0.38, 0.36, 0.13]).mean(), "joint_not_conditional"),
+        (np.log([0.52, 1.52 / 3, 0.48, 0.52]).mean(), "wrong_axis"),
+        (np.log10(expected).mean(), "base"),
+    )
+    otherwise = f"{score} is not it: check P(y | z) first. Each of its columns sums to 1, and the first is (0.8, 0.2)."
+    return number(score, logs.mean(), mistakes, otherwise, abs_tol=6e-4)
 
 
 @recognizes("08.2", right="-0.1: four models in nearly the right order, and the fifth undoes it all.")
 def rank_correlation(rho):
     rho, right = float(getattr(rho, "statistic", rho)), 1 - 6 * 22 / 120
     value, accuracy = [0.1, 0.2, 0.3, 0.4, 9.0], [0.5, 0.7, 0.6, 0.8, 0.4]
-    if math.isclose(rho, right, abs_tol=6e-3):
-        return None
-    if math.isclose(rho, np.corrcoef(value, accuracy)[0, 1], abs_tol=6e-3):
-        return Mistake("pearson")
-    if math.isclose(rho, -right, abs_tol=6e-3):
-        return Mistake("reversed")
-    if math.isclose(rho, 1 - right, abs_tol=6e-3):
-        return Mistake("no_one_minus")
-    if math.isclose(rho, 1 - 22 / 120, abs_tol=6e-3) or math.isclose(rho, 22 / 120, abs_tol=6e-3):
-        return Mistake("no_six")
-    if math.isclose(rho, 1, abs_tol=6e-3) or math.isclose(rho, 1 - 6 * 8 / 120, abs_tol=6e-3):
-        return Mistake("not_squared")
-    if abs(rho) > 1:
+    if abs(rho) > 1 and not math.isclose(rho, 1.1, abs_tol=6e-3):
         return f"A correlation lies between -1 and 1, and {rho:.3f} does not: are d ranks, and is n 5?"
-    return f"{rho:.3f} is not it: rank each list by itself from 1, smallest first, and take the five differences."
+    mistakes = (
+        (np.corrcoef(value, accuracy)[0, 1], "pearson"),
+        (-right, "reversed"),
+        (1 - right, "no_one_minus"),
+        (1 - 22 / 120, "no_six"),
+        (22 / 120, "no_six"),
+        (1, "not_squared"),
+        (1 - 6 * 8 / 120, "not_squared"),
+    )
+    otherwise = f"{rho:.3f} is not it: rank each list by itself from 1, smallest first, and take the five differences."
+    return number(rho, right, mistakes, otherwise, abs_tol=6e-3)
 
 
 def _runs(target: bool) -> list[dict]:

@@ -8,7 +8,7 @@ import torch
 
 from ...objectives import CrossEntropy, MaskedLanguageModeling
 from ...recipe import Stage
-from . import Mistake, recognizes
+from . import Mistake, number, recognizes
 
 
 @recognizes("09.1", right="J45.20 and J45.909 are both asthma: the category counts, not the code.")
@@ -48,28 +48,17 @@ def mean_over_real_tokens(pool):
 
 @recognizes("09.3", right="Forty a class against five: pretraining would be worth 35 labels a class.")
 def labels_needed(needed):
-    needed = float(needed)
-    if math.isclose(needed, 40, rel_tol=1e-2):
-        return None
-    if math.isclose(needed, 50, rel_tol=1e-2):
-        return Mistake("linear")
-    if math.isclose(needed, 8, rel_tol=1e-2):
-        return Mistake("times")
-    if math.isclose(needed, math.log(40), rel_tol=1e-2):
-        return Mistake("in_logs")
-    return f"{needed:.3g} labels a class would not give 0.60 on a line through 0.50 at 20 and 0.70 at 80, against log labels."
+    mistakes = ((50, "linear"), (8, "times"), (math.log(40), "in_logs"))
+    otherwise = f"{needed:.3g} labels a class would not give 0.60 on a line through 0.50 at 20 and 0.70 at 80, against log labels."
+    return number(needed, 40, mistakes, otherwise, rel_tol=1e-2)
 
 
 @recognizes("09.4", right="6,144 of 147,456 numbers: about 4 %.")
 def numbers_of_a_lora(numbers):
-    known = {
-        384 * 384: Mistake("whole_matrix"),
-        8 * 384: Mistake("one_factor"),
-        384 * 384 + 2 * 8 * 384: Mistake("whole_and_factors"),
-    }
-    if int(numbers) == 2 * 8 * 384:
-        return None
-    return known.get(int(numbers), f"{numbers} is not the size of A, 8 x 384, and B, 384 x 8, together.")
+    whole, factor = 384 * 384, 8 * 384
+    mistakes = ((whole, "whole_matrix"), (factor, "one_factor"), (whole + 2 * factor, "whole_and_factors"))
+    otherwise = f"{numbers} is not the size of A, 8 x 384, and B, 384 x 8, together."
+    return number(numbers, 2 * factor, mistakes, otherwise)
 
 
 @recognizes("09.5", right="First the wording, without labels; then the task, with them.")
