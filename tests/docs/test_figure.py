@@ -1,16 +1,13 @@
 """The front page's picture says what the committed results say."""
 
 import html
-import importlib.util
 import re
 from pathlib import Path
 
+import figure
 import pytest
 
 ROOT = Path(__file__).parents[2]
-spec = importlib.util.spec_from_file_location("front_figure", ROOT / "docs" / "figure.py")
-figure = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(figure)
 
 
 @pytest.mark.parametrize("which", ["light", "dark"])

@@ -1,6 +1,5 @@
 """The site: what is gathered, and, where Sphinx is installed, that a small one builds offline."""
 
-import importlib.util
 import inspect
 import json
 import re
@@ -9,15 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import result_pictures
 
 import xferlab as xl
 from xferlab.course import content
 
-pytest.importorskip("PIL")
+assemble = pytest.importorskip("assemble")
 ROOT = Path(__file__).parents[2]
-spec = importlib.util.spec_from_file_location("assemble", ROOT / "docs" / "assemble.py")
-assemble = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(assemble)
 PUBLIC = re.findall(r" as (\w+)", Path(xl.__file__).with_name("__init__.pyi").read_text("utf-8"))
 
 
@@ -50,12 +47,52 @@ def test_every_method_has_its_line_and_every_public_name_its_place(gathered):
     methods = (gathered / "methods.md").read_text("utf-8")
     for name in xl.recipes:
         section = methods.split(f"\n## {name}\n")[1].split("\n## ")[0]
+        assert "at the target: " in section or "Newer than" in section, name
         assert re.search(rf'```python\n[^`]*"{name}"', section), name
     pages = "".join(path.read_text("utf-8") for path in (gathered / "api").glob("*.md"))
     for name in PUBLIC:
         thing = getattr(xl, name)
         told = f"automodule:: {thing.__name__}\n" if inspect.ismodule(thing) else f":: xferlab.{name}\n"
         assert pages.count(told) == 1, name
+
+
+def test_a_results_page_shows_each_table_as_a_picture_in_words_too(gathered):
+    """A table that was made again in another shape would lose its picture."""
+    for name, tables in {
+        "digits": 2,
+        "cells": 2,
+        "real": 2,
+        "estimates": 3,
+        "labels": 1,
+        "race": 1,
+        "collapse": 2,
+    }.items():
+        page = gathered / "bench" / "tables" / f"{name}.md"
+        shown = re.findall(
+            r"\{image\} (\S+)\n:class: only-(light|dark)\n:alt: .*Highest in .+", page.read_text("utf-8")
+        )
+        assert [theme for _, theme in shown] == ["light", "dark"] * tables, name
+        assert all((page.parent / file).is_file() for file, _ in shown)
+
+
+def test_a_table_is_read_without_its_differences_counts_and_times():
+    """A difference drawn among scores, or the chosen one's name lost, would fail."""
+    rows = ["| recipe | runs | target (oracle) | vs source_only | seconds |", "|---|---|---|---|---|"]
+    rows += ["| dann (chosen) | 5 | 0.8 [0.7, 0.9] | +0.1 [+0.0, +0.2]* | 3.1 |", "| source_only | 5 | 0.7 | | 2.0 |"]
+    read = result_pictures.numbers(rows)
+    assert read.names == ["dann (chosen)", "source_only"] and list(read.columns) == ["target (oracle)"]
+    assert read.columns["target (oracle)"][0] == (0.8, 0.7, 0.9) and read.columns["target (oracle)"][1][0] == 0.7
+    assert "target (oracle): dann (chosen), 0.8" in result_pictures.words(read, "accuracy")
+
+
+def test_a_word_of_the_glossary_is_linked_where_a_lab_says_it_first():
+    """Twice, in code, in a heading, or in the middle of another word."""
+    cell = assemble.nbformat.v4.new_markdown_cell(
+        "## The encoder\n`encoder` reencodes: an encoder, two encoders; DANN, dann."
+    )
+    assemble.link_words([cell], {"encoder": "Encoder", "DANN": "DANN"})
+    linked = "an [encoder](#word-encoder), two encoders; [DANN](#word-dann), dann."
+    assert cell.source == f"## The encoder\n`encoder` reencodes: {linked}"
 
 
 def test_a_small_site_builds_and_reads_without_a_network(gathered):
