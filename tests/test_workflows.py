@@ -1,9 +1,13 @@
 """What runs elsewhere: the workflows are YAML, and do nothing but what the Makefile's targets do on any machine."""
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
+
+import xferlab
 
 yaml = pytest.importorskip("yaml")
 ROOT = Path(__file__).parents[1]
@@ -26,6 +30,18 @@ def test_a_workflow_calls_nothing_but_targets_of_the_makefile(file):
                 assert words[0] == "make", step["run"]
                 called += [word for word in words[1:] if "=" not in word]
     assert called and set(called) <= TARGETS, set(called) - TARGETS
+
+
+@pytest.mark.parametrize("tag, fits", [(f"v{xferlab.__version__}", True), ("v999.0", False), ("main", False)])
+def test_a_release_is_refused_under_a_tag_that_says_another_version(tag, fits, tmp_path):
+    """Nothing is published that the build has not let pass, and the build stops where what it made is not called as the tag."""
+    jobs = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text("utf-8"))["jobs"]
+    assert jobs["publish"]["needs"] == "build"
+    (check,) = [step["run"] for step in jobs["build"]["steps"] if step.get("run", "").startswith("test -f ")]
+    (tmp_path / "dist").mkdir()
+    (tmp_path / "dist" / f"xferlab-{xferlab.__version__}.tar.gz").touch()
+    done = subprocess.run(["sh", "-ec", check], cwd=tmp_path, env=os.environ | {"GITHUB_REF_NAME": tag})
+    assert (done.returncode == 0) == fits
 
 
 def test_a_commit_is_held_to_the_same_ruff():
