@@ -14,6 +14,7 @@ from skimage import color, data
 
 import xferlab as xl
 from xferlab.augment import FDA, Blur, ColorJitter, CutMix, Flip, MixStyle, MixUp, RandAugment, Rotate90, Sides, Stain
+from xferlab.domains.domain import joined
 
 lab = xl.lab.start("06")
 home, *abroad = (xl.load(name) for name in lab.datasets("cells/site-a", "cells/site-b"))
@@ -536,6 +537,106 @@ for what, word in ((helped[-1], "most"), (helped[0], "least")):
     print(f"Training with augmentation helps {word} against {what}: {trained[what] - plain[what]:+.2f}. One draw.")
 
 # %% [markdown]
+# ## Or learn from two laboratories
+# Augmentation imagines another laboratory. If a second one has labels, you can ask it instead. Below each of the three laboratories is the
+# new one in turn. You train on either of the others alone, and on both together, and test on the third. The model is quick to train: a
+# linear head on ImageNet's middle blocks (`depth_probe`, see lab 03), with 20 labeled cells a class of every laboratory it learns from.
+#
+# ### Predict
+# Which laboratory is the hardest as the third one, for the model that learned from the two others?
+
+# %%
+sites = [home, *abroad] if len(abroad) == 2 else [xl.load(f"cells/site-{letter}") for letter in "abc"]
+names = [site.name for site in sites]
+
+# %% tags=["exercise"] exercise="06.p2"
+hardest = ...  # one of names
+xl.checks.predict("06.p2", hardest, options=names)
+
+# %% tags=["solution"] exercise="06.p2"
+hardest = names[-1]
+xl.checks.predict("06.p2", hardest, options=names)
+
+
+# %%
+def third_place(trained_on: str, draw: int) -> list[dict]:
+    rows = []
+    for third in sites:
+        others = [site for site in sites if site is not third and trained_on in (site.name, "both others")]
+        labeled = [site.train.take(lab.scale(quick=4, lab=20, full=20), seed=draw) for site in others]
+        if labeled:
+            model = xl.Classifier(xl.encoder("efficientnet_lite0", size=size), third.classes)
+            xl.recipes["depth_probe"].fit(model, joined(labeled), augment=None)
+            score = xl.evaluate(model, third.test.take(n=lab.scale(quick=20, lab=480, full=10**6)))
+            rows += [{"third": third.name, "balanced accuracy": score.balanced_accuracy}]
+    return rows
+
+
+# %%
+thirds = lab.experiment(
+    f"thirds_{'_'.join(names)}",
+    third_place,
+    trained_on=["both others", *names],
+    across="third",
+    title="tested on the third laboratory",
+)
+
+# %% tags=["results"]
+thirds.table(over="both others")
+
+# %%
+both = thirds.only(trained_on="both others")
+scores = dict(zip(names, (both.mean(third=name)["both others"] for name in names)))
+xl.checks.reveal("06.p2", min(scores, key=scores.get))
+for name in names:
+    better = thirds.only(trained_on=names).best(third=name)
+    gained = thirds.gain("both others", better, third=name)
+    print(f"{name}: both give {gained['gain']:+.3f} over {better} alone ({gained['verdict']}).")
+
+# %% [markdown]
+# Read a column from top to bottom: which laboratory should you have asked? You cannot know that before you see labels of the third. That is
+# what two sources are worth: you need not guess which of them is like the new one. Where one of them misleads, the pair may come out
+# between the two, and a gain over the better one alone is then no more than a wish. `bench/tables/sites.md` has such a case and looks for its reason.
+#
+# With labels in three laboratories you can play this game before the fourth calls. `xl.compare` with a dict of sources does so: it leaves
+# out each place in turn, chooses by the mean (`leave_one_site_out`), and lists the places in its report, the worst first.
+#
+# ### Exercise 6: what may the fourth laboratory expect?
+# You trained on three laboratories. On their own test cells your model reaches 0.93, 0.95 and 0.94. When each was left out of the training
+# in turn, the other two gave 0.71, 0.84 and 0.66 there. A fourth laboratory asks what to expect. Give a mean and a worst case.
+
+# %% tags=["exercise"] exercise="06.6"
+seen = [0.93, 0.95, 0.94]
+left_out = [0.71, 0.84, 0.66]
+expected, worst_case = ..., ...
+
+# %% tags=["solution"] exercise="06.6"
+seen, left_out = [0.93, 0.95, 0.94], [0.71, 0.84, 0.66]
+expected, worst_case = np.mean(left_out), min(left_out)
+
+# %% tags=["wrong"] exercise="06.6" mistake="seen_places"
+expected, worst_case = np.mean([0.93, 0.95, 0.94]), 0.93
+
+# %% tags=["wrong"] exercise="06.6" mistake="all_six"
+expected, worst_case = np.mean([0.93, 0.95, 0.94, 0.71, 0.84, 0.66]), 0.66
+
+# %% tags=["wrong"] exercise="06.6" mistake="best_case"
+expected, worst_case = np.mean([0.71, 0.84, 0.66]), 0.84
+
+# %% [markdown] tags=["mistakes"] exercise="06.6"
+# - seen_places: The model has learned these laboratories' stains; the fourth's it has never seen.
+# - all_six: Half of these numbers are of laboratories that the model has learned from.
+# - best_case: The mean is right; for the worst case take the laboratory that was hardest.
+
+# %% [markdown] tags=["hints"] exercise="06.6"
+# 1. The fourth laboratory is one that the model has not learned from. Which three numbers were measured in that situation?
+# 2. `np.mean` and `min` of `left_out`.
+# 3. `expected, worst_case = np.mean(left_out), min(left_out)`
+
+# %% tags=["check"] exercise="06.6"
+xl.checks.check("06.6", (expected, worst_case))
+
+# %% [markdown]
 # ## When it hurts: the right augmentation for the wrong data
 # A blood cell has no up and no down, so flips and turns give you variety and cost you nothing. A written digit has an up and a down. Here
 # are the same flips on real handwriting, with a small network and 100 labels a digit.
@@ -616,6 +717,7 @@ lab.answer(
 # - Dyes add up in optical density. So a new stain is a slope and an offset in optical density, and not in RGB.
 # - What training with the augmentation does not bring back was erased. The rest was unfamiliar.
 # - MixUp and CutMix change the label too, in proportion to what is in the picture.
+# - A second laboratory with labels spares you the guess which of them the new one is like. Leave each out once before you promise anything.
 # - Some differences above are not separated from zero. Then the pipeline that is easiest to explain is a fine choice.
 #
 # ### Papers

@@ -41,7 +41,8 @@ def test_nothing_labeled_and_no_near_duplicate_is_proposed(sides):
     target, few = xl.Domain(copies, None, target.classes, name="copies"), sides[1].train[:5]
     model = xl.Classifier(xl.encoder(TwentyLines(), size=16), target.classes)
     found = labeling.ask([], model, target, few, 70)
-    rows = [int(want.file) for want in found]
+    rows = [want.row for want in found]
+    assert [str(row) for row in rows] == [want.file for want in found]
     assert len(rows) == len(set(rows)) == len(sides[1].train) - 5  # all others, once; the copied one is labeled
     assert not set(rows) & {0, 1, 2, 3, 4} and max(rows) < len(sides[1].train)
 
@@ -89,7 +90,7 @@ def test_a_table_without_its_columns_is_refused(tmp_path):
 def test_labels_that_were_given_are_never_written_over(tmp_path):
     """A second round appends: rows with a label stay, those still empty make room."""
     path = table(tmp_path / "label-next.csv", [("a.png", "b"), ("b.png", "")])
-    want = [labeling.Wanted(name, "why", torch.zeros(3, 4, 4)) for name in ("a.png", "c.png")]
+    want = [labeling.Wanted(0, name, "why", torch.zeros(3, 4, 4)) for name in ("a.png", "c.png")]
     labeling.write(path, want)
     rows = list(csv.DictReader(path.open(encoding="utf-8")))
     assert [(row["file"], row["label"]) for row in rows] == [("a.png", "b"), ("c.png", "")]

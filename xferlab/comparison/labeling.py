@@ -32,8 +32,9 @@ KIND = MEASURED["default"]
 
 @dataclass(frozen=True)
 class Wanted:
-    """A target example to label: its file (its row's number where it has none), why, and its pixels or token ids."""
+    """A target example to label: its row, its file (the row's number where it has none), why, and its pixels or token ids."""
 
+    row: int
     file: str
     why: str
     inputs: Tensor
@@ -74,7 +75,7 @@ def ask(
         votes = Counter(model.classes[answer[at]] for answer in answers).most_common()
         if votes:
             why += f"; the runs answer {', '.join(f'{name} {count}' for name, count in votes)}"
-        wanted.append(Wanted(target.files[at] if target.files else str(at), why, target.inputs[at].cpu()))
+        wanted.append(Wanted(at, target.files[at] if target.files else str(at), why, target.inputs[at].cpu()))
     return wanted
 
 

@@ -133,3 +133,17 @@ def label_left_after_clipping(own):
         (1 - 25 * 32 / 64**2, "one_column_more"),
     )
     return number(own, 1 - share, mistakes, f"{own:g} is not the share of pixels that stayed, 0 to 1.", abs_tol=3e-3)
+
+
+@recognizes(
+    "06.6", right="Only a laboratory that was left out tells what a new one is like; and it may be as bad as the worst."
+)
+def promise_to_the_fourth(answer):
+    expected, worst = answer
+    seen, left_out = (0.93, 0.95, 0.94), (0.71, 0.84, 0.66)
+    mistakes = ((sum(seen) / 3, "seen_places"), (sum(seen + left_out) / 6, "all_six"))
+    wrong = f"{expected:.3f} is not the mean of the three laboratories that were left out."
+    low = f"The worst case is the lowest of the three that were left out; {worst:g} is not."
+    return number(expected, sum(left_out) / 3, mistakes, wrong, abs_tol=5e-3) or number(
+        worst, min(left_out), ((max(left_out), "best_case"),), low, abs_tol=5e-3
+    )
