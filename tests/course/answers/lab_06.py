@@ -124,3 +124,14 @@ own = 0.81
 
 # %% 06.5
 own = 13 / 16
+
+# %% 06.6
+left_out = {"a": 0.71, "b": 0.84, "c": 0.66}
+expected, worst_case = sum(left_out.values()) / 3, left_out["c"]
+
+# %% 06.6
+expected, worst_case = 0.74, 0.66
+
+# %% 06.6
+left_out = torch.tensor([0.71, 0.84, 0.66])
+expected, worst_case = left_out.mean(), left_out.min()
