@@ -187,7 +187,8 @@ print("A fresh classifier tells the groups apart on", ", ".join(f"{share:.0%} ({
 # because the squares carry no labels.
 #
 # The printed line puts a number to it. A linear classifier that was not part of the training is fitted to the features of each moment,
-# and tested on features it has not seen. If it is right half of the time, the two groups can no longer be told apart.
+# and tested on features it has not seen. If it is right half of the time, it cannot tell the two groups apart. If it is right nearly
+# always, then the encoder has fooled *its own* adversary, and another one that comes later is not fooled. Both can be true of one run.
 #
 # ## Did it help, and what helped?
 # Adaptation methods send source and target through the network in one batch, which is called a **joint forward pass**. That alone
@@ -479,6 +480,7 @@ lab.answer(source_only=gain("source_only"), joint=gain("source_only_joint_bn"), 
 # - Measure against `source_only_joint_bn`, because batch norm adapts without any method.
 # - Watch the adversary's accuracy over the whole run. It should move. An adversary that stays at one half is dead, and one that stays high
 #   has won.
+# - A fooled adversary does not mean that nobody can tell: ask a fresh classifier.
 # - Overlap is not agreement. Under another mix of classes, alignment can do harm.
 #
 # ### Papers

@@ -234,12 +234,8 @@ class Results:
     def _pairs(self, name: str, over: str, measure: str) -> list[tuple[float, bool]]:
         """Differences within a unit, each with whether both of its runs are this notebook's."""
         runs = {(row[self.by], row[self.unit], row.get(self.across)): row for row in self.rows}
-        found = [(row, runs.get((over, *rest))) for (own, *rest), row in runs.items() if own == name]
-        return [
-            (row[measure] - base[measure], bool(row.get("here", True) and base.get("here", True)))
-            for row, base in found
-            if base is not None
-        ]
+        pairs = [(row, runs.get((over, *rest), {})) for (own, *rest), row in runs.items() if own == name]
+        return [(a[measure] - b[measure], bool(a.get("here", True) and b.get("here", True))) for a, b in pairs if b]
 
     def _head(self, measure: str, level, several: bool) -> str:
         name = f"{level:g} {self.across}" if isinstance(level, (int, float)) else str(level)
@@ -247,9 +243,8 @@ class Results:
 
     def _provenance(self) -> str:
         new = sum(bool(row.get("here", True)) for row in self.rows)
-        if new == len(self):
-            return ""
-        return f"{new} of {len(self)} runs trained here, the others earlier." if new else "All were measured earlier."
+        some = f"{new} of {len(self)} runs trained here, the others earlier." if new else "All were measured earlier."
+        return some if new < len(self) else ""
 
 
 def runs(board: Leaderboard, title: str = "") -> Results:
@@ -365,23 +360,18 @@ class Table:
         return f"{self.rows[name][column]} {mark}".strip()
 
     def _repr_html_(self) -> str:
-        # the page's own colors, so that it reads on light and on dark; numbers of equal width stand below each other
-        pad, line = (
-            "padding:.3em .8em;text-align:left;vertical-align:top",
-            "border-bottom:1px solid rgba(128,128,128,.5)",
-        )
-        head = "".join(
-            f'<th scope="col" style="{pad};{line}">{html.escape(str(c))}</th>' for c in (self.corner, *self.columns)
-        )
+        # the page's own colors, so that it reads on light and on dark; numbers stand below each other and do not break
+        pad, line = "padding:.3em .8em;text-align:left;vertical-align:top", "1px solid rgba(128,128,128,.5)"
+        heads = [html.escape(str(column)) for column in (self.corner, *self.columns)]
+        head = "".join(f'<th scope="col" style="{pad};border-bottom:{line}">{column}</th>' for column in heads)
         body = ""
-        for name in self.rows:
-            cells = [html.escape(self._text(name, j)) for j in range(len(self.columns))]
-            cells = [f"<strong>{cell}</strong>" if (name, j) in self.best else cell for j, cell in enumerate(cells)]
+        for name, cells in self.rows.items():
             body += f'<tr style="background:none"><th scope="row" style="{pad};font-weight:normal">{html.escape(str(name))}</th>'
-            whole = [
-                ";white-space:nowrap" * (text[:1] in "+-0123456789") for text in self.rows[name]
-            ]  # words may break, numbers not
-            body += "".join(f'<td style="{pad}{w}">{cell}</td>' for cell, w in zip(cells, whole, strict=True)) + "</tr>"
+            for j, cell in enumerate(cells):
+                text = html.escape(self._text(name, j))
+                text = f"<strong>{text}</strong>" if (name, j) in self.best else text
+                body += f'<td style="{pad}{";white-space:nowrap" * (cell[:1] in "+-0123456789")}">{text}</td>'
+            body += "</tr>"
         about = f'<figcaption style="padding:.4em .8em;opacity:.8">{html.escape(self.caption)}</figcaption>'
         style = "color:inherit;border-collapse:collapse;font-variant-numeric:tabular-nums;margin:.5em 0"
         table = f'<table style="{style}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
@@ -412,7 +402,6 @@ def table(rows: Mapping[str, Mapping], caption: str = "", *, best: str | None = 
         "highest" or "lowest", which is set in bold in each column of numbers; None for none.
     corner
         What stands above the names.
-    best: "highest" or "lowest", which is set in bold in each column of numbers; None for none.
 
     Returns
     -------
