@@ -365,8 +365,8 @@ def spring():
 
 @drawing
 def validator():
-    """Two models seen by a validator that has no labels. The left one gives two clear clouds, so the validator likes it, but the classes
-    lie in the wrong clouds. The right one gives clouds that touch, so the validator likes it less, and its classes are right. What
+    """Two models seen by a validator that has no labels. The left one gives two clear clouds, so the validator likes it, but each cloud holds both
+    classes. The right one gives clouds that touch, so the validator likes it less, and its classes are right. What
     is written on the points, the validator cannot see."""
     figure, axis = canvas(10, 3.9)
     panels = (
