@@ -125,13 +125,13 @@ xl.checks.check("07.2", rests_at)
 # the list: its start, which is the linear probe, and its middle. The table further down shows other points of it too.
 
 # %% tags=["exercise"] exercise="07.p1"
-names = ["linear probe", "plain", "L2-SP", "DELTA", "BSS", "EMA", "WiSE-FT halfway"]
+names = ["linear probe", "plain", "L2-SP", "DELTA", "BSS", "EMA", "WiSE-FT half-way"]
 guess = ...  # one of these names
 xl.checks.predict("07.p1", guess, options=names)
 
 # %% tags=["solution"] exercise="07.p1"
-names = ["linear probe", "plain", "L2-SP", "DELTA", "BSS", "EMA", "WiSE-FT halfway"]
-guess = "WiSE-FT halfway"
+names = ["linear probe", "plain", "L2-SP", "DELTA", "BSS", "EMA", "WiSE-FT half-way"]
+guess = "WiSE-FT half-way"
 xl.checks.predict("07.p1", guess, options=names)
 
 # %% [markdown]
@@ -200,7 +200,7 @@ def path(labeled, draw: int) -> list[dict]:
     end = copy.deepcopy(model.state_dict())
     for alpha in alphas:
         model.load_state_dict(interpolate(start, end, alpha))
-        name = {0: "linear probe", 0.5: "WiSE-FT halfway", 1: "LP-FT"}.get(alpha, f"WiSE-FT {alpha}")
+        name = {0: "linear probe", 0.5: "WiSE-FT half-way", 1: "LP-FT"}.get(alpha, f"WiSE-FT {alpha}")
         rows.append({"method": name, "draw": draw, "alpha": alpha, **measure(model)})
     return rows
 
@@ -244,9 +244,8 @@ results.table("home", "abroad", "remembered", "moved", over="plain", smaller=["m
 results.gains("home", "abroad", over="plain")
 
 # %%
-named = results.only(method=[name for name in names if name in away])
-best = named.best("abroad")
-xl.checks.reveal("07.p1", best, named.tied("abroad"))
+best = results.only(method=[name for name in names if name in away]).best("abroad")
+xl.checks.reveal("07.p1", best)
 print(
     f"On WiSE-FT's path the best point abroad is alpha {by_alpha.best('abroad'):g}, at home {by_alpha.best('home'):g}."
 )
@@ -448,7 +447,7 @@ xl.lab.show(
     alt="Accuracy on the straight line between two networks from one start, and between two strangers; chance is dashed",
 )
 for name, (_, accuracies) in walks.items():
-    print(f"{name}: ends {accuracies[0]:.3f} and {accuracies[-1]:.3f}, halfway {accuracies[4]:.3f}. One seed.")
+    print(f"{name}: ends {accuracies[0]:.3f} and {accuracies[-1]:.3f}, half-way {accuracies[4]:.3f}. One seed.")
 
 # %% [markdown]
 # Two networks can compute the same thing with their channels in another order. Their mean then mixes channels that have nothing to do with
