@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -14,9 +15,10 @@ from typer.testing import CliRunner
 
 import xferlab as xl
 from xferlab import cli, operating
-from xferlab.comparison import commands, modelfile
+from xferlab.comparison import commands, modelfile, schedule
 from xferlab.comparison import plan as planning
 from xferlab.comparison.reading import read_pictures, read_sides
+from xferlab.comparison.runs import perform
 from xferlab.errors import ArgumentError, DataError, XferlabError
 
 NET = """
@@ -398,8 +400,16 @@ def test_the_same_command_keeps_its_plan(tmp_path, sides, monkeypatch):
     )
     arguments |= dict(out=tmp_path / "r.html", say=lambda text: None)
     monkeypatch.setattr(planning, "MOST", 3), monkeypatch.setattr(planning, "FEWEST", 3)
+    clock = [time.time()]
+    monkeypatch.setattr("time.time", lambda: clock[0])
+
+    def slow(task):  # a minute is full after four runs, however fast this machine is
+        clock[0] += 15
+        return perform(task)
+
+    monkeypatch.setattr(schedule, "perform", slow)
     first = commands.compare(*map(str, sides), **arguments)
     (plan,) = (tmp_path / "store").glob("plan-*.json")
-    assert json.loads(plan.read_text())["steps"] == 3
+    assert json.loads(plan.read_text())["steps"] == 3 and first.table["runs"].min() == 2
     monkeypatch.setattr(planning, "measure", None)  # a second measurement would choose other steps, and other runs
     assert commands.compare(*map(str, sides), **arguments).table["runs"].equals(first.table["runs"])
