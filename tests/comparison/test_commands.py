@@ -15,10 +15,9 @@ from typer.testing import CliRunner
 
 import xferlab as xl
 from xferlab import cli, operating
-from xferlab.comparison import commands, modelfile, schedule
+from xferlab.comparison import commands, modelfile
 from xferlab.comparison import plan as planning
 from xferlab.comparison.reading import read_pictures, read_sides
-from xferlab.comparison.runs import perform
 from xferlab.errors import ArgumentError, DataError, XferlabError
 
 NET = """
@@ -403,11 +402,13 @@ def test_the_same_command_keeps_its_plan(tmp_path, sides, monkeypatch):
     clock = [time.time()]
     monkeypatch.setattr("time.time", lambda: clock[0])
 
-    def slow(task):  # a minute is full after four runs, however fast this machine is
-        clock[0] += 15
-        return perform(task)
+    fit = xl.Recipe.fit
 
-    monkeypatch.setattr(schedule, "perform", slow)
+    def slow(*arguments, **named):  # a minute is full after four runs, however fast this machine is
+        clock[0] += 15
+        return fit(*arguments, **named)
+
+    monkeypatch.setattr(xl.Recipe, "fit", slow)
     first = commands.compare(*map(str, sides), **arguments)
     (plan,) = (tmp_path / "store").glob("plan-*.json")
     assert json.loads(plan.read_text())["steps"] == 3 and first.table["runs"].min() == 2

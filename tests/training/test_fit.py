@@ -3,14 +3,13 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from small import blobs
+from small import TwentyLines, blobs
 from torch import nn
 
 import xferlab as xl
@@ -190,42 +189,39 @@ def test_a_target_with_some_of_the_classes_is_said_aloud(own, source):
         xl.fit(own(), source, part, **FAST)
 
 
-def test_kill_9_and_again_gives_the_bits_of_an_undisturbed_run(tmp_path):
-    """Killed for real, in its own process, at a moment of the run; the same call then goes on from the file."""
-    script = textwrap.dedent(f"""
-        import os, sys, torch
-        sys.path.insert(0, {str(Path(__file__).parents[1])!r})
-        torch.set_num_threads(1)
-        import xferlab as xl
-        from small import TwentyLines, blobs
-        from xferlab.objectives import Objective
-        class Killer(Objective):
-            needs = frozenset({{"source"}})
-            def forward(self, step):
-                if len(sys.argv) > 2 and step.progress > float(sys.argv[2]):
-                    os.kill(os.getpid(), 9)
-                return step.source.logits.sum() * 0
-        torch.manual_seed(0)
-        model = xl.Classifier(xl.encoder(TwentyLines(), size=16), ("a", "b", "c"))
-        source, target = blobs(seed=1), blobs(seed=2, shift=60).unlabeled()
-        run = xl.fit(model, source, target, objectives=[xl.CrossEntropy(), Killer()], augment=[xl.augment.Flip(), xl.augment.Noise()],
-               val=blobs(seed=3), steps=30, checkpoint=sys.argv[1], checkpoint_every=4, progress_bar=False)
-        torch.save([model.state_dict(), run.history, run.resumed_from], sys.argv[1] + ".out")
-    """)
-    (tmp_path / "run.py").write_text(script)
+class Killer(Objective):
+    """Ends its own process, as SIGKILL does, past a moment of the run."""
 
-    def go(name, *more):
-        return subprocess.run(
-            [sys.executable, tmp_path / "run.py", tmp_path / name, *more], env=os.environ, timeout=300
-        ).returncode
+    needs = frozenset({"source"})
 
-    assert go("whole.pt") == 0
-    assert go("cut.pt", "0.3") == -signal.SIGKILL and go("cut.pt", "0.7") == -signal.SIGKILL
-    assert go("cut.pt") == 0
-    whole, cut = (torch.load(tmp_path / f"{name}.pt.out") for name in ("whole", "cut"))
-    assert whole[2] == 0 and cut[2] == 20
-    assert all(torch.equal(a, b) for a, b in zip(whole[0].values(), cut[0].values(), strict=True))
-    assert whole[1] == cut[1]
+    def __init__(self, after: float = 1.0):
+        super().__init__()
+        self._after = after
+
+    def forward(self, step):
+        if step.progress > self._after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step.source.logits.sum() * 0
+
+
+def long_run(checkpoint, after=1.0):
+    torch.manual_seed(0)
+    model = xl.Classifier(xl.encoder(TwentyLines(), size=16), ("a", "b", "c"))
+    settings = dict(augment=[xl.augment.Flip(), xl.augment.Noise()], val=blobs(seed=3), steps=30, checkpoint_every=4)
+    settings |= dict(objectives=[xl.CrossEntropy(), Killer(after)], checkpoint=checkpoint, progress_bar=False)
+    return xl.fit(model, blobs(seed=1), blobs(seed=2, shift=60).unlabeled(), **settings)
+
+
+def test_kill_9_and_again_gives_the_bits_of_an_undisturbed_run(tmp_path, one_thread):
+    """Killed for real, in its own process, at two moments of the run; the same call here then goes on from the file."""
+    places = [str(path) for path in Path(__file__).parents[:2]]
+    code = f"import sys, torch; sys.path[:0] = {places!r}; torch.set_num_threads(1); import test_fit\n"
+    for after in (0.3, 0.7):
+        command = [sys.executable, "-c", f"{code}test_fit.long_run({str(tmp_path / 'cut.pt')!r}, {after})"]
+        assert subprocess.run(command, timeout=300).returncode == -signal.SIGKILL
+    cut, whole = long_run(tmp_path / "cut.pt"), long_run(tmp_path / "whole.pt")
+    assert (whole.resumed_from, cut.resumed_from) == (0, 20) and cut.history == whole.history
+    assert same(cut.model, whole.model)
 
 
 def test_a_finished_checkpoint_returns_at_once(own, source, tmp_path):
