@@ -60,9 +60,8 @@ def held_out_probabilities(features: Tensor, labels: Tensor, groups: Tensor | No
         if len(set(y[train])) < 2:
             continue
         probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=1000)).fit(x[train], y[train])
-        p[torch.from_numpy(held)[:, None], torch.from_numpy(probe.classes_)] = torch.from_numpy(
-            probe.predict_proba(x[held])
-        ).float()
+        answers = torch.from_numpy(probe.predict_proba(x[held])).float()
+        p[torch.from_numpy(held)[:, None], torch.from_numpy(probe.classes_)] = answers
     return p
 
 

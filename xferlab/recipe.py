@@ -196,6 +196,7 @@ class Recipe:
             if isinstance(pipeline, str):
                 plain = stage.data == "target" or stage.strategy.freezes_encoder(model)
                 pipeline = None if plain else default_augmentation(source, target if stage.data == "both" else None)
+            file = Path(checkpoint).with_suffix(f".{i}.pt") if checkpoint else None
             run = fit(
                 model,
                 source if stage.data != "target" else None,
@@ -205,9 +206,7 @@ class Recipe:
                 steps=max(1, round(steps * stage.share)),
                 lr=lr * stage.lr,
                 augment=pipeline,
-                checkpoint=(i == 0 and first_stage)
-                or (checkpoint and Path(checkpoint).with_suffix(f".{i}.pt"))
-                or None,
+                checkpoint=first_stage if i == 0 and first_stage else file,
                 **arguments,
             )
             whole.history += [entry | {"stage": float(i)} for entry in run.history]

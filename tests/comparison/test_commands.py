@@ -405,7 +405,7 @@ def test_the_same_command_keeps_its_plan(tmp_path, sides, monkeypatch):
     fit = xl.Recipe.fit
 
     def slow(*arguments, **named):  # a minute is full after four runs, however fast this machine is
-        clock[0] += 15
+        clock[0] += 16
         return fit(*arguments, **named)
 
     monkeypatch.setattr(xl.Recipe, "fit", slow)

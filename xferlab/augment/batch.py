@@ -155,9 +155,8 @@ class Operation:
     """
 
     joint = False
-    _limits: ClassVar[
-        dict[str, tuple[float, float]]
-    ] = {}  # argument: (lowest, highest); a range must lie within, in order
+    # argument: (lowest, highest); a range must lie within, in order
+    _limits: ClassVar[dict[str, tuple[float, float]]] = {}
 
     def __post_init__(self):
         for argument, (low, high) in self._limits.items():

@@ -74,9 +74,8 @@ class MixUp(Joint):
         weight = beta(self.alpha, images, generator)
         partner = beside(torch.randperm(len(images), generator=generator), images)
         images = torch.lerp(images[partner], images, weight)
-        return replace(
-            sides, source_inputs=images, source_labels=torch.lerp(labels[partner], labels, weight[:, :, 0, 0])
-        )
+        labels = torch.lerp(labels[partner], labels, weight[:, :, 0, 0])
+        return replace(sides, source_inputs=images, source_labels=labels)
 
 
 @dataclass(frozen=True)

@@ -67,9 +67,8 @@ def compare(
     else:
         makers = [modelfile.Named(encoder, size) for encoder in encoders or ("efficientnet_lite0",)]
     pixels = size or _pixels(makers[0]())
-    sides = read_sides(
-        source, target, labeled, size=pixels, augmentation="any_way_up" if any_way_up else None, **reading
-    )
+    turns = "any_way_up" if any_way_up else None
+    sides = read_sides(source, target, labeled, size=pixels, augmentation=turns, **reading)
     for line in sides.describe(source, target):
         say(line)
     notes = list(sides.notes)

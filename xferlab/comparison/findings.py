@@ -36,9 +36,10 @@ def estimate(board: Leaderboard) -> str:
     found = board.estimates
     if not found:
         return ""
-    words = [
-        f"{value:.2f} [{low:.2f}, {high:.2f}] by {name.replace('_', ' ')}" for name, (value, low, high) in found.items()
-    ]
+    ranges = {
+        name.replace("_", " "): f"{value:.2f} [{low:.2f}, {high:.2f}]" for name, (value, low, high) in found.items()
+    }
+    words = [f"{value} by {name}" for name, value in ranges.items()]
     values = [value for value, _, _ in found.values()]
     text = f"Estimated accuracy at the target, not measured: {'; '.join(words)}."
     if max(values) - min(values) > APART:
@@ -80,13 +81,8 @@ def warnings(board: Leaderboard) -> list[str]:
     found = list(board.notes)
     for name in board.names:
         found += _failures(board, name) + _adversary(board, name)
-    return (
-        found
-        + _sites(board)
-        + _missing(board)
-        + _class_shares(board)
-        + (_against_baselines(board) if board.has_oracle else [])
-    )
+    found += _sites(board) + _missing(board) + _class_shares(board)
+    return found + (_against_baselines(board) if board.has_oracle else [])
 
 
 def _failures(board: Leaderboard, name: str) -> list[str]:
@@ -132,9 +128,8 @@ def _missing(board: Leaderboard) -> list[str]:
     out = passed_over(runs)
     if not out or board.selector == "target_labels":
         return [text]
-    return [
-        f"{text} Passed over in the choice, since they draw examples into classes that are not there: {', '.join(out)}."
-    ]
+    why = "since they draw examples into classes that are not there"
+    return [f"{text} Passed over in the choice, {why}: {', '.join(out)}."]
 
 
 def _class_shares(board: Leaderboard) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,15 +23,8 @@ from .scoring import measured
 
 # the simple and strong first: they are done when time is short
 RECIPES = (
-    "source_only",
-    "depth_probe",
-    "small_net",
-    "depth_lp_ft",
-    "source_only_joint_bn",
-    "depth_target_norm",
-    "colour",
-    *("adabn", "linear_probe", "balanced", "colour_adabn"),
-    *("coral", "mmd", "dann", "cdan", "mcc", "shot"),
+    *("source_only", "depth_probe", "small_net", "depth_lp_ft", "source_only_joint_bn", "depth_target_norm", "colour"),
+    *("adabn", "linear_probe", "balanced", "colour_adabn", "coral", "mmd", "dann", "cdan", "mcc", "shot"),
 )
 BATCH = 32
 ENOUGH, FEWEST, MOST = 100, 30, 400  # steps: below ENOUGH fewer seeds are run, below FEWEST fewer recipes
@@ -61,11 +55,8 @@ class Plan:
         seeds = len({run["seed"] for run in runs})
         if not self.path or self.filled or seeds <= self.seeds:
             return ""
-        names = [
-            name
-            for name in dict.fromkeys(run["recipe"] for run in runs)
-            if sum(run["recipe"] == name for run in runs) > self.seeds
-        ]
+        counts = Counter(run["recipe"] for run in runs)
+        names = [name for name, count in counts.items() if count > self.seeds]
         done = f"Planned were {self}; time was left, and {', '.join(names)} got up to {seeds} seeds."
         self.seeds, self.filled = seeds, True
         self.keep()
@@ -103,10 +94,8 @@ def make_plan(
     model = make_model(make, sides.source.classes, 0)
     data = [(part.inputs, part.labels) for part in sides.source.parts().values()]
     more = None if sides.labeled is None else (sides.labeled.inputs, sides.labeled.labels)
-    path = (
-        store
-        / f"plan-{fingerprint(data, sides.adapt.inputs, more, names, seeds, minutes, times, identity(model))}.json"
-    )
+    wish = fingerprint(data, sides.adapt.inputs, more, names, seeds, minutes, times, identity(model))
+    path = store / f"plan-{wish}.json"
     try:
         plan = Plan(**json.loads(path.read_text("utf-8")))
         say(f"plan    {plan}, as this command chose on {plan.date}")

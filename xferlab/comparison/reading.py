@@ -153,11 +153,8 @@ def read(
     if path.is_dir():
         found, notes = noting(folders.find, path, **options)
         if known is not None and (found.labels < 0).any():
-            return (
-                replace(found.domain(torch.arange(len(found.files))), augmentation=augmentation or ""),
-                notes,
-                found.scale,
-            )
+            whole = found.domain(torch.arange(len(found.files)))
+            return replace(whole, augmentation=augmentation or ""), notes, found.scale
         splits, more = noting(folders.divide, found)
         return splits.augmented(augmentation or ""), notes + more, found.scale
     splits, notes = noting(load_domain, path if path.exists() else where, augmentation=augmentation, **options)

@@ -54,9 +54,8 @@ def estimates(run: dict, alike: Iterable[dict], widened: bool = True) -> dict[st
         pairs = [estimation.agreement([a, b]) for i, a in enumerate(given) for b in given[:i]]
         found["agreement_of_seeds"] = (float(np.mean(pairs)), min(pairs), max(pairs))
     more = WIDER if widened else dict.fromkeys(found, 0.0)
-    return {
-        name: (v, max(low - more[name], 0.0), min(high + more[name], 1.0)) for name, (v, low, high) in found.items()
-    }
+    ends = {name: (max(low - more[name], 0.0), min(high + more[name], 1.0)) for name, (_, low, high) in found.items()}
+    return {name: (value, *ends[name]) for name, (value, _, _) in found.items()}
 
 
 def missing_classes(runs: Iterable[dict]) -> list[int]:

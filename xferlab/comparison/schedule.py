@@ -132,9 +132,8 @@ class Schedule:
         tasks = []
         known = [(address(r), definition(r), definition(Recipe("", r.stages[:1]))) for r, _ in candidates]
         for seed in seeds:
-            models = {
-                label: make_model(made, self.common.source.classes, seed) for label, made in self.encoders.items()
-            }
+            classes = self.common.source.classes
+            models = {label: make_model(made, classes, seed) for label, made in self.encoders.items()}
             first = {label: identity(model) for label, model in models.items()}
             for (recipe, label), (found_by, whole, begin) in zip(candidates, known, strict=True):
                 rest = seed, self.data, first[label], described(self.common.settings)

@@ -203,11 +203,8 @@ def _dry_run(body: nn.Module, example: Tensor, name: str) -> tuple[list[Block], 
         raise ArgumentError(f"encoder {name!r} has no layer with parameters; nothing in it can be trained")
     held = {id(p) for _, modules in blocks for module in modules for p in module.parameters()}
     loose = tuple(p for p in body.parameters() if id(p) not in held)
-    return (
-        [Block(key, tuple(modules), loose if i == 0 else ()) for i, (key, modules) in enumerate(blocks)],
-        features.shape[1],
-        folds,
-    )
+    found = [Block(key, tuple(modules), loose if i == 0 else ()) for i, (key, modules) in enumerate(blocks)]
+    return found, features.shape[1], folds
 
 
 def _expand(module: nn.Module, prefix: str = "") -> dict[str, nn.Module]:

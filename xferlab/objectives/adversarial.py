@@ -36,9 +36,8 @@ def reverse(x: Tensor, strength: float | Tensor = 1.0) -> Tensor:
 
 def discriminator(features: int, hidden: int, outputs: int = 1) -> nn.Sequential:
     """Features `(B, features)` to logits `(B, outputs)` through two hidden layers. No sigmoid: losses work on logits."""
-    return nn.Sequential(
-        nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, outputs)
-    )
+    first, second, last = nn.Linear(features, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, outputs)
+    return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), last)
 
 
 def frozen(module: nn.Module, x: Tensor) -> Tensor:
@@ -58,9 +57,8 @@ def domain_loss(
     def mean(wrong: Tensor, weights: Tensor | None) -> Tensor:
         return wrong.mean() if weights is None else (weights * wrong).sum() / weights.sum()
 
-    return (
-        mean(F.softplus(-source.flatten()), source_weights) + mean(F.softplus(target.flatten()), target_weights)
-    ) / 2
+    wrong_s, wrong_t = F.softplus(-source.flatten()), F.softplus(target.flatten())
+    return (mean(wrong_s, source_weights) + mean(wrong_t, target_weights)) / 2
 
 
 class Adversarial(Objective):

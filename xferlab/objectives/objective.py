@@ -167,9 +167,8 @@ class Objective(nn.Module):
 
     def hyperparameters(self) -> list:
         """The class's name and its plain attributes, by which checkpoints and stores tell one setting from another."""
-        plain = {
-            k: v for k, v in vars(self).items() if isinstance(v, (int, float, str, tuple)) and not k.startswith("_")
-        }
+        public = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        plain = {name: value for name, value in public.items() if isinstance(value, (int, float, str, tuple))}
         return [type(self).__name__, *sorted(plain.items())]
 
     def extra_repr(self) -> str:

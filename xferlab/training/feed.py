@@ -218,9 +218,8 @@ class Stream:
     def _bucketed(self, order: Tensor, lengths: Tensor, begun: int, generator: torch.Generator) -> Tensor:
         """`order` with whole batches of like length; its first `begun` rows end a batch of the pass before."""
         whole = (self.n - begun) // self.size * self.size
-        pools = [
-            pool[lengths[pool].argsort(stable=True)] for pool in order[begun : begun + whole].split(16 * self.size)
-        ]
+        drawn = order[begun : begun + whole].split(16 * self.size)
+        pools = [pool[lengths[pool].argsort(stable=True)] for pool in drawn]
         batches = torch.cat([order[:0], *pools]).view(-1, self.size)
         shuffled = batches[torch.randperm(len(batches), generator=generator)].flatten()
         return torch.cat([order[:begun], shuffled, order[begun + whole :]])
