@@ -55,7 +55,6 @@ objectives.selftraining.FixMatch.__init__(weight=1.0, threshold=0.95, adapt=Fals
 objectives.selftraining.InformationMaximization.__init__(weight=1.0, diversity=1.0)
 objectives.selftraining.MCC.__init__(weight=1.0, temperature=2.5)
 objectives.selftraining.MeanTeacher.__init__(weight=1.0, decay=0.99, ramp=0.3, view='strong')
-objectives.selftraining.OnTargetOutputs.__init__(weight=1.0)
 objectives.selftraining.PseudoLabel.__init__(weight=1.0, threshold=0.9, ramp=(0.1, 0.5))
 objectives.selftraining.mcc(temperature=2.5)
 objectives.supervised.CrossEntropy.__init__(weight=1.0, balanced=False, label_smoothing=0.0, on='source')
