@@ -68,20 +68,18 @@ def report(network: bool = False, quick: bool = False) -> tuple[str, list[str]]:
         ("Machine", _machine(fixes) + ([] if quick else _torch())),
         ("Packages", _packages(fixes)),
         *([] if quick else [("Weights", _weights(fixes))]),
-        ("Domains", [(name, _domain(package)) for name, package in DOMAINS.items()]),
+        (
+            "Domains",
+            [(name, f"needs the package {p}" if p and not version(p) else "ready") for name, p in DOMAINS.items()],
+        ),
         ("Places", _places(fixes, network)),
     ]
     lines = ["xferlab doctor"]
     for title, rows in sections:
         lines += ["", title, *(f"  {name:40s} {value}" for name, value in rows)]
     lines += ["", "To fix" if fixes else "Nothing to fix.", *(f"  - {thing}" for thing in fixes)]
-    return _private("\n".join(lines)), fixes
-
-
-def _private(text: str) -> str:
-    """The text without the user's home folder, since reports get pasted."""
-    home = str(Path.home())
-    return text.replace(home, "~") if len(home) > 1 else text
+    text, home = "\n".join(lines), str(Path.home())
+    return text.replace(home, "~") if len(home) > 1 else text, fixes  # reports get pasted
 
 
 def version(package: str) -> str | None:
@@ -184,10 +182,6 @@ def _weights(fixes: list[str]) -> list[tuple[str, str]]:
     except (XferlabError, OSError) as error:
         fixes.append(str(error))
         return [("efficientnet_lite0 (ImageNet)", "missing or damaged")]
-
-
-def _domain(package: str | None) -> str:
-    return "ready" if package is None or version(package) else f"needs the package {package}"
 
 
 def _places(fixes: list[str], network: bool) -> list[tuple[str, str]]:

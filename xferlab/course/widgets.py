@@ -22,9 +22,10 @@ from torch import Tensor
 
 from ..augment import STAINS, concentrations, optical_density
 from ..errors import ArgumentError, MissingExtra
-from ..evaluation import Scores, paired, t_interval
+from ..evaluation import Scores
 from ..plots import MARKERS, PALETTE
 from .display import figure_html, kernel_widgets
+from .results import Results
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -277,7 +278,7 @@ def labels(
     Parameters
     ----------
     rows
-        Dicts with these columns, as `xl.evaluation.paired` takes them.
+        Dicts with these columns.
     y, x, by, unit
         Their names.
 
@@ -295,43 +296,44 @@ def labels(
     >>> xl.widgets.labels(rows)
     At 20 labels a class a has balanced accuracy 0.750. Gains over it, paired: b +0.050 (1 only).
     """
-    counts = sorted({row[x] for row in rows})
-    names = list(dict.fromkeys(row[by] for row in rows))
-    values = {
-        (name, at): [row[y] for row in rows if row[by] == name and row[x] == at] for name in names for at in counts
-    }
-    lines = {name: [np.mean(values[name, at]) if values[name, at] else np.nan for at in counts] for name in names}
-    start = len(counts) // 2
+    results = Results(rows, by=by, across=x, unit=unit)
+    counts, names = results.levels, results.names
+    means = {at: results.mean(y, **{x: at}) for at in counts}
 
     def draw(at, baseline):
-        at_level = [row for row in rows if row[x] == at]
-        gains = paired(at_level, y, baseline, by=by, unit=unit) if values[baseline, at] else []
+        part = results.only(**{x: at})
+        others = [name for name in part.names if name != baseline and baseline in part.names]
+        gains = {name: part.gain(name, baseline, y) for name in others}
         figure, (curve, ladder) = _panels(4.4, 4.6)
         for i, name in enumerate(names):
             wide = 4 if name == baseline else 1.5
-            curve.plot(counts, lines[name], color=PALETTE[i % 8], marker=MARKERS[i % 8], linewidth=wide)
+            curve.plot(
+                counts,
+                [means[n].get(name, np.nan) for n in counts],
+                color=PALETTE[i % 8],
+                marker=MARKERS[i % 8],
+                linewidth=wide,
+            )
         curve.axvline(at, color="0.3", linestyle="--", linewidth=1.5)
         curve.set_xscale("log")
         curve.minorticks_off()
         curve.set_xticks(counts, [f"{count:g}" for count in counts])
         curve.set_xlabel(f"{x} per class", fontsize=11)
         curve.set_title(f"{y}; thick: {baseline}", fontsize=11, loc="left")
-        for k, gain in enumerate(gains):
-            i = names.index(gain[by])
+        for k, (name, gain) in enumerate(gains.items()):
+            i = names.index(name)
             ends = None if math.isnan(gain["low"]) else [[gain["gain"] - gain["low"]], [gain["high"] - gain["gain"]]]
             ladder.errorbar([gain["gain"]], [-k], xerr=ends, color=PALETTE[i % 8], marker=MARKERS[i % 8], capsize=4)
         ladder.axvline(0, color="0.3", linewidth=1.2)
-        ladder.set_yticks([-k for k in range(len(gains))], [gain[by] for gain in gains], fontsize=10)
+        ladder.set_yticks([-k for k in range(len(gains))], list(gains), fontsize=10)
         ladder.set_ylim(0.6 - max(1, len(gains)), 0.6)
         ladder.set_title("gain over it, paired", fontsize=11)
         figure.subplots_adjust(left=0.07, right=0.98, top=0.9, bottom=0.15, wspace=0.55)
-        sentence = (
-            "; ".join(f"{gain[by]} {gain['gain']:+.3f} ({gain['verdict']})" for gain in gains) or "nothing to compare"
-        )
-        level = t_interval(values[baseline, at])[0] if values[baseline, at] else math.nan
-        return figure, f"At {at:g} {x} a class {baseline} has {y} {level:.3f}. Gains over it, paired: {sentence}."
+        words = "; ".join(f"{name} {gain['gain']:+.3f} ({gain['verdict']})" for name, gain in gains.items())
+        has = f"At {at:g} {x} a class {baseline} has {y} {means[at].get(baseline, math.nan):.3f}."
+        return figure, f"{has} Gains over it, paired: {words or 'nothing to compare'}."
 
-    return Live(lambda **c: draw(c[x], c["baseline"]), {x: counts, "baseline": names}, {x: counts[start]})
+    return Live(lambda **c: draw(c[x], c["baseline"]), {x: counts, "baseline": names}, {x: counts[len(counts) // 2]})
 
 
 def layers(clouds: Mapping[str, tuple[Tensor, Tensor]], measures: Mapping[str, Mapping[str, float]]) -> Live:
