@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 
 from .. import novelty
 from ..evaluation import DRAWS
-from .records import BASELINES, FIRST, adversary_curve, mean, missing_classes, passed_over
+from .records import BASELINES, FIRST, MOVED, adversary_curve, mean, missing_classes, passed_over
 
 APART = 0.1  # estimates that lie further apart disagree
+THRESHOLDS = (
+    "In this project's measurements, of {n} thresholds set at one place for a sensitivity of {sensitivity}, {kept} kept it at another, and half "
+    "found less than {median}."
+).format(**MOVED)
 
 if TYPE_CHECKING:
     from .leaderboard import Leaderboard
@@ -73,7 +77,7 @@ def cautions(board: Leaderboard) -> list[str]:
         found.append("An estimate is no measurement, and a new scanner may mislead it: label 40 images to know.")
     if board.given is not None:
         found += unlike(board.given, "the source")[:1]
-    return [*found, "A threshold that holds at the source may not hold at the target. Not for clinical use."]
+    return [*found, f"A threshold of the source may not hold at the target. {THRESHOLDS} Not for clinical use."]
 
 
 def warnings(board: Leaderboard) -> list[str]:

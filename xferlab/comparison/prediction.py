@@ -13,7 +13,7 @@ from ..errors import ArgumentError
 from ..evaluation import Scores
 from ..storage import write_atomically
 from . import modelfile
-from .findings import percent, unlike
+from .findings import THRESHOLDS, percent, unlike
 from .reading import read_pictures
 from .reference import answer
 
@@ -100,8 +100,8 @@ def predict(
         notes.append(text + ".")
     if notes and not about["from_target"]:
         notes.append(
-            f"Set on held-out pictures of {about['held_out']}. Elsewhere the same threshold may miss more or flag more: "
-            "give compare 40 or more labeled pictures from there (--labeled), and it is set on them."
+            f"Set on held-out pictures of {about['held_out']}. Elsewhere the same threshold may miss more or flag more. {THRESHOLDS} "
+            "Give compare 40 or more labeled pictures from there (--labeled), and it is set on them."
         )
     for name, like in (("like_source", answers.like_source), ("like_target", answers.like_target)):
         columns |= {} if like is None else {name: [f"{value:.4f}" for value in like]}
