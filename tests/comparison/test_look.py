@@ -89,7 +89,7 @@ def test_pictures_beyond_8_bits_say_their_scale(tmp_path):
         file.parent.mkdir(exist_ok=True)
         Image.fromarray(values).save(file)
     said = repr(xl.look(tmp_path, encoder=None, size=8))
-    assert "16 bits, grey 12" in said and "0 to 4095 become black to white" in said
+    assert "16 bits, gray 12" in said and "0 to 4095 become black to white" in said
 
 
 def test_names_are_escaped_and_flat_folders_are_shown(tmp_path):

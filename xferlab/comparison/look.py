@@ -348,7 +348,7 @@ def _differences(sides: Sequence[Side]) -> Table:
     if texts:
         whose = torch.arange(2).repeat_interleave(torch.tensor([len(side.texts) for side in sides]))
         rows.append(["words more often used", *_telling(texts, whose, 2), ""])
-    for name in [name for name in measured[0] if name in measured[1]]:  # grey pictures have no red
+    for name in [name for name in measured[0] if name in measured[1]]:  # gray pictures have no red
         a, b = (values[name] for values in measured)
         pooled = float(((a.var() + b.var()) / 2).sqrt()) if min(len(a), len(b)) > 1 else 0.0
         gap = f"{float(b.mean() - a.mean()) / pooled:+.1f} deviations" if pooled > 0 else ""
@@ -374,15 +374,15 @@ def _differences(sides: Sequence[Side]) -> Table:
 
 
 def _measures(inputs: Tensor) -> dict[str, Tensor]:
-    """What a picture looks like in a few numbers, each `(N,)`, of grey levels 0 to 255."""
+    """What a picture looks like in a few numbers, each `(N,)`, of gray levels 0 to 255."""
     kernel = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])[None, None]
     pieces: dict[str, list[Tensor]] = {}
     for chunk in inputs.split(256):
         x = chunk.float()
-        grey = x.mean(1, keepdim=True)
+        gray = x.mean(1, keepdim=True)
         values = dict(zip(("red", "green", "blue"), x.mean((2, 3)).T, strict=True)) if x.shape[1] == 3 else {}
-        values |= {"brightness": grey.mean((1, 2, 3)), "contrast": grey.std((1, 2, 3))}
-        values["sharpness (deviation of the Laplacian)"] = conv2d(grey, kernel).std((1, 2, 3))
+        values |= {"brightness": gray.mean((1, 2, 3)), "contrast": gray.std((1, 2, 3))}
+        values["sharpness (deviation of the Laplacian)"] = conv2d(gray, kernel).std((1, 2, 3))
         for name, value in values.items():
             pieces.setdefault(name, []).append(value)
     return {name: torch.cat(values) for name, values in pieces.items()}

@@ -1,6 +1,6 @@
 """`cells/site-a|b|c`: rendered blood smears, a synthetic twin of BloodMNIST with its eight classes.
 
-A scene is laid out in micrometres, stained in optical density by the Beer-Lambert law, I = I0 exp(-sum_s c_s v_s), with
+A scene is laid out in micrometers, stained in optical density by the Beer-Lambert law, I = I0 exp(-sum_s c_s v_s), with
 four dyes (the purple azure-eosin complex of nuclei, azure blue, eosin, haemoglobin), and photographed: focus, uneven
 light, noise, sharpening, JPEG. What makes a class (nuclear shape, nucleus to cytoplasm ratio, chromatin, granules) is the
 same everywhere; what makes a laboratory (dyes, background, magnification, focus, crowding, camera) is in `SITES`.
@@ -27,7 +27,7 @@ CHUNK = 8  # images rendered together: their planes fit a processor's cache
 SLIDES = {"train": 6, "val": 2, "test": 4}
 
 SITES = ("site-a", "site-b", "site-c")
-LABORATORY = {  # dyes are optical densities (R, G, B) at unit concentration, lengths are micrometres
+LABORATORY = {  # dyes are optical densities (R, G, B) at unit concentration, lengths are micrometers
     "background": ((240, 223, 200), (203, 207, 200), (226, 206, 222)),
     "purple": ((0.90, 1.45, 0.42), (0.60, 1.05, 0.13), (0.98, 1.18, 0.42)),
     "azure": ((0.58, 0.38, 0.07), (0.62, 0.42, 0.02), (0.60, 0.36, 0.10)),
@@ -39,7 +39,7 @@ LABORATORY = {  # dyes are optical densities (R, G, B) at unit concentration, le
     "contrast": (1.0, 0.95, 1.15),
     "sharpen": (0.25, 0.0, 0.6),
     "shade": (0.05, 0.08, 0.14),  # unevenness of the light
-    "noise": (2.0, 3.0, 4.0),  # grey levels
+    "noise": (2.0, 3.0, 4.0),  # gray levels
     "quality": (90, 80, 68),  # JPEG
 }
 
@@ -47,7 +47,7 @@ LABORATORY = {  # dyes are optical densities (R, G, B) at unit concentration, le
 # of the cell's radius, pairs uniform ranges. fuse: how far lobes melt together; bridge: half-width of the strand between.
 Nucleus = namedtuple("Nucleus", "share lobes arc span size aspect fuse bridge offset", defaults=(0.1, 0.0, 0.1))
 
-# Pairs are uniform ranges: the radius in micrometres, then concentrations of dyes in nucleus, cytoplasm and granules.
+# Pairs are uniform ranges: the radius in micrometers, then concentrations of dyes in nucleus, cytoplasm and granules.
 # pitch: between granules; cover: how much of the nucleus they hide; clump, coarse: size and contrast of chromatin clumps.
 DYES = ("purple", "azure", "eosin", "haemoglobin")
 Look = namedtuple("Look", "nuclei radius chromatin purple azure eosin haemoglobin granule_purple granule_eosin "
@@ -161,7 +161,7 @@ def _spots(lattice: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _nucleus(draw: Draws, x: np.ndarray, y: np.ndarray, labels: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    """Depth inside the nucleus, micrometres: a smooth union of lobes along an arc and the strands between them."""
+    """Depth inside the nucleus, micrometers: a smooth union of lobes along an arc and the strands between them."""
     form = HUNDRED[labels, (100 * draw()).astype(int)]
 
     def within(name: str, k: int = 0) -> np.ndarray:
@@ -220,14 +220,14 @@ def _red_cells(draw: Draws, x, y, radius, spacing, field, width) -> np.ndarray:
         dx, dy = x[rows] - of(px), y[rows] - of(py)
         u, v = of(cos * stretch) * dx + of(sin * stretch) * dy, of(cos / stretch) * dy - of(sin / stretch) * dx
         u *= u
-        u += v * v  # squared distance from the centre
+        u += v * v  # squared distance from the center
         pale = np.clip(1 - u / of(hole), 0, 1)
         disc = _soft(of(r) - np.sqrt(u, out=u), width[rows])
         total[rows] += of(strength) * disc * (1 - of(pallor) * pale * pale)
     return total
 
 
-def _neighbours(draw: Draws, x, y, radius, field, width) -> np.ndarray:
+def _neighbors(draw: Draws, x, y, radius, field, width) -> np.ndarray:
     """Purple of what else lies about: other platelets, now and then another nucleus at the edge."""
     total = np.zeros_like(x)
     for chance, low, high, strength in ((0.3, 0.8, 1.6, 0.5), (0.15, 0.8, 1.4, 0.4), (0.08, 3.5, 5.0, 0.9)):
@@ -280,7 +280,7 @@ def _scene(labels: np.ndarray, lab: dict, keys: list, slide_keys: list, size: in
     grain[platelet] *= 0.2 + nucleus[platelet]
     cytoplasm[platelet] += nucleus[platelet]
     amounts = [cytoplasm * look(dye) for dye in DYES]
-    amounts[0] += chromatin + grain * look("granule_purple") + _neighbours(draw, x, y, radius, field, width)
+    amounts[0] += chromatin + grain * look("granule_purple") + _neighbors(draw, x, y, radius, field, width)
     amounts[2] += grain * look("granule_eosin")
     amounts[3] += _red_cells(draw, x, y, radius, spacing, field, width) * (1 - 0.75 * cell)
     image = _stain(draw, slide, lab, amounts)
@@ -296,11 +296,11 @@ def _stain(draw: Draws, slide: Draws, lab: dict, amounts: list) -> np.ndarray:
     """Light that amounts of `DYES`, `(n, H, W)` each, let through: `(n, 3, H, W)`. Slides and cells take dyes unevenly."""
     strength = slide.around(0.08) * draw.around(0.1)
     light = lab["background"] / 255 * slide.around(0.012, 3) * draw.around(0.015, 3) * draw.around(0.02, 1)
-    colours = []
+    colors = []
     for dye in DYES:
         taken = (strength * slide.around(0.05) * draw.around(0.07))[:, None]
-        colours.append(lab[dye] * slide.around(0.06, 3) * draw.around(0.04, 3) * taken)
-    density = lambda i: sum(_plane(colour[:, i]) * amount for colour, amount in zip(colours, amounts, strict=True))
+        colors.append(lab[dye] * slide.around(0.06, 3) * draw.around(0.04, 3) * taken)
+    density = lambda i: sum(_plane(color[:, i]) * amount for color, amount in zip(colors, amounts, strict=True))
     return np.stack([_plane(light[:, i]) * np.exp(-density(i)) for i in range(3)], 1)
 
 
@@ -318,7 +318,7 @@ def _photograph(draw: Draws, image: np.ndarray, lab: dict, zoom: np.ndarray) -> 
     amount = np.minimum(draw(0.0, 0.6) - lab["sharpen"] + np.float32(0.7) * (zoom > 1.6), 1)
     image += _plane(amount)[:, None] * (wide - image)
     noise = draw.fill("standard_normal", 3, size, size)
-    noise += 0.8 * noise[:, 1:2]  # mostly grey
+    noise += 0.8 * noise[:, 1:2]  # mostly gray
     image += _plane(lab["noise"] * draw(0.3, 1.1) / 255 / np.maximum(zoom, 1))[:, None] * noise
     pixels = torch.from_numpy(np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8))
     quality = np.clip(lab["quality"] + draw(-8, 8), 30, 96).astype(int).tolist()

@@ -58,7 +58,7 @@ def _mnist() -> tuple[Tensor, Tensor]:
 
 
 def _optdigits() -> tuple[Tensor, Tensor]:
-    """1,797 scans of 8x8 counts from 0 to 16, enlarged to 20x20 and centred in 28x28 as MNIST's digits are."""
+    """1,797 scans of 8x8 counts from 0 to 16, enlarged to 20x20 and centered in 28x28 as MNIST's digits are."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()

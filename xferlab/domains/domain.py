@@ -49,7 +49,7 @@ class Domain:
     >>> pictures = torch.zeros(6, 1, 28, 28, dtype=torch.uint8)
     >>> ward = xl.Domain(pictures, torch.tensor([0, 0, 0, 1, 1, 1]), classes=("well", "ill"), name="ward")
     >>> ward.take(per_class=1), ward.unlabeled()
-    (Domain('ward', 2 1x28x28 images, 2 classes), Domain('ward', 6 1x28x28 images, 2 classes, unlabelled))
+    (Domain('ward', 2 1x28x28 images, 2 classes), Domain('ward', 6 1x28x28 images, 2 classes, unlabeled))
     """
 
     inputs: Tensor
@@ -155,7 +155,7 @@ class Domain:
 
     def __repr__(self) -> str:
         kind = f"{'x'.join(map(str, self.inputs.shape[1:]))} {'images' if self.is_image else 'tokens'}"
-        marks = "" if self.labels is not None else ", unlabelled"
+        marks = "" if self.labels is not None else ", unlabeled"
         marks += ", synthetic" if self.synthetic else ""
         return f"Domain({self.name!r}, {len(self)} {kind}, {len(self.classes)} classes{marks})"
 

@@ -13,14 +13,14 @@ from ..errors import DataError
 from .domain import Splits
 
 ALIKE = 0.998  # correlation of 16x16 thumbnails
-LEVELS = 4.0  # mean absolute difference in grey levels, of 255
+LEVELS = 4.0  # mean absolute difference in gray levels, of 255
 CHECKED = 20_000  # images: `load` looks at sets up to this size; call `near_duplicates` yourself for larger ones
 
 
 def near_duplicates(splits: Splits) -> list[tuple[str, int, str, int]]:
     """Pictures of one part that are in another: `(part, index, other part, index)`, one pair per picture of the later part.
 
-    A pair is reported when its 16x16 grey thumbnails correlate above 0.998 and its pixels differ by at most 4 grey levels
+    A pair is reported when its 16x16 gray thumbnails correlate above 0.998 and its pixels differ by at most 4 gray levels
     on average: a copy, a recompressed or a slightly brightened copy; not a flipped or cropped one. Blank pictures are never
     reported.
 
@@ -107,7 +107,7 @@ def warn_near_duplicates(splits: Splits):
 
 
 def _thumbnails(images: Tensor) -> Tensor:
-    """Unit vectors `(N, 256)` whose dot product is the correlation of 16x16 grey thumbnails; zeros for blank pictures."""
+    """Unit vectors `(N, 256)` whose dot product is the correlation of 16x16 gray thumbnails; zeros for blank pictures."""
     step = max(1, 2**21 // images[0].numel())  # large pictures a few at a time
     thumbs = torch.empty(
         len(images), 16, 16

@@ -97,7 +97,7 @@ def read(path: str | Path, **options) -> tuple[Domain, list[Path]]:
 
     size      pixels a side (64): the longer side is resized to it and the shorter one padded with black, so that nothing is
               cut away and nothing stretched; None keeps images that all have one size
-    channels  1 or 3; by default 1 where every image is grey, else 3
+    channels  1 or 3; by default 1 where every image is gray, else 3
     window    `(low, high)` intensities that become 0 and 255, in stored values (DICOM: after rescale slope and intercept).
               By default 8-bit images stay as they are and DICOM uses its own window. For CT also "soft", "lung", "bone" or
               "brain", in Hounsfield units; soft tissue for a CT picture that has no window of its own
@@ -124,7 +124,7 @@ def read(path: str | Path, **options) -> tuple[Domain, list[Path]]:
     broken    "raise" a DataError at the first broken image, or "skip" them, with a warning that lists them
 
     PNG, JPEG, JPEG 2000, WebP, BMP, TIFF and GIF (first page), and DICOM where pydicom is installed (MONOCHROME1 is inverted). Palettes become
-     RGB, transparency becomes white, colour deeper than 8 bits is reduced to 8. A class folder is searched to any
+     RGB, transparency becomes white, color deeper than 8 bits is reduced to 8. A class folder is searched to any
     depth. One warning lists what is left out: files that are no images, empty folders, links out of the folder. Raises
     `DataError` on a folder without images, with one class, with a class that `classes` lacks, on a broken image or one of
     more than 80 megapixels, `ArgumentError` on an option's value, `MissingExtra` on DICOM without pydicom.

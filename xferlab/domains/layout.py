@@ -170,7 +170,7 @@ def name_classes(
             notes.append(f"{root}: class {name!r} is taken for {same[0]!r}")
     if classes is None and len(set(known)) == 1:
         folder = next((p for place in places for p in place.file.parents if p.name == seen[0]), None)
-        load = f", or load {folder} itself, as unlabelled images or if the class folders are in it" if folder else ""
+        load = f", or load {folder} itself, as unlabeled images or if the class folders are in it" if folder else ""
         raise DataError(f"{root} has the one class {seen[0]!r}, expected two or more; add another, pass classes={load}")
     if classes is not None and (lacking := [name for name, own in spelled.items() if own not in known]):
         near = {name: difflib.get_close_matches(spelled[name], known, 1, 0.5) for name in lacking}

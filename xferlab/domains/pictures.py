@@ -185,8 +185,8 @@ def header(file: Path) -> Header | None:
         with Image.open(file, formats=FORMATS) as opened:
             deep = {"1": "1 bit", "F": "fractions", "I": "32 bits"}
             depth = "16 bits" if opened.mode.startswith("I;16") else deep.get(opened.mode, "8 bits")
-            grey = opened.mode[0] in "1LIF"
-            return Header(opened.format or "", opened.size, f"{depth}, {'grey' if grey else 'color'}")
+            gray = opened.mode[0] in "1LIF"
+            return Header(opened.format or "", opened.size, f"{depth}, {'gray' if gray else 'color'}")
     return None
 
 
@@ -255,7 +255,7 @@ def _small(opened: Image.Image, size: int, channels: int | None) -> Image.Image:
 
 
 def _dicom(file: Path, options: Options) -> Decoded:
-    """A DICOM as 8-bit grey or RGB: rescaled, windowed, MONOCHROME1 inverted (DICOM PS3.3 C.11.2)."""
+    """A DICOM as 8-bit gray or RGB: rescaled, windowed, MONOCHROME1 inverted (DICOM PS3.3 C.11.2)."""
     try:
         import pydicom
         from pydicom.filereader import read_file_meta_info
@@ -294,13 +294,13 @@ def _dicom(file: Path, options: Options) -> Decoded:
         def first(value):
             return float(value[0] if isinstance(value, pydicom.multival.MultiValue) else value)
 
-        centre, half = first(record.WindowCenter) - 0.5, max(first(record.WindowWidth) - 1, 1e-3) / 2
-        window = centre - half, centre + half
+        center, half = first(record.WindowCenter) - 0.5, max(first(record.WindowWidth) - 1, 1e-3) / 2
+        window = center - half, center + half
     elif window is None and record.get("Modality") == "CT":
         window = WINDOWS["soft"]
-    grey = to_uint8(values, window)
-    grey = 255 - grey if kind == "MONOCHROME1" else grey
-    return Decoded([Image.fromarray(frame) for frame in grey], ids, level=None if window else float(values.mean()))
+    gray = to_uint8(values, window)
+    gray = 255 - gray if kind == "MONOCHROME1" else gray
+    return Decoded([Image.fromarray(frame) for frame in gray], ids, level=None if window else float(values.mean()))
 
 
 def _pair(intensity: tuple | str | None) -> tuple[float, float] | None:
