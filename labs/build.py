@@ -278,7 +278,7 @@ def run_worked(path: Path, root: Path) -> None:
     """Executes a worked notebook in the `lab` profile and writes it back, cleaned."""
     built = nbformat.read(path, as_version=4)
     env = {"XFERLAB_PROFILE": os.environ.get("XFERLAB_PROFILE", "lab")}
-    notebooks.execute(built, cwd=root, env=env)
+    notebooks.execute(built, cwd=root, timeout=None, env=env)  # its author may share the machine
     clean(built, root)
     with write_atomically(path) as temporary:
         temporary.write_text(write_notebook(built), "utf-8")

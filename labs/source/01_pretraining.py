@@ -229,8 +229,8 @@ xl.checks.check("01.3", share)
 geometry = [Flip(True, True), Rotate90(), RandomResizedCrop((0.5, 1.0))]
 views = {
     "geometry": geometry,
-    "light colors": [*geometry, Stain(0.25, "giemsa"), ColorJitter(0.2, 0.2, 0.2, 0.05)],
-    "any color": [*geometry, Stain(0.5, "giemsa"), ColorJitter(0.5, 0.5, 1.0, 0.4)],
+    "light colours": [*geometry, Stain(0.25, "giemsa"), ColorJitter(0.2, 0.2, 0.2, 0.05)],
+    "any colour": [*geometry, Stain(0.5, "giemsa"), ColorJitter(0.5, 0.5, 1.0, 0.4)],
 }
 cell, rows = drawer.inputs[1].expand(10, -1, -1, -1), {}
 for name, pipeline in views.items():
@@ -265,7 +265,7 @@ pretraining = dict(
 tuning = dict(steps=lab.scale(quick=3, lab=100, full=500), batch_size=40, lr=1e-3)
 digits = xl.load("digits/mnist").train
 nonsense = torch.randint(len(drawer.classes), (len(drawer),), generator=torch.Generator().manual_seed(0))
-mild = views["light colors"]
+mild = views["light colours"]
 gentle = [Flip(True, True), Rotate90(), RandomResizedCrop((0.7, 1.0)), Stain(0.2, "giemsa")]
 
 # %%
@@ -276,7 +276,7 @@ tasks = {
     "SimCLR": (unlabeled, lambda: [xl.SimCLR(temperature=0.2)], mild),
     "rotation": (unlabeled, lambda: [xl.RotationPrediction(copies=1)], [geometry[-1]]),
     "masked pixels": (unlabeled, lambda: [xl.MaskedAutoencoder(patch=7)], geometry),
-    "SimCLR, any color": (unlabeled, lambda: [xl.SimCLR(temperature=0.2)], views["any color"]),
+    "SimCLR, any colour": (unlabeled, lambda: [xl.SimCLR(temperature=0.2)], views["any colour"]),
     "digits": (digits, lambda: [xl.CrossEntropy()], xl.augment.digits()),
     "random labels": (dataclasses.replace(drawer, labels=nonsense), lambda: [xl.CrossEntropy()], None),
 }
@@ -348,8 +348,7 @@ results.table("fine-tuned", "fine-tuned heavier", "probe", over="scratch")
 results.gains("fine-tuned", "probe", over="scratch")
 
 # %%
-named = results.only(start=starts)
-xl.checks.reveal("01.p1", named.best("fine-tuned"), named.tied("fine-tuned"))
+xl.checks.reveal("01.p1", results.only(start=starts).best("fine-tuned"))
 
 # %% [markdown]
 # A probe shows what a start *knows*. Fine-tuning shows what it is *worth* once five labels a class may change everything. A start can be
@@ -499,7 +498,7 @@ xl.lab.table(seen, "How far the features spread.")
 # class (the share of its cells that is found), fine-tuned from either SimCLR.
 
 # %%
-blind, rows = "SimCLR, any color", []
+blind, rows = "SimCLR, any colour", []
 for row in results.only(start=["SimCLR", blind]):
     rows += [
         {"start": row["start"], "draw": row["draw"], "class": name, "recall": row[name]} for name in drawer.classes
