@@ -106,3 +106,9 @@ def test_layerwise_moves_the_first_block_less(own, source):
 def test_bad_arguments(make):
     with pytest.raises(ArgumentError, match="expected"):
         make()
+
+
+def test_tab_offers_strategies_and_not_what_the_file_imports():
+    offered = set(dir(strategies))
+    assert {"full", "head_only", "layerwise", "lora"} <= offered
+    assert not offered & {"torch", "nn", "ArgumentError", "add_lora", "dataclass"}

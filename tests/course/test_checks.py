@@ -93,6 +93,20 @@ def test_an_answer_the_recognizer_chokes_on_is_a_sentence_not_a_traceback(capsys
     assert "TypeError" in capsys.readouterr().out
 
 
+def test_a_function_without_return_is_told_so(capsys):
+    """Its None would otherwise come out as a TypeError that names nothing of the learner's."""
+
+    @checks.recognizes("77.1")
+    def two(function):
+        return None if function() + 0 == 2 else "no"
+
+    def forgot():
+        print(2)
+
+    checks.check("77.1", forgot)
+    assert "end with `return`" in capsys.readouterr().out
+
+
 def test_strict_raises_and_leaves_the_learners_progress_alone(monkeypatch, made_up):
     monkeypatch.setenv("XFERLAB_STRICT", "1")
     with pytest.raises(AssertionError, match="one too many"):

@@ -35,6 +35,18 @@ def test_profile_chooses_the_scale(monkeypatch, profile, value):
     assert lab.start("77").scale(quick=1, lab=2, full=3) == value
 
 
+@pytest.mark.parametrize(("profile", "warned"), [("quick", True), ("lab", False)])
+def test_numbers_that_mean_nothing_are_announced(monkeypatch, capsys, profile, warned):
+    """A learner in profile quick would otherwise read a result off three steps of training."""
+    monkeypatch.setenv("XFERLAB_PROFILE", profile)
+    monkeypatch.setattr(lab, "_quieten", lambda: None)
+    this = lab.start("77")
+    assert ("numbers mean nothing" in capsys.readouterr().out) is warned
+    if warned:
+        assert this.pooled("anything", [{"draw": 0}]) == [{"draw": 0}]
+        assert "Only what ran here" in capsys.readouterr().out
+
+
 def test_an_unknown_profile_is_refused(monkeypatch):
     monkeypatch.setenv("XFERLAB_PROFILE", "fast")
     with pytest.raises(ArgumentError, match=r"'fast'.*quick, lab, full"):
