@@ -9,9 +9,10 @@ digits). Its numbers are in the picture's own description, so that a test can te
 from __future__ import annotations
 
 import json
-import re
 from collections import defaultdict
 from pathlib import Path
+
+from result_pictures import numbers
 
 from xferlab import evaluation, plots
 from xferlab.storage import write_atomically
@@ -47,17 +48,12 @@ def from_lab(name: str) -> Points:
 def from_table(section: str) -> Points:
     """The same of a section of `bench/tables/real.md`, as `bench/real.py` wrote it."""
     text = (ROOT / "bench" / "tables" / "real.md").read_text("utf-8").split(f"## {section}\n")[1].split("\n## ")[0]
-    head, _, *rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
-    found: Points = {}
-    for name, *cells in rows:
-        if name in NAMES:
-            read = {
-                int(h.split()[0]): tuple(map(float, re.findall(r"\d\.\d+", cell)))
-                for h, cell in zip(head[1:], cells, strict=True)
-                if "labels" in h
-            }
-            found[NAMES[name]] = read
-    return found
+    table = numbers([line for line in text.splitlines() if line.startswith("|")])
+    return {
+        NAMES[name]: {int(title.split()[0]): values[k] for title, values in table.columns.items()}
+        for k, name in enumerate(table.names)
+        if name in NAMES
+    }
 
 
 def digits() -> dict[str, tuple[float, float, float]]:
@@ -69,7 +65,7 @@ def digits() -> dict[str, tuple[float, float, float]]:
     return {STEPS[name]: evaluation.t_interval(scores[name]) for name in STEPS}
 
 
-def numbers() -> dict:
+def panels() -> dict:
     """Everything that the picture shows, by panel."""
     return {
         "Blood cells, 8 classes (rendered)": from_lab("02_labels_cells-site-a"),
@@ -148,11 +144,11 @@ def draw(panels: dict, dark: bool):
 
 
 def main() -> None:
-    panels = numbers()
+    found = panels()
     for which in ("light", "dark"):
-        figure = draw(panels, which == "dark")
+        figure = draw(found, which == "dark")
         with write_atomically(ROOT / "docs" / f"few_labels_{which}.svg") as temporary:
-            about = {"Date": None, "Creator": "docs/figure.py", "Description": described(panels)}
+            about = {"Date": None, "Creator": "docs/figure.py", "Description": described(found)}
             figure.savefig(temporary, format="svg", transparent=True, metadata=about)
 
 

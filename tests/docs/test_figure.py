@@ -15,7 +15,7 @@ def test_the_picture_is_of_today_s_results(which):
     """Fails when a table was made again and the picture was not: run `python docs/figure.py`."""
     drawn = (ROOT / "docs" / f"few_labels_{which}.svg").read_text("utf-8")
     kept = html.unescape(re.search(r"<dc:description>(.*?)</dc:description>", drawn, re.DOTALL)[1])
-    assert kept == figure.described(figure.numbers())
+    assert kept == figure.described(figure.panels())
 
 
 def test_a_table_s_row_is_read_as_it_stands():
