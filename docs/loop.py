@@ -12,8 +12,8 @@ import html
 import os
 import pty
 import re
-import shlex
 import tempfile
+import textwrap
 import time
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def command() -> str:
     return re.search(r"^xferlab compare .*$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)[0]
 
 
-def record(words: list[str]) -> Screens:
+def record(typed: str) -> Screens:
     """What stands on a terminal and since when, in seconds, each time that it changes."""
     import pyte
 
@@ -45,8 +45,8 @@ def record(words: list[str]) -> Screens:
             seen.append((time.perf_counter() - began, lines))
         return data
 
-    os.environ |= {"COLUMNS": str(COLUMNS), "LINES": str(ROWS), "XFERLAB_DATA": tempfile.mkdtemp()}
-    if status := pty.spawn(words, read):
+    os.environ["XFERLAB_DATA"] = tempfile.mkdtemp()  # nothing is taken from an earlier run
+    if status := pty.spawn(["sh", "-c", f"stty cols {COLUMNS} rows {ROWS}; exec {typed}"], read):
         raise SystemExit(f"the command failed ({status}); nothing is written")
     return seen
 
@@ -61,7 +61,11 @@ def picture(typed: str, screens: Screens) -> str:
             if lines[row] != changes[-1][1]:
                 changes.append((at / took * RUNS, lines[row]))
         ends = [at for at, _ in changes[1:]] + [whole]
-        shown += [(row, begin, end, text) for (begin, text), end in zip(changes, ends, strict=True) if text and end - begin > 0.04]
+        shown += [
+            (row, begin, end, text)
+            for (begin, text), end in zip(changes, ends, strict=True)
+            if text and end - begin > 0.04
+        ]
     spans = sorted({(begin, end) for _, begin, end, _ in shown})
     frames = "".join(
         f"@keyframes k{k}{{0%{{visibility:hidden}}{100 * begin / whole:.2f}%{{visibility:visible}}"
@@ -70,12 +74,17 @@ def picture(typed: str, screens: Screens) -> str:
         for k, (begin, end) in enumerate(spans)
     )
     lines = "\n".join(
-        f'<text class="k{spans.index((begin, end))}{"" if end == whole else " past"}" x="14" y="{58 + 17 * row}">{html.escape(text)}</text>'
+        f'<text class="k{spans.index((begin, end))}{"" if end == whole else " past"}" y="{17 * row}">{html.escape(text)}</text>'
         for row, begin, end, text in shown
+    )
+    asked = textwrap.wrap(f"$ {typed}", COLUMNS, subsequent_indent="    ")
+    top = 32 + 17 * len(asked)
+    prompt = "\n".join(
+        f'<text x="14" y="{32 + 17 * k}" fill="#3dd6a8">{html.escape(line)}</text>' for k, line in enumerate(asked)
     )
     note = f"A real run of {took:.0f} s, shown {took / RUNS:.0f} times faster."
     last = "\n".join(line for line in screens[-1][1] if line)
-    return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {14 + 8 * COLUMNS} {80 + 17 * ROWS}" role="img">
+    return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {20 + 8 * COLUMNS} {top + 30 + 17 * ROWS}" role="img">
 <title>{html.escape(typed)}</title>
 <desc>{note}
 {html.escape(last)}</desc>
@@ -84,9 +93,11 @@ text[class]{{animation:{whole}s step-end infinite}}.past{{visibility:hidden}}
 {frames}
 @media (prefers-reduced-motion:reduce){{text[class]{{animation:none}}}}</style>
 <rect width="100%" height="100%" rx="8" fill="#14181f"/>
-<text x="14" y="32" fill="#3dd6a8">$ {html.escape(typed)}</text>
+{prompt}
+<g transform="translate(14 {top + 8})">
 {lines}
-<text x="14" y="{70 + 17 * ROWS}" opacity=".7">{note}</text>
+<text y="{17 * ROWS + 12}" opacity=".7">{note}</text>
+</g>
 </svg>
 """
 
@@ -94,7 +105,7 @@ text[class]{{animation:{whole}s step-end infinite}}.past{{visibility:hidden}}
 def main() -> None:
     typed = command()
     with write_atomically(ROOT / "docs" / "compare.svg") as temporary:
-        temporary.write_text(picture(typed, record(shlex.split(typed))), "utf-8")
+        temporary.write_text(picture(typed, record(typed)), "utf-8")
 
 
 if __name__ == "__main__":

@@ -47,7 +47,9 @@ def test_the_wheel_carries_the_course_and_no_answer_in_the_clear(wheel):
     for answer in ("counts()[8]", "Index the tensor that", "A choice made with target labels is training on them"):
         assert answer not in text
     with zipfile.ZipFile(wheel) as archive:
-        code = [file for file in archive.infolist() if file.filename.startswith("xferlab/")]  # without the list of all files
+        code = [
+            file for file in archive.infolist() if file.filename.startswith("xferlab/")
+        ]  # without the list of all files
         library = sum(file.compress_size for file in code if not file.filename.startswith("xferlab/course/"))
     assert library < 300_000 and wheel.stat().st_size < 750_000  # notebooks carry their drawings
 
