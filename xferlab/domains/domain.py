@@ -64,91 +64,74 @@ class Domain:
     sites: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self):
-        say = f"domain {self.name!r}: "
         if isinstance(self.classes, str):
-            raise DataError(
-                say
-                + f"classes are the text {self.classes!r}, expected a tuple of names such as ({self.classes!r}, ...)"
+            raise self._wrong(
+                f"classes are the text {self.classes!r}, expected a tuple of names such as ({self.classes!r}, ...)"
             )
         object.__setattr__(self, "classes", tuple(map(str, self.classes)))
         if not isinstance(self.inputs, Tensor):
-            raise DataError(
-                say + f"inputs are {type(self.inputs).__name__}, expected a torch tensor; use torch.from_numpy"
-            )
-        kind = (self.inputs.dtype, self.inputs.ndim)
+            raise self._wrong(f"inputs are {type(self.inputs).__name__}, expected a torch tensor; use torch.from_numpy")
+        kind, shape = (self.inputs.dtype, self.inputs.ndim), tuple(self.inputs.shape)
         if kind not in ((torch.uint8, 4), (torch.int64, 2)):
-            raise DataError(
-                say
-                + f"inputs are {self.inputs.dtype} {tuple(self.inputs.shape)}, expected uint8 images (N, C, H, W) or int64 "
-                "tokens (N, L); scale float images to 0..255 and call .to(torch.uint8)"
+            raise self._wrong(
+                f"inputs are {self.inputs.dtype} {shape}, expected uint8 images (N, C, H, W) or int64 tokens (N, L); scale "
+                "float images to 0..255 and call .to(torch.uint8)"
             )
-        if min(self.inputs.shape[1:]) == 0:
-            raise DataError(
-                say
-                + f"inputs are {tuple(self.inputs.shape)}: an example holds nothing; give each at least one pixel or token"
+        if min(shape[1:]) == 0:
+            raise self._wrong(f"inputs are {shape}: an example holds nothing; give each at least one pixel or token")
+        if self.is_image and shape[1] not in (1, 3):
+            raise self._wrong(
+                f"images have {shape[1]} channels, expected 1 or 3 in (N, C, H, W) order; permute if channels come last"
             )
-        if kind[1] == 4 and self.inputs.shape[1] not in (1, 3):
-            raise DataError(
-                say
-                + f"images have {self.inputs.shape[1]} channels, expected 1 or 3 in (N, C, H, W) order; permute if channels come last"
-            )
-        if len(self.inputs) == 0:
-            raise DataError(say + "it has no examples; give at least one")
-        if kind[1] == 2 and int(self.inputs.min()) < 0:
-            raise DataError(say + f"token ids go down to {int(self.inputs.min())}, expected 0 (padding) or more")
+        if len(self) == 0:
+            raise self._wrong("it has no examples; give at least one")
+        if not self.is_image and int(self.inputs.min()) < 0:
+            raise self._wrong(f"token ids go down to {int(self.inputs.min())}, expected 0 (padding) or more")
         if not self.classes and self.labels is not None:
-            raise DataError(say + "it has labels and no class names; give one name a class")
+            raise self._wrong("it has labels and no class names; give one name a class")
         if len(set(self.classes)) != len(self.classes):
-            raise DataError(say + f"class names repeat: {self.classes}; make them unique")
+            raise self._wrong(f"class names repeat: {self.classes}; make them unique")
         object.__setattr__(self, "augmentation", self.augmentation or ("upright" if self.is_image else "text"))
         possible = ("upright", "mirror", "any_way_up", "digits", "none") if self.is_image else ("text", "none")
         if self.augmentation not in possible:
-            raise DataError(say + f"augmentation is {self.augmentation!r}, expected one of {', '.join(possible)}")
+            raise self._wrong(f"augmentation is {self.augmentation!r}, expected one of {', '.join(possible)}")
         if self.labels is not None:
-            self._check_labels(say)
-        if self.files is not None and len(self.files) != len(self.inputs):
-            raise DataError(say + f"it has {len(self.files)} files for {len(self.inputs)} examples; give one name each")
+            self._check_labels(self.labels)
+        if self.files is not None and len(self.files) != len(self):
+            raise self._wrong(f"it has {len(self.files)} files for {len(self)} examples; give one name each")
         for what, each in (("groups", "patient"), ("site", "site")):
             numbers = getattr(self, what)
-            if numbers is None:
-                continue
-            if not isinstance(numbers, Tensor) or numbers.dtype != torch.int64 or numbers.shape != (len(self.inputs),):
+            if numbers is not None and (
+                not isinstance(numbers, Tensor) or numbers.dtype != torch.int64 or numbers.shape != (len(self),)
+            ):
                 kind = f"{getattr(numbers, 'dtype', type(numbers).__name__)} {tuple(getattr(numbers, 'shape', ()))}"
-                raise DataError(
-                    say + f"{what} are {kind}, expected an int64 tensor ({len(self.inputs)},): a number per {each}"
-                )
+                raise self._wrong(f"{what} are {kind}, expected an int64 tensor ({len(self)},): a number per {each}")
         if self.site is not None and not 0 <= int(self.site.min()) <= int(self.site.max()) < len(self.sites):
-            raise DataError(
-                say + f"site goes up to {int(self.site.max())} and sites names {len(self.sites)}; name each"
-            )
+            raise self._wrong(f"site goes up to {int(self.site.max())} and sites names {len(self.sites)}; name each")
 
-    def _check_labels(self, say: str):
-        labels, n, k = self.labels, len(self.inputs), len(self.classes)
+    def _wrong(self, what: str) -> DataError:
+        return DataError(f"domain {self.name!r}: {what}")
+
+    def _check_labels(self, labels: Tensor):
+        n, k = len(self), len(self.classes)
         if not isinstance(labels, Tensor):
-            raise DataError(say + f"labels are {type(labels).__name__}, expected a torch tensor; use torch.as_tensor")
+            raise self._wrong(f"labels are {type(labels).__name__}, expected a torch tensor; use torch.as_tensor")
+        kind = f"{labels.dtype} {tuple(labels.shape)}"
         if labels.is_floating_point():
             if labels.shape != (n, k):
-                raise DataError(
-                    say
-                    + f"float labels are {tuple(labels.shape)}, expected ({n}, {k}) for multi-label, or int64 ({n},)"
-                )
-            if not torch.isfinite(labels).all() or not ((labels == 0) | (labels == 1)).all():
-                raise DataError(
-                    say + "multi-label targets hold values other than 0 and 1 (or NaN); binarise them first"
-                )
+                raise self._wrong(f"labels are {kind}, expected ({n}, {k}) for multi-label, or int64 ({n},)")
+            if not ((labels == 0) | (labels == 1)).all():
+                raise self._wrong("multi-label targets hold values other than 0 and 1 (or NaN); binarise them first")
             return
         if labels.dtype != torch.int64 or labels.shape != (n,):
-            raise DataError(
-                say + f"labels are {labels.dtype} {tuple(labels.shape)}, expected int64 ({n},); use .long().squeeze()"
-            )
+            raise self._wrong(f"labels are {kind}, expected int64 ({n},); use .long().squeeze()")
         if k < 2:
-            raise DataError(
-                say
-                + f"it has one class, {self.classes[0]!r}, and nothing to tell it from; give two or more, or labels=None"
+            raise self._wrong(
+                f"it has one class, {self.classes[0]!r}, and nothing to tell it from; give two or more, or labels=None"
             )
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high >= k:
-            raise DataError(say + f"labels run from {low} to {high}, expected 0 to {k - 1} for {k} classes")
+            raise self._wrong(f"labels run from {low} to {high}, expected 0 to {k - 1} for {k} classes")
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -176,8 +159,7 @@ class Domain:
         if not isinstance(index, slice):
             index = torch.as_tensor(index, dtype=torch.int64 if isinstance(index, list) else None, device=self.device)
             index = index.reshape(1) if index.ndim == 0 else index
-        tensors = {name: getattr(self, name) for name in ("labels", "groups", "site")}
-        changed: dict = {name: part[index] for name, part in tensors.items() if part is not None}
+        changed: dict = {name: part[index] for name, part in self._tensors().items() if name != "inputs"}
         changed["inputs"] = self.inputs[index] if isinstance(index, slice) else select(self.inputs, index)
         if self.files is not None:
             rows = torch.arange(len(self))[index if isinstance(index, slice) else index.cpu()].tolist()
@@ -190,8 +172,12 @@ class Domain:
 
     def to(self, device: str | torch.device) -> Domain:
         """The same examples on another device."""
+        changed: dict = {name: part.to(device) for name, part in self._tensors().items()}
+        return replace(self, **changed)
+
+    def _tensors(self) -> dict[str, Tensor]:
         tensors = {name: getattr(self, name) for name in ("inputs", "labels", "groups", "site")}
-        return replace(self, **{name: part.to(device) for name, part in tensors.items() if part is not None})
+        return {name: part for name, part in tensors.items() if part is not None}
 
     def align(self, classes: tuple[str, ...]) -> Domain:
         """The same examples with labels that index `classes`, of which this domain's may be a part.

@@ -22,22 +22,7 @@ from .layout import arrange, name_classes
 from .patients import guess, named, numbered
 from .pictures import Options, decode_all, is_dicom, tell
 
-SUFFIXES = {
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".jpe",
-    ".jfif",
-    ".tif",
-    ".tiff",
-    ".bmp",
-    ".webp",
-    ".gif",
-    ".jp2",
-    ".j2k",
-    ".dcm",
-    ".dicom",
-}
+SUFFIXES = {f".{end}" for end in "png jpg jpeg jpe jfif tif tiff bmp webp gif jp2 j2k dcm dicom".split()}
 OTHERS = {  # what is no picture yet, and what makes pictures of it
     **dict.fromkeys((".nii", ".nii.gz", ".nrrd", ".mha"), "volumes: save their slices as 16-bit PNG, with nibabel say"),
     **dict.fromkeys((".svs", ".ndpi", ".mrxs", ".scn"), "whole slides: cut them into tiles, with OpenSlide say"),

@@ -141,11 +141,7 @@ def _refuse_two_readings(
 
 
 def name_classes(
-    root: Path,
-    places: list[Place],
-    classes: Sequence[str] | None,
-    rename: dict[str, str] | None,
-    notes: list[str],
+    root: Path, places: list[Place], classes: Sequence[str] | None, rename: dict[str, str] | None, notes: list[str]
 ) -> tuple[list[str | None], tuple[str, ...]]:
     """The class of each place, spelled as in `classes` where these are given, and the names of all classes."""
     import difflib

@@ -15,12 +15,8 @@ from . import arrays
 from .domain import Splits
 from .download import fetch
 
-MICROSCOPY = (
-    "pathmnist",
-    "bloodmnist",
-    "tissuemnist",
-    "dermamnist",
-)  # these have no top: skin is photographed from any side
+# these have no top: skin is photographed from any side
+MICROSCOPY = ("pathmnist", "bloodmnist", "tissuemnist", "dermamnist")
 SIZES = (28, 64, 128, 224)
 
 
