@@ -2,9 +2,11 @@
 
 import math
 import re
+from types import SimpleNamespace
 
 import pytest
 
+from xferlab.comparison import findings
 from xferlab.comparison.leaderboard import Leaderboard
 from xferlab.errors import ArgumentError, DataError
 
@@ -223,3 +225,13 @@ def test_text_for_a_terminal_marks_the_choice(five):
         "  ",
     ]
     assert lines[1].split()[1] == "good" and "+0.200 [+0.112, +0.288]*" in lines[1] and "seconds" in lines[0]
+
+
+def test_a_headline_gives_one_number_only_where_the_estimates_agree():
+    """Frozen features agree with themselves whatever is true: 0.88 stood alone above two other ways that said 0.60."""
+    near = {"agreement_of_seeds": (0.65, 0.5, 0.8), "difference_of_confidences": (0.6, 0.1, 0.9)}
+    board = SimpleNamespace(has_oracle=False, estimates=near, given=None)
+    assert findings.headline(board)[0] == "0.65" and "between 0.50 and 0.80" in findings.headline(board)[1]
+    board.estimates = near | {"agreement_of_seeds": (0.88, 0.68, 1.0)}
+    assert findings.headline(board)[0] == "0.60 to 0.88" and "by ways that disagree" in findings.headline(board)[1]
+    assert "trust none of them" in findings.cautions(board)[0] and "36 thresholds" in findings.cautions(board)[1]

@@ -44,9 +44,8 @@ def estimate(board: Leaderboard) -> str:
         name.replace("_", " "): f"{value:.2f} [{low:.2f}, {high:.2f}]" for name, (value, low, high) in found.items()
     }
     words = [f"{value} by {name}" for name, value in ranges.items()]
-    values = [value for value, _, _ in found.values()]
     text = f"Estimated accuracy at the target, not measured: {'; '.join(words)}."
-    if max(values) - min(values) > APART:
+    if _apart(board):
         return text + " They disagree, so trust none of them: label some images."
     return text + " The intervals are as wide as the errors were on other pairs, where there are labels."
 
@@ -60,20 +59,24 @@ def headline(board: Leaderboard) -> tuple[str, str] | None:
     if not (found := board.estimates):
         return None
     value, low, high = next(found[name] for name in FIRST if name in found)
-    return f"{value:.2f}", (
-        f"estimated accuracy at the target, probably between {low:.2f} and {high:.2f}. Nobody measured it: there are no labels there."
-    )
+    text, how = f"{value:.2f}", f"probably between {low:.2f} and {high:.2f}"
+    if ends := _apart(board):
+        text, how = f"{ends[0]:.2f} to {ends[1]:.2f}", "by ways that disagree"
+    return text, f"estimated accuracy at the target, {how}. Nobody measured it: there are no labels there."
+
+
+def _apart(board: Leaderboard) -> tuple[float, float] | None:
+    """The lowest and the highest estimate, where they disagree."""
+    values = [value for value, _, _ in board.estimates.values()]
+    return (min(values), max(values)) if values and max(values) - min(values) > APART else None
 
 
 def cautions(board: Leaderboard) -> list[str]:
     """What somebody who reads no further must know, in about three sentences."""
     found = []
-    values = [value for value, _, _ in board.estimates.values()]
-    if values and max(values) - min(values) > APART:
-        found.append(
-            f"Ways to estimate the accuracy at the target disagree, from {min(values):.2f} to {max(values):.2f}: label 40 images to know."
-        )
-    elif values and not board.has_oracle:
+    if _apart(board):
+        found.append("Where ways to estimate the accuracy disagree, trust none of them: label 40 images to know.")
+    elif board.estimates and not board.has_oracle:
         found.append("An estimate is no measurement, and a new scanner may mislead it: label 40 images to know.")
     if board.given is not None:
         found += unlike(board.given, "the source")[:1]
