@@ -1,5 +1,10 @@
 """Every error the package raises on purpose: each says what was seen, what was expected and what to do."""
 
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
 
 class XferlabError(Exception):
     """Base of all documented errors.
@@ -105,3 +110,33 @@ class MissingExtra(XferlabError, ImportError):
         super().__init__(
             f"{package!r} is not installed; it comes with the extra {extra!r}: pip install 'xferlab[{extra}]'"
         )
+
+
+@contextlib.contextmanager
+def needs(package: str | None = None, *, extra: str) -> Iterator[None]:
+    """Inside, an import that fails says which extra brings the package.
+
+    Parameters
+    ----------
+    package, extra
+        What is imported, by default the module that is missing, and what it comes with.
+
+    Yields
+    ------
+    None
+        To the imports.
+
+    Raises
+    ------
+    MissingExtra
+        Where it is not installed.
+
+    Examples
+    --------
+    >>> with xl.errors.needs("pandas", extra="labs"):
+    ...     import pandas
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtra(package or error.name or "a package", extra) from error

@@ -61,7 +61,8 @@ def looks_and_logits(model: Classifier, domain: Domain) -> tuple[Tensor, Tensor]
     names: tuple[str, ...] = ()
     if not isinstance(model.encoder.body, Depth):
         with contextlib.suppress(ArgumentError):  # it reads text, or gives no maps
-            names = read_in_depth(copy.deepcopy(model.encoder)).body.names
+            deep = read_in_depth(copy.deepcopy(model.encoder)).body
+            names = deep.names if isinstance(deep, Depth) else ()
     with recording(model.encoder, names) as seen:
 
         def both(inputs: Tensor) -> Tensor:

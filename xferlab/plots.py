@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .domains import Domain
-from .errors import ArgumentError, MissingExtra
+from .errors import ArgumentError, needs
 from .evaluation import t_interval
 
 # Okabe & Ito's palette: told apart with any color vision, on a projector too. Markers differ as well.
@@ -34,10 +34,8 @@ def pyplot():
     --------
     >>> figure, axes = xl.plots.pyplot().subplots(1, 2)
     """
-    try:
+    with needs("matplotlib", extra="labs"):
         from matplotlib import pyplot
-    except ImportError as error:
-        raise MissingExtra("matplotlib", extra="labs") from error
     return pyplot
 
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from .. import __version__
 from ..encoders import Classifier
-from ..errors import ArgumentError, MissingExtra
+from ..errors import ArgumentError, MissingExtra, needs
 from ..storage import cache_folder, write_atomically
 from . import card, findings, labeling, modelfile
 from .candidates import chosen_recipes
@@ -182,10 +182,8 @@ def _keep(
 @contextlib.contextmanager
 def cluster(scheduler: str) -> Iterator[Executor]:
     """An executor over the workers of a running Dask scheduler, which starts what a lost worker was doing again on another."""
-    try:
+    with needs("distributed", extra="cluster"):
         from distributed import Client
-    except ImportError as error:
-        raise MissingExtra("distributed", extra="cluster") from error
     try:
         client = Client(scheduler, timeout=10)
     except (OSError, ValueError) as error:

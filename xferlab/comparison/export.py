@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..encoders.reading import Depth
-from ..errors import DataError, MissingExtra
+from ..errors import DataError, needs
 from ..storage import write_atomically
 from . import modelfile
 
@@ -62,11 +62,9 @@ def export(model_file: Path, out: Path, *, factory: str | None = None, say: Call
     DataError
         Where the network cannot be drawn as a graph, or the graph answers differently.
     """
-    try:
+    with needs(extra="export"):
         import onnxruntime
         import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra(error.name or "onnxruntime", extra="export") from error
     model, about = modelfile.load(model_file, factory)
     answers, card = _Answers(model), Path(model_file).with_suffix(".md")
     pixels = (about["channels"], about["pixels"], about["pixels"])

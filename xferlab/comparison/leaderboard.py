@@ -12,7 +12,7 @@ import numpy as np
 
 from ..domains import Domain
 from ..encoders import Classifier
-from ..errors import ArgumentError, DataError, MissingExtra
+from ..errors import ArgumentError, DataError, needs
 from ..evaluation import gain, t_interval
 from . import findings, report
 from .labeling import Wanted
@@ -124,10 +124,8 @@ class Leaderboard:
         minus the target's: large is a hint, without labels, that accuracy falls), seconds, adversary_max and adversary_last
         (accuracy, means over seeds). NaN where there is nothing to say.
         """
-        try:
+        with needs("pandas", extra="labs"):
             import pandas as pd
-        except ImportError as error:
-            raise MissingExtra("pandas", extra="labs") from error
         table = pd.DataFrame([self._row(name) for name in self.names]).set_index("recipe")
         return table.sort_values(self.selector, ascending=False, kind="stable", na_position="last")
 

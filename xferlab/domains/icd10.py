@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import torch
 
-from ..errors import DataError, MissingExtra
+from ..errors import DataError, needs
 from .domain import Domain, Splits, cut
 from .tokens import tokenize
 
@@ -94,10 +94,7 @@ def phrases() -> Iterator[tuple[str, str, str, str]]:
 
 
 def _icd():
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of setuptools, about how the package finds its own files
-            import simple_icd_10_cm
-    except ImportError as error:
-        raise MissingExtra("simple-icd-10-cm", extra="nlp") from error
+    with needs("simple-icd-10-cm", extra="nlp"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of setuptools, about how the package finds its own files
+        import simple_icd_10_cm
     return simple_icd_10_cm

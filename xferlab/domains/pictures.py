@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm import tqdm
 
-from ..errors import DataError, MissingExtra
+from ..errors import DataError, MissingExtra, needs
 from ..machine import cores
 from .intensity import WINDOWS, Scale, choose, to_uint8
 from .layout import Place
@@ -256,12 +256,10 @@ def _small(opened: Image.Image, size: int, channels: int | None) -> Image.Image:
 
 def _dicom(file: Path, options: Options) -> Decoded:
     """A DICOM as 8-bit gray or RGB: rescaled, windowed, MONOCHROME1 inverted (DICOM PS3.3 C.11.2)."""
-    try:
+    with needs("pydicom", extra="labs"):
         import pydicom
         from pydicom.filereader import read_file_meta_info
         from pydicom.pixels import apply_color_lut, pixel_array
-    except ImportError as error:
-        raise MissingExtra("pydicom", extra="labs") from error
     if read_file_meta_info(file).get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
         raise DataError(
             "it is deflated as a whole, which pydicom unpacks without limit; save it in another transfer syntax"

