@@ -43,6 +43,7 @@ def child(n: int, seen: int, threads: int) -> dict:
     import torch
 
     import xferlab as xl
+    from xferlab.machine import peak_memory
     from xferlab.storage import fingerprint
 
     torch.set_num_threads(threads)
@@ -74,7 +75,7 @@ def child(n: int, seen: int, threads: int) -> dict:
         "evaluate_growth": round(2 * evaluate / (before[1] + after[1]), 3),
         "fingerprint_us": round(1e6 * named / n, 1),
         "input_mb": round(inputs.numel() / 1e6, 1),
-        "peak_mb": round(peak() / 1e6, 1),
+        "peak_mb": round(1000 * peak_memory(), 1),
     }
 
 
@@ -149,16 +150,6 @@ def measure_disk(gigabytes: float, command: list[str]) -> dict:
             [*command, "--disk-child", str(path)], stdout=subprocess.PIPE, text=True, check=True, env=environment
         )
         return json.loads(ran.stdout.splitlines()[-1])
-
-
-def peak() -> int:
-    """Bytes this process held at most. Linux's own figure where there is one: `ru_maxrss` starts from the parent's."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        return next(1024 * int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def main() -> None:

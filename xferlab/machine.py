@@ -1,11 +1,13 @@
-"""This machine: its cores, its device in words, and memory given back where it is short."""
+"""This machine: its cores, its memory, its device in words, and memory given back where it is short."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import platform
+import sys
 from pathlib import Path
 
 frugal = False
@@ -28,6 +30,37 @@ def cores() -> int:
     except (OSError, ValueError):
         pass  # no cgroup v2, or its quota is "max"
     return count
+
+
+def memory() -> tuple[float, float] | None:
+    """Memory in GB that this process may use, and how much of it is free; None where the system does not say."""
+    try:
+        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        total, free = (int(fields[name].split()[0]) / 1e6 for name in ("MemTotal", "MemAvailable"))
+    except (OSError, KeyError, ValueError):
+        try:
+            return (os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9,) * 2
+        except (AttributeError, ValueError, OSError):
+            return None
+    try:  # a container's limit counts, not the host's memory
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text()) / 1e9
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text()) / 1e9
+        total, free = min(total, limit), min(free, limit - used)
+    except (OSError, ValueError):
+        pass
+    return total, free
+
+
+def peak_memory() -> float:
+    """The most memory in GB that this process has held so far; infinite where the system does not say."""
+    with contextlib.suppress(OSError, StopIteration):  # Linux's own figure: `ru_maxrss` starts from the parent's
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 / 1e9 for line in lines if line.startswith("VmHWM"))
+    try:
+        import resource
+    except ImportError:  # Windows
+        return math.inf
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
 
 
 def describe() -> str:

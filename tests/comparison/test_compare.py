@@ -27,6 +27,7 @@ comparison = importlib.import_module("xferlab.comparison.compare")
 candidates = importlib.import_module("xferlab.comparison.candidates")
 definitions = importlib.import_module("xferlab.comparison.definitions")
 schedule = importlib.import_module("xferlab.comparison.schedule")
+performing = importlib.import_module("xferlab.comparison.performing")
 THREE = ["source_only", "source_only_joint_bn", "dann"]
 CHEAP = ["source_val", "information_maximization"]
 
@@ -578,14 +579,14 @@ def wobbling(value):
 def test_minutes_that_are_left_go_into_further_seeds(tmp_path, monkeypatch):
     clock = [1000.0]
     monkeypatch.setattr("time.time", lambda: clock[0])
-    real = schedule.perform
+    real = performing.perform
 
     def slow(task):
         record = real(task)
         clock[0] += 60
         return record
 
-    monkeypatch.setattr(schedule, "perform", slow)
+    monkeypatch.setattr(performing, "perform", slow)
     board = compare(tmp_path, ["source_only", "dann"], seeds=1, minutes=5.5, fill=True)
     assert [(run["recipe"], run["seed"]) for run in board.runs] == [
         ("source_only", 0), ("dann", 0), ("source_only", 1), ("dann", 1), ("source_only", 2), ("dann", 2)
@@ -593,11 +594,6 @@ def test_minutes_that_are_left_go_into_further_seeds(tmp_path, monkeypatch):
     assert not any("left out" in note for note in board.notes)
     with pytest.raises(ArgumentError, match="give minutes too"):
         compare(tmp_path, fill=True)
-
-
-def test_workers_give_the_same_table(tmp_path, one_thread):
-    settings = dict(recipes=["source_only", "dann"], seeds=1, encoder="small_cnn", steps=3)
-    assert same(compare(tmp_path / "one", **settings), compare(tmp_path / "two", workers=2, **settings))
 
 
 ALIKE = ["adabn", "tent", "shot", "adda", "mcc", "bnm", "linear_probe", "lp_ft", "small_net", "depth_probe"]
@@ -624,7 +620,7 @@ def test_first_stages_that_are_the_same_train_once_and_change_no_bit(tmp_path, m
 
 def test_a_damaged_shared_stage_is_trained_anew(tmp_path, monkeypatch):
     wanted = compare(tmp_path / "whole", ["adabn", "tent"], seeds=1)
-    perform, seen = schedule.perform, []
+    perform, seen = performing.perform, []
 
     def damage(task):
         seen.append(task.shared_stage)
@@ -632,6 +628,6 @@ def test_a_damaged_shared_stage_is_trained_anew(tmp_path, monkeypatch):
             task.shared_stage.write_bytes(b"no checkpoint")
         return perform(task)
 
-    monkeypatch.setattr(schedule, "perform", damage)
+    monkeypatch.setattr(performing, "perform", damage)
     assert same(wanted, compare(tmp_path / "damaged", ["adabn", "tent"], seeds=1))
     assert seen[0] == seen[1] is not None

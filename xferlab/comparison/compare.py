@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 
 from torch import nn
@@ -21,6 +19,7 @@ from . import given, labeling, selection
 from .candidates import Candidate, chosen_recipes, labels_of
 from .definitions import make_model, name_of
 from .leaderboard import Leaderboard
+from .performing import Performer
 from .runs import Common
 from .schedule import Schedule
 
@@ -49,7 +48,7 @@ def compare(
     keep_weights: bool | str = False,
     propose: int = 0,
     executor: Executor | None = None,
-    workers: int = 1,
+    workers: int | str = 1,
     progress_bar: bool = True,
     **arguments,
 ) -> Leaderboard:
@@ -118,7 +117,9 @@ def compare(
         Any `concurrent.futures` executor. Processes need recipes by name, and picklable functions; start them with
         `multiprocessing.get_context("spawn")`. Threads take turns, since they share torch's random state.
     workers
-        Processes that train side by side on this machine, one thread each, where no executor is given.
+        Processes that train side by side on this machine where no executor is given, each with its share of the threads; "auto" for
+        as many as cores and memory allow where they are measured to be faster than one, which a note says. What was
+        begun in a process that is killed is run here. A script calls this under `if __name__ == "__main__":`.
     progress_bar
         Whether to show one.
 
@@ -147,7 +148,7 @@ def compare(
     labeled_target, held = (None, None) if labeled is None else given.split_labeled(labeled, source, test, notes)
     judges, selector = given.judges(validators, selector, held, source)
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    _check(seeds, metric, keep_weights, propose, fill and minutes is None, arguments)
+    _check(seeds, metric, keep_weights, propose, workers, fill and minutes is None, arguments)
     encoders = labels_of(encoder)
     candidates = [Candidate(recipe, label) for label in encoders for recipe in chosen_recipes(recipes)]
     common = Common(
@@ -162,13 +163,14 @@ def compare(
         deadline=math.inf if minutes is None else time.time() + 60 * minutes,
     )
     searched: dict[str, list[dict]] = {}
-    with _processes(workers) if executor is None else contextlib.nullcontext(executor) as performing:
+    with Performer(common, executor, workers) as performer:
         data = given.identity(source, adapt, test, labeled)
-        schedule = Schedule(common, data, encoders, performing, progress_bar)
+        schedule = Schedule(common, data, encoders, performer, progress_bar)
         if search:  # coarse first: one seed at every strength, then all seeds at the strength chosen
             candidates, searched = schedule.search(candidates, seeds[0], selector)
         behind = schedule.train(candidates, seeds, selector, race, fill)
     schedule.forget_stages()
+    notes += [performer.note] if performer.note else []
     runs, planned = schedule.runs, len(schedule.done)
     if not runs:
         raise ArgumentError(f"no run was finished in {minutes:g} minutes; give more")
@@ -203,18 +205,14 @@ def compare(
     return board
 
 
-@contextlib.contextmanager
-def _processes(workers: int) -> Iterator[Executor | None]:
-    """So many processes of this machine; None where one is enough."""
-    if workers <= 1:
-        yield None
-    else:
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as executor:
-            yield executor
-
-
 def _check(
-    seeds: list[int], metric: str, keep_weights: bool | str, propose: int, endless: bool, arguments: dict
+    seeds: list[int],
+    metric: str,
+    keep_weights: bool | str,
+    propose: int,
+    workers: int | str,
+    endless: bool,
+    arguments: dict,
 ) -> None:
     if metric not in METRICS or metric == "ece":
         raise ArgumentError(f"metric is {metric!r}, expected 'accuracy', 'balanced_accuracy' or 'auc'")
@@ -224,6 +222,8 @@ def _check(
         raise ArgumentError(f"seeds are {seeds}, expected at least one, each once")
     if propose < 0:
         raise ArgumentError(f"propose is {propose}, expected a number of examples, or 0 for none")
+    if workers != "auto" and (isinstance(workers, str) or workers < 1):
+        raise ArgumentError(f"workers is {workers!r}, expected 1 or more, or 'auto'")
     if unknown := set(arguments) - _FIT:
         raise ArgumentError(f"compare has no argument {min(unknown)!r}; of fit's it takes {', '.join(sorted(_FIT))}")
     if endless:

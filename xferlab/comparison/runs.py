@@ -7,8 +7,6 @@ import datetime
 import functools
 import json
 import math
-import multiprocessing
-import pickle
 import re
 import threading
 import time
@@ -127,8 +125,6 @@ def perform(task: Task) -> dict | None:
     if time.time() > common.deadline:
         return None
     with _TURN:
-        if multiprocessing.parent_process() is not None:
-            torch.set_num_threads(1)  # workers that each take every core slow each other down
         model = task.model()
         if identity(model) != task.first:
             raise ArgumentError("the encoder's function makes another model at each call; make it anew, seed its draws")
@@ -260,12 +256,3 @@ def _finite(value):
     if isinstance(value, list):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def check_picklable(tasks: list[Task]) -> None:
-    common = tasks[0].common
-    try:
-        pickle.dumps([common.validators, common.settings, [(task.found_by, task.encoder) for task in tasks]])
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        instead = "give recipes by name, and functions a module defines"
-        raise ArgumentError(f"an executor of processes cannot take this ({error}); {instead}") from error

@@ -1,4 +1,4 @@
-"""Which runs a comparison makes, in which order: every candidate, seed after seed, here or by an executor."""
+"""Which runs a comparison makes, in which order: every candidate, seed after seed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,8 +18,9 @@ from ..storage import described, fingerprint
 from .candidates import Candidate, address, in_front
 from .definitions import cost, definition, identity, make_model
 from .leaderboard import Leaderboard
+from .performing import Performer
 from .records import BASELINES, selector_values
-from .runs import Common, Task, check_picklable, perform, recall
+from .runs import Common, Task, perform, recall
 
 Outcome = tuple[Task, dict | None]  # None where time was over
 
@@ -37,8 +37,8 @@ class Schedule:
         Fingerprint of the data.
     encoders
         By the label of their candidates.
-    executor
-        Performs tasks; None for this process.
+    performer
+        Performs tasks.
     progress_bar
         Whether to show one.
     tried
@@ -50,7 +50,7 @@ class Schedule:
     common: Common
     data: str
     encoders: dict[str, Any]
-    executor: Executor | None
+    performer: Performer
     progress_bar: bool
     tried: list[Outcome] = field(default_factory=list)
     done: list[Outcome] = field(default_factory=list)
@@ -124,9 +124,7 @@ class Schedule:
         # only what begins alike keeps the state after its first stage (one that is solved in one go never writes it)
         alike = Counter(task.shared_stage for task in tasks)
         tasks = [task if alike[task.shared_stage] > 1 else replace(task, shared_stage=None) for task in tasks]
-        if self.executor is not None and not isinstance(self.executor, ThreadPoolExecutor):
-            check_picklable(tasks)
-        return list(zip(tasks, _perform(tasks, self.executor, self.progress_bar), strict=True))
+        return list(zip(tasks, self._perform(tasks), strict=True))
 
     def _tasks(self, candidates: Sequence[Candidate], seeds: Sequence[int]) -> list[Task]:
         tasks = []
@@ -151,39 +149,25 @@ class Schedule:
                 tasks.append(task)
         return tasks
 
-
-def _perform(tasks: list[Task], executor: Executor | None, progress_bar: bool) -> list[dict | None]:
-    """Each task's record in order, from the store where it is there."""
-    records = [recall(task) for task in tasks]
-    waiting = [i for i, record in enumerate(records) if record is None]
-    done = {i for i, record in enumerate(records) if record is not None}
-    # in units of work, not runs: a run costs up to three times as much as another, and the time left would jump about
-    with tqdm(
-        total=sum(task.cost for task in tasks),
-        initial=sum(tasks[i].cost for i in done),
-        desc=f"{len(done)} of {len(tasks)} runs",
-        bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left{postfix}",
-        smoothing=0,
-        disable=not progress_bar,
-    ) as bar:
-
-        def finished(i: int):
-            done.update([i] if records[i] else [])
-            bar.set_description_str(f"{len(done)} of {len(tasks)} runs", refresh=False)
-            bar.update(tasks[i].cost)
-
-        if executor is None:
-            for i in waiting:
-                bar.set_postfix_str(tasks[i].stem.rsplit("-", 1)[0], refresh=True)
-                records[i] = perform(tasks[i])
-                finished(i)
-        else:
-            futures = {executor.submit(perform, tasks[i]): i for i in waiting}
-            try:
-                for future in as_completed(futures):
-                    records[futures[future]] = future.result()
-                    finished(futures[future])
-            finally:  # after an error, what has not begun is not begun
-                for future in futures:
-                    future.cancel()
-    return records
+    def _perform(self, tasks: list[Task]) -> list[dict | None]:
+        """Each task's record in order, from the store where it is there."""
+        records = [recall(task) for task in tasks]
+        waiting = [i for i, record in enumerate(records) if record is None]
+        done = {i for i, record in enumerate(records) if record is not None}
+        # in units of work, not runs: a run costs up to three times as much as another, and the time left would jump about
+        with tqdm(
+            total=sum(task.cost for task in tasks),
+            initial=sum(tasks[i].cost for i in done),
+            desc=f"{len(done)} of {len(tasks)} runs",
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left{postfix}",
+            smoothing=0,
+            disable=not self.progress_bar,
+        ) as bar:
+            for number, record in self.performer([tasks[i] for i in waiting]):
+                i = waiting[number]
+                records[i] = record
+                done.update([i] if record else [])
+                bar.set_description_str(f"{len(done)} of {len(tasks)} runs", refresh=False)
+                bar.set_postfix_str(tasks[i].stem.rsplit("-", 1)[0], refresh=False)
+                bar.update(tasks[i].cost)
+        return records

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import XferlabError
-from ..machine import cores
+from ..machine import cores, memory
 from ..storage import cache_folder, cache_limit, cached_files
 from . import workspace
 from .content import course, folder
@@ -88,25 +88,6 @@ def version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def memory() -> tuple[float, float] | None:
-    """Memory in GB that this process may use, and how much of it is free; None where the system does not say."""
-    try:
-        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        total, free = (int(fields[name].split()[0]) / 1e6 for name in ("MemTotal", "MemAvailable"))
-    except (OSError, KeyError, ValueError):
-        try:
-            return (os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9,) * 2
-        except (AttributeError, ValueError, OSError):
-            return None
-    try:  # a container's limit counts, not the host's memory
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text()) / 1e9
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text()) / 1e9
-        total, free = min(total, limit), min(free, limit - used)
-    except (OSError, ValueError):
-        pass
-    return total, free
 
 
 def place() -> str:

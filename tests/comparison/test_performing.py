@@ -1,0 +1,107 @@
+"""Where runs are performed: processes of this machine give one process's table, map one copy of the data, and may be killed."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import replace
+
+import pytest
+from small import blobs
+
+import xferlab as xl
+from xferlab.comparison import performing
+from xferlab.comparison.runs import Common, Task
+from xferlab.errors import ArgumentError
+
+
+def splits(shift, seed):
+    return xl.Splits(*(blobs(n, shift=shift, seed=seed + i, name="place") for i, n in enumerate((48, 24, 24))))
+
+
+def compare(store, **options):
+    settings = dict(seeds=2, validators=["information_maximization"], encoder="small_cnn", steps=20, batch_size=16)
+    settings |= dict(checkpoint_every=5, progress_bar=False)
+    return xl.compare(["source_only", "dann"], splits(0, 0), splits(60, 10), store=store, **settings | options)
+
+
+def same(one, other):
+    assert len(one.runs) == len(other.runs) == 4
+    for ours, theirs in zip(one.runs, other.runs, strict=True):
+        assert ours["key"] == theirs["key"] and ours["target"] == theirs["target"]
+        assert ours["validators"] == theirs["validators"]
+
+
+def test_a_killed_worker_loses_no_finished_run(tmp_path, one_thread):
+    """What it was at goes on here from its checkpoint; the records are those of one process, and the mapped data is gone."""
+    store, kept = tmp_path / "two", {}
+
+    def kill():
+        while not (done := list(store.glob("[!.]*.json"))) or not list(store.glob("*.pt")):
+            time.sleep(0.02)
+        assert list(store.glob("data-*.npy"))
+        kept.update((path, path.stat().st_mtime_ns) for path in done)
+        os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    board = compare(store, workers=2)
+    killer.join(timeout=60)
+    assert not killer.is_alive() and any("A process was lost" in note for note in board.notes)
+    assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
+    assert not list(store.glob("data-*")) and not list(store.glob("*.pt"))
+    same(board, compare(tmp_path / "one"))
+
+
+def test_auto_measures_and_gives_one_processs_table(tmp_path, one_thread, monkeypatch):
+    monkeypatch.setattr(performing, "cores", lambda: 2)
+    assert not compare(tmp_path / "one", workers="auto").notes[1:], "so little work is not worth a process"
+    monkeypatch.setattr(performing, "WORTH", 0)
+    monkeypatch.setattr(performing, "PAYS", 0)  # whatever this machine is busy with
+    board = compare(tmp_path / "two", workers="auto")
+    assert "2 processes, 1 thread each" in board.notes[-1]
+    same(board, compare(tmp_path / "one"))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "change", "says"),
+    [
+        (1.0, {}, "2 processes"),
+        (1.9, {}, "One process: 2 of them did 1.05"),
+        (1.0, dict(memory=lambda: (8.0, 1.9)), ""),
+        (1.0, dict(cores=lambda: 1), ""),
+        (1.0, dict(WORTH=1e9), ""),
+    ],
+    ids=["faster", "slower", "memory", "cores", "short"],
+)
+def test_auto_takes_what_is_faster_and_fits(monkeypatch, tmp_path, seconds, change, says):
+    """A step takes a second here, and `seconds` in each of two processes at once; a run takes 1 GB."""
+
+    class Pool:
+        def submit(self, *_):
+            future = Future()
+            future.set_result(seconds)
+            return future
+
+        def shutdown(self, **_):
+            ended.append(self)
+
+    ended = []
+    settings = dict(cores=lambda: 2, memory=lambda: (8.0, 8.0), peak_memory=lambda: 1.0, _step_seconds=lambda _: 1.0)
+    for name, value in (settings | dict(ProcessPoolExecutor=lambda *_, **__: Pool()) | change).items():
+        monkeypatch.setattr(performing, name, value)
+    side = splits(0, 0)
+    common = Common(side, side.train.unlabeled(), None, None, {"device": "cpu"}, {}, tmp_path, False, 0.0)
+    task = Task(common, "source_only", "", "small_cnn", 0, "", "", 100)
+    with performing.Performer(common, workers="auto") as performer:
+        performer._choose([task, replace(task, seed=1)], pace=60.0)
+        assert performer.note.startswith(says) and (performer.pool is not None) == says.startswith("2")
+    assert len(ended) == bool(says)
+
+
+@pytest.mark.parametrize("workers", [0, "all"])
+def test_a_wrong_number_of_workers(tmp_path, workers):
+    with pytest.raises(ArgumentError, match="or 'auto'"):
+        compare(tmp_path, workers=workers)
