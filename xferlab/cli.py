@@ -101,7 +101,12 @@ def compare(
     all_seeds: Annotated[
         bool, typer.Option("--all-seeds", help="all recipes get all seeds, also those far behind after two")
     ] = False,
-    workers: Annotated[int, typer.Option(help="processes that train side by side, one thread each")] = 1,
+    workers: Annotated[
+        str,
+        typer.Option(
+            help="processes that train side by side: a number, or auto for as many as fit, where they are faster than one"
+        ),
+    ] = "1",
     scheduler: Annotated[
         str | None,
         typer.Option(help="a Dask scheduler, tcp://HOST:8786: its workers train, all on one shared --store"),

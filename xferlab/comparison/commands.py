@@ -42,7 +42,7 @@ def compare(
     any_way_up: bool = False,
     search: bool = False,
     all_seeds: bool = False,
-    workers: int = 1,
+    workers: int | str = 1,
     scheduler: str | None = None,
     propose: int = 0,
     out: Path = Path("report.html"),
@@ -58,7 +58,11 @@ def compare(
     """
     began, store = time.time(), store or cache_folder("runs")
     source = [source] if isinstance(source, str) else list(source)
-    _check(weights, factory, minutes=minutes, seeds=seeds, steps=steps, propose=propose, workers=workers)
+    workers = int(workers) if str(workers).isdigit() else workers
+    if isinstance(workers, str) and workers != "auto":
+        raise ArgumentError(f"--workers is {workers!r}, expected 1 or more, or auto")
+    processes = workers if isinstance(workers, int) else 1
+    _check(weights, factory, minutes=minutes, seeds=seeds, steps=steps, propose=propose, workers=processes)
     names = list(recipes or (RECIPES if len(source) == 1 else (*RECIPES[:7], "group_dro", *RECIPES[7:])))
     strengths = [len(recipe.grid) if search else 1 for recipe in chosen_recipes(names)]
     makers: list[Callable[..., Any]]

@@ -163,7 +163,7 @@ def _arrive(barrier: Barrier | None) -> None:
 
     threading.Thread(target=follow, daemon=True).start()
     if barrier is not None:
-        barrier.wait(timeout=120)
+        barrier.wait(timeout=600)
 
 
 def _remote(task: Task, threads: int, do: Callable[[Task], Any] = perform) -> Any:
