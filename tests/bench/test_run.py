@@ -81,6 +81,17 @@ def test_a_row_not_measured_says_why_and_others_are_kept(bench, monkeypatch, tmp
     assert "not measured: no CUDA GPU" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["fit_finetune_vs_bare", "mmd_64x256_vs_pairwise", "logme_100k"])
-def test_both_sides_reach_the_same_result(name, bench):
-    assert bench.measure(getattr(bench, name)(True), repeat=1)["ours"] > 0
+def test_a_target_without_a_peer_is_seconds_at_most(bench):
+    row = {"name": "help_seconds", "theirs": None, "unit": "s", "ratio": None, "spread": None}
+    assert bench.line(row | {"ours": 0.4}).endswith("target 0.5")
+    assert bench.line(row | {"ours": 0.6}).endswith("target 0.5, missed")
+
+
+@pytest.mark.parametrize(
+    "name",
+    """fit_finetune_vs_bare mmd_64x256_vs_pairwise logme_100k compare_13_recipes_vs_in_turn compare_shared_stages compare_estimates
+    predict_folder_vs_torchvision import_vs_torch_timm""".split(),
+)
+def test_both_sides_reach_the_same_result(name, bench, one_thread):
+    (make,) = [make for make in bench.ROWS if make.__name__ == name]
+    assert bench.measure(make(True), repeat=1)["ours"] > 0
