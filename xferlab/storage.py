@@ -110,6 +110,12 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
         _print_once(f"Cached files take more than {limit / 1e9:g} GB (XFERLAB_CACHE_GB): the oldest are removed.")
 
 
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a file of text whole or not at all, see `write_atomically`."""
+    with write_atomically(path) as temporary:
+        temporary.write_text(text, "utf-8")
+
+
 def _sweep(path: Path) -> None:
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.????????{path.suffix}"):
         with contextlib.suppress(OSError):  # another process may be sweeping too

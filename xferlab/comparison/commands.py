@@ -15,7 +15,7 @@ from torch import nn
 from .. import __version__
 from ..encoders import Classifier
 from ..errors import ArgumentError, MissingExtra, needs
-from ..storage import cache_folder, write_atomically
+from ..storage import cache_folder, write_text
 from . import card, findings, labeling, modelfile
 from .candidates import chosen_recipes
 from .compare import compare as run_comparison
@@ -179,8 +179,7 @@ def _keep(
         use="not for clinical use",
         **about,
     )
-    with write_atomically(path.with_suffix(".md")) as temporary:
-        temporary.write_text(card.markdown(board.card, board, choice, sides), "utf-8")
+    write_text(path.with_suffix(".md"), card.markdown(board.card, board, choice, sides))
 
 
 @contextlib.contextmanager

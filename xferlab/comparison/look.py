@@ -23,7 +23,7 @@ from ..errors import ArgumentError, DataError, DownloadError, MissingExtra
 from ..features import embed
 from ..mislabeled import Suspect, held_out_probabilities, suspects
 from ..probes import make_deep
-from ..storage import write_atomically
+from ..storage import write_text
 from ..text import decode
 from ..transferability import proxy_a_distance
 from .reading import noting, read
@@ -151,8 +151,7 @@ class Look:
                 sheet[name] = [(thumbnail(domain.inputs[i]), side.name(i)) for i in rows[::step][:SHEET].tolist()]
             sheets.append(sheet)
         written = page("look.html.j2", look=self, sheets=sheets, shown=SHOWN, thumbnail=thumbnail)
-        with write_atomically(path) as temporary:
-            temporary.write_text(written, "utf-8")
+        write_text(path, written)
         return Path(path)
 
 

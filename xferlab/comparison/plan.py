@@ -15,7 +15,7 @@ from torch import nn
 from ..domains import Domain
 from ..encoders import Classifier
 from ..recipe import find
-from ..storage import fingerprint, write_atomically
+from ..storage import fingerprint, write_text
 from . import selection
 from .definitions import cost, identity, make_model
 from .reading import Sides
@@ -63,8 +63,7 @@ class Plan:
         return done
 
     def keep(self) -> None:
-        with write_atomically(Path(self.path)) as temporary:
-            temporary.write_text(json.dumps(asdict(self)) + "\n", "utf-8")
+        write_text(self.path, json.dumps(asdict(self)) + "\n")
 
     def left_out(self, names: list[str], seeds: int, minutes: float) -> list[str]:
         """What of the wish the minutes were too short for, in sentences."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from .. import estimation, plots
 from ..errors import needs
 from ..evaluation import format_interval
-from ..storage import write_atomically
+from ..storage import write_text
 from . import findings, labeling
 from .findings import share
 from .records import BASELINES
@@ -60,8 +60,7 @@ def write_page(board: Leaderboard, path: Path, command: str | None = None) -> Pa
         provenance=provenance(board, command),
         **(_shown(board.given) if board.given else {}),
     )
-    with write_atomically(path) as temporary:
-        temporary.write_text(written, "utf-8")
+    write_text(path, written)
     return path
 
 

@@ -27,7 +27,7 @@ from ..encoders import Classifier
 from ..errors import ArgumentError, CheckpointError, DataError, DivergenceError, MissingExtra
 from ..machine import describe as machine
 from ..recipe import Recipe, find
-from ..storage import described, write_atomically
+from ..storage import described, write_atomically, write_text
 from ..training import Run
 from . import selection
 from .definitions import identity, make_model, name_of
@@ -216,8 +216,7 @@ def _beside(source: Domain, labeled: Domain) -> Domain:
 
 def _remember(task: Task, record: dict) -> dict:
     record = _finite(record)
-    with write_atomically(task.record) as temporary:
-        temporary.write_text(json.dumps(record) + "\n", "utf-8")
+    write_text(task.record, json.dumps(record) + "\n")
     task.forget_checkpoints()
     return record
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from ..errors import MissingExtra
-from ..storage import write_atomically
+from ..storage import write_text
 from . import content, notebooks, workspace
 
 
@@ -49,10 +49,8 @@ def run(number: str, out: Path, student: bool = False, timeout: int | None = Non
             notebooks.execute(notebook, Path.cwd(), timeout, on_cell=lambda **_: bar.update())
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
             failure = error
-    with write_atomically(script) as temporary:
-        temporary.write_text(nbformat.writes(notebook), "utf-8")
-    with write_atomically(page) as temporary:
-        temporary.write_text(notebooks.to_html(notebook, entry["title"]), "utf-8")
+    write_text(script, nbformat.writes(notebook))
+    write_text(page, notebooks.to_html(notebook, entry["title"]))
     if failure is not None:
         print(notebooks.stopped(notebook, failure), f"The notebook up to there: {page}", sep="\n", file=sys.stderr)
         return 1

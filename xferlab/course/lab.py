@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from ..errors import ArgumentError, DataError
 from ..machine import cores
 from ..machine import describe as machine
-from ..storage import write_atomically
+from ..storage import write_text
 from .content import entry, folder
 from .display import Words, say, show
 from .rejoin import resume
@@ -196,8 +196,7 @@ class Lab:
         """Writes `rows` to `labs/results/NN_name.json` with command, date and machine, for `committed` to read."""
         path, today = self._results(name), datetime.date.today().isoformat()
         content = {"command": command, "date": today, "machine": machine(), "rows": rows}
-        with write_atomically(path) as temporary:
-            temporary.write_text(json.dumps(content, indent=1, default=float) + "\n", "utf-8")
+        write_text(path, json.dumps(content, indent=1, default=float) + "\n")
         return path
 
     def _results(self, name: str) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import ArgumentError, DataError
-from ..storage import write_atomically
+from ..storage import write_atomically, write_text
 from . import content
 
 MATERIAL = ("*.ipynb", "*.md", "results/*.json")
@@ -46,8 +46,7 @@ def fill(to: Path) -> dict[str, list[str]]:
             before[name] = published
         elif published != before.get(name):
             done["kept"].append(name)
-    with write_atomically(record) as temporary:
-        temporary.write_text(json.dumps({"version": __version__, "files": before}, indent=1), "utf-8")
+    write_text(record, json.dumps({"version": __version__, "files": before}, indent=1))
     return done
 
 

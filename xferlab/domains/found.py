@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
-from ..storage import cache_folder, described, digest, fingerprint, write_atomically
+from ..storage import cache_folder, described, digest, fingerprint, write_atomically, write_text
 from . import tables
 from .domain import Domain
 from .intensity import Scale
@@ -131,8 +131,7 @@ def _keep(found: Found, place: Path) -> None:
     about["files"] = [file.relative_to(found.root).as_posix() for file in found.files]
     with write_atomically(place.with_suffix(".npy")) as path:
         np.save(path, found.images.numpy(), allow_pickle=False)
-    with write_atomically(place.with_suffix(".json")) as path:
-        path.write_text(json.dumps(about), "utf-8")
+    write_text(place.with_suffix(".json"), json.dumps(about))
 
 
 def _recall(root: Path, place: Path) -> Found | None:

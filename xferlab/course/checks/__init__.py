@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ...errors import ArgumentError, DataError
-from ...storage import cache_folder, write_atomically
+from ...storage import cache_folder, write_text
 from .. import content
 from ..display import kernel_widgets, show_widget
 
@@ -551,7 +551,6 @@ def _note(kind: str, name: str, **what) -> None:
     if _strict():
         return
     try:
-        with write_atomically(cache_folder("progress.json")) as temporary:
-            temporary.write_text(json.dumps(state, indent=1), "utf-8")
+        write_text(cache_folder("progress.json"), json.dumps(state, indent=1))
     except DataError:
         _session.update(state)  # a read-only disk costs the record, not the lesson
