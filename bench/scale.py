@@ -95,7 +95,7 @@ def write_npz(path: Path, gigabytes: float) -> None:
                 head = {"descr": "|u1", "fortran_order": False, "shape": (n * BLOCK, *noise.shape[1:])}
                 np.lib.format.write_array_header_1_0(file, head)
                 for _ in range(n):
-                    file.write((noise ^ np.uint8(next(numbers) % 256)).data)
+                    file.write((noise ^ np.uint8(37 * next(numbers) % 256)).data)
             with archive.open(f"{part}_labels.npy", "w") as file:
                 np.lib.format.write_array(file, np.arange(n * BLOCK) % 8)
 

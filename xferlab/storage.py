@@ -12,7 +12,7 @@ import secrets
 import sys
 import time
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -121,6 +121,24 @@ def _sweep(path: Path) -> None:
         with contextlib.suppress(OSError):  # another process may be sweeping too
             if time.time() - left.stat().st_mtime > 86_400:
                 left.unlink()
+
+
+def kept_arrays(path: Path, make: Callable[[], dict], good: Callable[[Mapping], bool]) -> Mapping:
+    """NumPy arrays by name: those of an earlier call's file where they are `good`, else what `make` makes, which is kept there."""
+    import numpy as np
+
+    # a damaged file raises nearly anything, and making anew is always right
+    with contextlib.suppress(Exception), np.load(path, allow_pickle=False) as file:
+        found = dict(file)
+        if good(found):
+            return found
+    found = make()
+    with (
+        contextlib.suppress(DataError),
+        write_atomically(path) as temporary,
+    ):  # a cache that cannot be written costs time alone
+        np.savez(temporary, **found)
+    return found
 
 
 def digest(path: str | Path, algorithm: str = "sha256") -> str:

@@ -76,7 +76,7 @@ def test_two_places_are_set_side_by_side(tmp_path):
     together = [side.domain.inputs[:, 0].float().mean() for side in seen.sides]
     assert red == pytest.approx([float(value) for value in together], abs=0.06)
     assert table["share of a"][:2] == ["33%", "27%"] and table["share of a"][2] == "-6 points"
-    assert "Proxy A-distance" in seen.distance and "told apart at a glance" in seen.distance
+    assert "Proxy A-distance" in seen.distance and "easily told apart" in seen.distance
     assert "3 of 36 rows name no image" in repr(seen)
     grey = xl.look(here, "digits/optdigits", encoder=None)
     assert next(row[0] for row in grey.differences[1]) == "brightness"

@@ -135,8 +135,7 @@ class Look:
         if self.differences:
             header, rows = self.differences
             widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-            for row in (header, *rows):
-                lines.append("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+            lines += ["  ".join(map(str.ljust, row, widths)).rstrip() for row in (header, *rows)]
             lines.append(self.distance)
         return "\n".join(lines)
 
@@ -357,18 +356,12 @@ def _differences(sides: Sequence[Side]) -> Table:
         rows.append(["commonest size", *sizes, "" if sizes[0] == sizes[1] else "differs"])
     first, second = (side.domain for side in sides)
     if first.labels is not None and second.labels is not None and set(first.classes) & set(second.classes):
-        for name in dict.fromkeys((*first.classes, *second.classes)):
-            shares = [
-                float(side.counts()[side.classes.index(name)]) / len(side) if name in side.classes else 0.0
-                for side in (first, second)
-            ]
-            rows.append(
-                [
-                    f"share of {name}",
-                    *(f"{share:.0%}" for share in shares),
-                    f"{100 * (shares[1] - shares[0]):+.0f} points",
-                ]
-            )
+        shares = [
+            dict(zip(side.classes, (side.counts() / len(side)).tolist(), strict=True)) for side in (first, second)
+        ]
+        for name in shares[0] | shares[1]:
+            a, b = (share.get(name, 0.0) for share in shares)
+            rows.append([f"share of {name}", f"{a:.0%}", f"{b:.0%}", f"{100 * (b - a):+.0f} points"])
     return [f"mean (deviation) over {sides[0].kind}", *(side.where for side in sides), "difference"], rows
 
 
@@ -392,11 +385,7 @@ def _distance(sides: Sequence[Side]) -> str:
     if first is None or second is None:
         return "Proxy A-distance: not measured, see the notes."
     value = proxy_a_distance(source=first, target=second, seed=0)
-    easily = (
-        "cannot be told apart"
-        if value < 0.5
-        else "can partly be told apart"
-        if value < 1.5
-        else "are told apart at a glance"
+    easily = "cannot be" if value < 0.5 else "can partly be" if value < 1.5 else "are easily"
+    return (
+        f"Proxy A-distance {value:.2f} of 2: the two {easily} told apart by a linear probe on the encoder's features."
     )
-    return f"Proxy A-distance {value:.2f} of 2: the two {easily} by a linear probe on the encoder's features."

@@ -8,8 +8,8 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
-from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import ArgumentError, DataError, MissingExtra
 from .domain import Domain, Splits, split
@@ -113,8 +113,7 @@ def _call(name: str, source: str, which: object, options: dict) -> Splits:
     return module.load(which, **options)
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One line of the catalog."""
 
     name: str
@@ -131,26 +130,17 @@ class Catalog(list[Entry]):
     """A list of entries that prints as a table."""
 
     def _rows(self) -> list[list[str]]:
-        return [[f.name for f in fields(Entry)]] + [
-            [str(getattr(entry, f.name)) for f in fields(Entry)] for entry in self
-        ]
+        return [list(Entry._fields), *([str(cell) for cell in entry] for entry in self)]
 
     def __repr__(self) -> str:
         widths = [max(map(len, column)) for column in zip(*self._rows(), strict=True)]
-        return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in self._rows()
-        )
+        lines = ("  ".join(map(str.ljust, row, widths)) for row in self._rows())
+        return "\n".join(line.rstrip() for line in lines)
 
     def _repr_html_(self) -> str:
-        head, *rows = [[html.escape(cell) for cell in row] for row in self._rows()]
-
-        def line(cells, tag):
-            return "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in cells) + "</tr>"
-
-        return (
-            f"<table><thead>{line(head, 'th')}</thead><tbody>{''.join(line(row, 'td') for row in rows)}</tbody></table>"
-        )
+        rows = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in self._rows()]
+        head = rows[0].replace("td>", "th>")
+        return f"<table><thead><tr>{head}</tr></thead><tbody><tr>{'</tr><tr>'.join(rows[1:])}</tr></tbody></table>"
 
 
 def catalog() -> Catalog:
@@ -181,20 +171,11 @@ def catalog() -> Catalog:
         records = medmnist.records()
     except MissingExtra:
         return listed
+    pixels = ", ".join(map(str, medmnist.SIZES))
     for name, record in records.items():
-        sizes = [str(size) for size in medmnist.SIZES if medmnist.held(name, size)]
-        images = f"{sum(record['n_samples'].values()):,}"
-        pixels = ", ".join(map(str, medmnist.SIZES))
+        sizes = ", ".join(str(size) for size in medmnist.SIZES if medmnist.held(name, size))
+        images, classes = f"{sum(record['n_samples'].values()):,}", len(record["label"])
         listed.append(
-            Entry(
-                f"medmnist/{name}",
-                len(record["label"]),
-                images,
-                pixels,
-                record["license"],
-                "real",
-                "yes",
-                ", ".join(sizes) or "no",
-            )
+            Entry(f"medmnist/{name}", classes, images, pixels, record["license"], "real", "yes", sizes or "no")
         )
     return listed

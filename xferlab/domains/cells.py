@@ -9,7 +9,6 @@ Synthetic: not for clinical use.
 
 from __future__ import annotations
 
-import contextlib
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from numbers import Integral, Real
@@ -18,8 +17,8 @@ import numpy as np
 import torch
 from torchvision.io import decode_jpeg, encode_jpeg
 
-from ..errors import ArgumentError, DataError
-from ..storage import cache_folder, write_atomically
+from ..errors import ArgumentError
+from ..storage import cache_folder, kept_arrays
 from .domain import Domain, Splits
 
 VERSION = 2  # part of every cache file's name: raise it whenever a pixel changes
@@ -365,16 +364,6 @@ def render(
     return torch.from_numpy(np.concatenate([np.empty((0, 3, size, size), np.uint8), *scenes]))
 
 
-def _cached(path, shapes: dict[str, tuple]) -> dict | None:
-    """The arrays of a cache file, or None if it is missing, damaged or not what its name says."""
-    # a damaged zip file raises nearly anything, and rendering again is always right
-    with contextlib.suppress(Exception), np.load(path, allow_pickle=False) as file:
-        images = {split: file[split] for split in shapes}
-        if all(images[s].dtype == np.uint8 and images[s].shape == shape for s, shape in shapes.items()):
-            return images
-    return None
-
-
 def load(
     site: str = "site-a", *, shift: float = 1.0, size: int = 64, per_class: tuple = (150, 25, 60), seed: int = 0
 ) -> Splits:
@@ -388,10 +377,14 @@ def load(
     labels = {split: np.arange(n * len(CLASSES)) % len(CLASSES) for split, n in zip(SLIDES, per_class, strict=True)}
     name = f"v{VERSION}_{site}_shift{shift}_{size}px_{'-'.join(map(str, per_class))}_seed{seed}.npz"
     path = cache_folder("cells", name)
-    if (images := _cached(path, {split: (len(y), 3, size, size) for split, y in labels.items()})) is None:
-        images = {split: render(y, site, shift, size, seed, split).numpy() for split, y in labels.items()}
-        with contextlib.suppress(DataError), write_atomically(path) as file:  # a full cache costs time alone
-            np.savez(file, **images)
+    images = kept_arrays(
+        path,
+        lambda: {split: render(y, site, shift, size, seed, split).numpy() for split, y in labels.items()},
+        lambda kept: all(
+            kept[split].dtype == np.uint8 and kept[split].shape == (len(y), 3, size, size)
+            for split, y in labels.items()
+        ),
+    )
     parts, first = [], 100 * SITES.index(site)
     for split, y in labels.items():
         inputs, truth, groups = map(torch.from_numpy, (images[split], y, first + _slide(len(y), split)))

