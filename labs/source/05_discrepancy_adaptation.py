@@ -25,15 +25,19 @@ xl.lab.show(
 # %% [markdown]
 # ### Predict
 # Which of three steps will bring the most at the second laboratory? The first two are added to plain fine-tuning at the first
-# laboratory. The third, a distance, is added on top of color augmentation.
+# laboratory. The third, a distance, is added on top of colour augmentation.
 
 # %% tags=["exercise"] exercise="05.p1"
-guess = ...  # "color augmentation", "batch norm of both places" or "a distance on features"
-xl.checks.predict("05.p1", guess, options=["color augmentation", "batch norm of both places", "a distance on features"])
+guess = ...  # "colour augmentation", "batch norm of both places" or "a distance on features"
+xl.checks.predict(
+    "05.p1", guess, options=["colour augmentation", "batch norm of both places", "a distance on features"]
+)
 
 # %% tags=["solution"] exercise="05.p1"
 guess = "a distance on features"
-xl.checks.predict("05.p1", guess, options=["color augmentation", "batch norm of both places", "a distance on features"])
+xl.checks.predict(
+    "05.p1", guess, options=["colour augmentation", "batch norm of both places", "a distance on features"]
+)
 
 # %% [markdown]
 # ## Three distances on points you can see
@@ -227,11 +231,11 @@ print(
 # |---|---|
 # | source only | ImageNet encoder, fine-tuned at the first laboratory |
 # | + both in batch norm | the target's pictures in the same forward pass, nothing else |
-# | color augmentation | flips, turns, and stain and color changes of the source alone |
-# | color + AdaBN | afterwards, the target's own batch-norm statistics, which no longer fit the first laboratory ([Li et al., 2016](https://arxiv.org/abs/1603.04779)) |
-# | color + both in batch norm | in place of AdaBN, both laboratories in the same forward pass |
-# | color + MMD | a distance on features, in that joint forward pass |
-# | color + MCC | in place of a distance, a loss that makes the predictions on the target confuse fewer pairs of classes ([Jin et al., 2020](https://arxiv.org/abs/1912.03699)) |
+# | colour augmentation | flips, turns, and stain and color changes of the source alone |
+# | colour + AdaBN | afterwards, the target's own batch-norm statistics, which no longer fit the first laboratory ([Li et al., 2016](https://arxiv.org/abs/1603.04779)) |
+# | colour + both in batch norm | in place of AdaBN, both laboratories in the same forward pass |
+# | colour + MMD | a distance on features, in that joint forward pass |
+# | colour + MCC | in place of a distance, a loss that makes the predictions on the target confuse fewer pairs of classes ([Jin et al., 2020](https://arxiv.org/abs/1912.03699)) |
 
 # %%
 labeled = source.train.take(per_class=lab.scale(quick=4, lab=100, full=10_000), seed=0)
@@ -240,11 +244,11 @@ color = xl.augment.smear()
 ladder = {
     "source only": ("source_only", None),
     "+ both in batch norm": ("source_only_joint_bn", None),
-    "color augmentation": ("source_only", color),
-    "color + AdaBN": ("adabn", color),
-    "color + both in batch norm": ("source_only_joint_bn", color),
-    "color + MMD": ("mmd", color),
-    "color + MCC": ("mcc", color),
+    "colour augmentation": ("source_only", color),
+    "colour + AdaBN": ("adabn", color),
+    "colour + both in batch norm": ("source_only_joint_bn", color),
+    "colour + MMD": ("mmd", color),
+    "colour + MCC": ("mcc", color),
 }
 
 
@@ -261,7 +265,7 @@ def climb(rung: str, draw: int) -> dict:
 
 
 # %%
-slow = ("color + AdaBN", "color + MCC") if lab.profile == "lab" and not lab.records else ()
+slow = ("colour + AdaBN", "colour + MCC") if lab.profile == "lab" and not lab.records else ()
 rungs = lab.experiment(
     f"ladder_{source.name}_{target.name}",
     climb,
@@ -278,9 +282,9 @@ rungs.gains("second laboratory", over="source only")
 # %%
 gain = lambda rung, over: rungs.gain(rung, over, "second laboratory")
 gains = {
-    "color augmentation": gain("color augmentation", "source only"),
+    "colour augmentation": gain("colour augmentation", "source only"),
     "batch norm of both places": gain("+ both in batch norm", "source only"),
-    "a distance on features": gain("color + MMD", "color augmentation"),
+    "a distance on features": gain("colour + MMD", "colour augmentation"),
 }
 xl.checks.reveal("05.p1", max(gains, key=lambda name: gains[name]["gain"]))
 for name, found in gains.items():
@@ -298,23 +302,23 @@ brought = ...
 
 # %% tags=["solution"] exercise="05.4"
 second = rungs.mean("second laboratory")
-brought = second["color + MMD"] - second["color + both in batch norm"]
+brought = second["colour + MMD"] - second["colour + both in batch norm"]
 
 # %% tags=["wrong"] exercise="05.4" mistake="against_source_only"
 second = rungs.mean("second laboratory")
-brought = second["color + MMD"] - second["source only"]
+brought = second["colour + MMD"] - second["source only"]
 
 # %% tags=["wrong"] exercise="05.4" mistake="against_color"
 second = rungs.mean("second laboratory")
-brought = second["color + MMD"] - second["color augmentation"]
+brought = second["colour + MMD"] - second["colour augmentation"]
 
 # %% tags=["wrong"] exercise="05.4" mistake="wrong_sign"
 second = rungs.mean("second laboratory")
-brought = second["color + both in batch norm"] - second["color + MMD"]
+brought = second["colour + both in batch norm"] - second["colour + MMD"]
 
 # %% tags=["wrong"] exercise="05.4" mistake="against_adabn"
 second = rungs.mean("second laboratory")
-brought = second["color + MMD"] - second["color + AdaBN"]
+brought = second["colour + MMD"] - second["colour + AdaBN"]
 
 # %% [markdown] tags=["mistakes"] exercise="05.4"
 # - wrong_sign: The sign is the wrong way around: take the rung with MMD minus the one without.
@@ -325,7 +329,7 @@ brought = second["color + MMD"] - second["color + AdaBN"]
 # %% [markdown] tags=["hints"] exercise="05.4"
 # 1. A difference is about one change. Which rung trains on the same two laboratories, with color, and has no distance?
 # 2. It is the one with both in batch norm. Index `second` with the two rungs' names and subtract.
-# 3. `brought = second["color + MMD"] - second["color + both in batch norm"]`
+# 3. `brought = second["colour + MMD"] - second["colour + both in batch norm"]`
 
 # %% tags=["check"] exercise="05.4"
 xl.checks.check("05.4", brought, second)
@@ -363,7 +367,7 @@ for name in ("source_only_joint_bn", "mmd"):
 #   The distance says nothing about classes.
 
 # %% [markdown] tags=["quiz"]
-# ### Why is color augmentation in the ladder at all, when it never sees the target?
+# ### Why is colour augmentation in the ladder at all, when it never sees the target?
 # - [ ] Because MMD does not work without it.
 #   MMD works without it. The ladder asks how much is left for MMD to do.
 # - [ ] Because it makes training faster, which leaves time for the other rungs.
@@ -389,9 +393,9 @@ print("Close is not the same as right.")
 # %% tags=["answer"]
 at = lambda rung, over: rungs.gain(rung, over, "second laboratory")
 lab.answer(
-    color=at("color augmentation", "source only"),
+    color=at("colour augmentation", "source only"),
     joint=at("+ both in batch norm", "source only"),
-    mmd=at("color + MMD", "color + both in batch norm"),
+    mmd=at("colour + MMD", "colour + both in batch norm"),
     least=least,
     best=best,
 )
