@@ -52,7 +52,7 @@ def main(names: list[str] | None, seeds: int, steps: int) -> list[str]:
     boards = []
     for there in (target, poisoned(target)):
         with tempfile.TemporaryDirectory() as store:
-            settings = dict(seeds=seeds, steps=steps, batch_size=12, store=store, progress_bar=False)
+            settings = dict(seeds=seeds, steps=steps, batch_size=12, store=store, propose=6, progress_bar=False)
             boards.append(xl.compare(names, source, there, **settings))
     honest, lied = (board.table for board in boards)
     blind = [column for column in honest if not column.startswith(ORACLE) and column not in CLOCK]
@@ -61,6 +61,8 @@ def main(names: list[str] | None, seeds: int, steps: int) -> list[str]:
     assert not honest[oracle].equals(lied[oracle]), "not even the oracle noticed: the labels were not poisoned"
     assert boards[0].best() == boards[1].best(), "the choice moved"
     assert boards[0].estimates == boards[1].estimates, "an estimated accuracy moved"
+    wanted = [[(one.row, one.why) for one in board.wanted] for board in boards]
+    assert len(wanted[0]) == 6 and wanted[0] == wanted[1], "a proposal of what to label next moved"
     kept = [later(source, there) for there in (target, poisoned(target))]
     assert kept[0] == kept[1], "a temperature, a threshold, an abstention or a p-value moved"
     for a, b in zip(boards[0].runs, boards[1].runs, strict=True):
@@ -69,7 +71,7 @@ def main(names: list[str] | None, seeds: int, steps: int) -> list[str]:
         )
     return [
         f"{len(honest)} recipes, {seeds} seeds, every target label wrong: {len(blind)} columns, all histories, validators, "
-        f"estimates, thresholds, p-values and the choice identical; only the {len(oracle)} columns of the oracle moved"
+        f"estimates, thresholds, p-values, proposals and the choice identical; only the {len(oracle)} columns of the oracle moved"
     ]
 
 
