@@ -178,18 +178,14 @@ def _mapped(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
 
 def as_images(what: str, array: np.ndarray) -> Tensor:
     """uint8 `(N, H, W)` or `(N, H, W, C)` as `(N, C, H, W)`. Raises `DataError`, which begins with `what`, for anything else."""
-    say = f"{what} "
     if array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[3] not in (1, 3)):
-        hint = (
-            "move the channels last"
-            if array.ndim == 4 and array.shape[1] in (1, 3)
-            else "3-D volumes are not supported"
-        )
-        raise DataError(say + f"are {array.shape}, expected (N, H, W) or (N, H, W, C) with C 1 or 3; {hint}")
+        first = array.ndim == 4 and array.shape[1] in (1, 3)
+        hint = "move the channels last" if first else "3-D volumes are not supported"
+        raise DataError(f"{what} are {array.shape}, expected (N, H, W) or (N, H, W, C) with C 1 or 3; {hint}")
     if 0 in array.shape:
-        raise DataError(say + f"are {array.shape}, which is empty; give at least one image")
+        raise DataError(f"{what} are {array.shape}, which is empty; give at least one image")
     if array.dtype != np.uint8:
-        raise DataError(say + f"are {array.dtype}, expected uint8; {_remedy(array)}")
+        raise DataError(f"{what} are {array.dtype}, expected uint8; {_remedy(array)}")
     images = torch.from_numpy(array)
     if images.ndim == 3:
         return images.unsqueeze(1)
@@ -216,14 +212,13 @@ def _remedy(array: np.ndarray) -> str:
 
 def as_labels(what: str, array: np.ndarray) -> Tensor:
     """Integers `(N,)` or `(N, 1)` as int64 `(N,)`, or zeros and ones `(N, K)` as floats. Raises as `as_images` does."""
-    say = f"{what} "
     if array.ndim not in (1, 2) or 0 in array.shape:
-        raise DataError(say + f"are {array.shape}, expected (N,), (N, 1) or (N, K) for multi-label, with N at least 1")
+        raise DataError(f"{what} are {array.shape}, expected (N,), (N, 1) or (N, K) for multi-label, with N at least 1")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise DataError(say + "hold NaN or infinite values, expected integers; drop or relabel those images")
+        raise DataError(f"{what} hold NaN or infinite values, expected integers; drop or relabel those images")
     if array.dtype.kind not in "iub" and not (array.dtype.kind == "f" and (array == array.round()).all()):
         raise DataError(
-            say + f"are {array.dtype}, expected integers from 0; number the classes and pass their names as classes="
+            f"{what} are {array.dtype}, expected integers from 0; number the classes and pass their names as classes="
         )
     if array.ndim == 2 and array.shape[1] > 1:
         return torch.from_numpy(array.astype(np.float32))

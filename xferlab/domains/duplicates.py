@@ -35,13 +35,11 @@ def near_duplicates(splits: Splits) -> list[tuple[str, int, str, int]]:
     if len({part.inputs.shape[1:] for part in parts.values()}) > 1:
         raise DataError(f"near_duplicates compares images of one shape; the parts of {splits.name!r} differ")
     thumbs = {name: _thumbnails(part.inputs) for name, part in parts.items()}
-    found = []
-    for first, second in combinations(parts, 2):
-        for start in range(0, len(thumbs[second]), 256):
-            likeness, best = (thumbs[second][start : start + 256] @ thumbs[first].T).max(1)
-            near = _near(likeness, parts[first].inputs, best, parts[second].inputs[start : start + 256])
-            found += [(first, i, second, start + j) for i, j in zip(best[near].tolist(), near.tolist(), strict=True)]
-    return found
+    return [
+        (first, i, second, j)
+        for first, second in combinations(parts, 2)
+        for i, j in _matches(parts[first].inputs, thumbs[first], parts[second].inputs, thumbs[second])
+    ]
 
 
 def repeats(images: Tensor) -> Tensor:
@@ -58,18 +56,20 @@ def repeats(images: Tensor) -> Tensor:
 def pairs(images: Tensor) -> list[tuple[int, int]]:
     """Near-duplicates among the pictures `(N, C, H, W)`: the row of each with that of the earlier one most like it, which is first."""
     thumbs = _thumbnails(images)
+    return _matches(images, thumbs, images, thumbs, before=True)
+
+
+def _matches(
+    early: Tensor, early_thumbs: Tensor, late: Tensor, late_thumbs: Tensor, before: bool = False
+) -> list[tuple[int, int]]:
+    """The row of `early` that each near-duplicate in `late` is most like, with its own; with `before` only lower rows count."""
     found = []
-    for start in range(0, len(images), 256):
-        likeness, best = (thumbs[start : start + 256] @ thumbs[: start + 256].T).tril(start - 1).max(1)
-        near = _near(likeness, images, best, images[start : start + 256])
-        found += [(early, start + late) for early, late in zip(best[near].tolist(), near.tolist(), strict=True)]
+    for start in range(0, len(late), 256):
+        likeness = late_thumbs[start : start + 256] @ early_thumbs.T
+        most, best = (likeness.tril(start - 1) if before else likeness).max(1)
+        rows = (most > ALIKE).nonzero().squeeze(1).tolist()
+        found += [(int(best[k]), start + k) for k in rows if _alike(early[int(best[k])], late[start + k])]
     return found
-
-
-def _near(likeness: Tensor, early: Tensor, best: Tensor, late: Tensor) -> Tensor:
-    """The rows of `late` that are near-duplicates of the row of `early` that is most like them, `best` `(N,)`."""
-    rows = (likeness > ALIKE).nonzero().squeeze(1)
-    return rows[[_alike(early[int(best[row])], late[row]) for row in rows.tolist()]]
 
 
 def _alike(early: Tensor, late: Tensor) -> bool:
