@@ -221,6 +221,18 @@ def test_light_commands_import_nothing_heavy(command, tmp_path):
     assert "Traceback" not in ran.stderr
 
 
+def test_running_a_lab_loads_torch_in_its_kernel_alone(tmp_path):
+    """Else the command holds half a gigabyte beside the kernel, on machines that have two."""
+    pytest.importorskip("nbclient")
+    code = (
+        "import sys, pathlib; from xferlab.course import commands, notebooks; notebooks.execute = lambda *_, **__: None\n"
+        "commands.run('00', pathlib.Path('out')); print('LOADED', *{'torch', 'pandas', 'sklearn'} & set(sys.modules))"
+    )
+    env = os.environ | {"PYTHONPATH": str(LABS.parent)}
+    ran = subprocess.run([sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True)
+    assert ran.returncode == 0 and ran.stdout.splitlines()[-1] == "LOADED", ran.stdout + ran.stderr
+
+
 def test_doctor_checks_the_weights_for_real():
     fixes = []
     rows = doctor._weights(fixes)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import tomllib
 import zlib
 from pathlib import Path
 
 from ..errors import ArgumentError
+
+
+def recording() -> bool:
+    """Whether every draw is trained here, for results to be written down: `XFERLAB_RECORD=1`."""
+    return os.environ.get("XFERLAB_RECORD", "") not in ("", "0")
 
 
 def folder() -> Path:

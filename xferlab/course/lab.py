@@ -18,7 +18,7 @@ from ..errors import ArgumentError, DataError
 from ..machine import cores
 from ..machine import describe as machine
 from ..storage import write_text
-from .content import entry, folder
+from .content import entry, folder, recording
 from .display import Words, say, show
 from .rejoin import resume
 from .results import Results, runs, table
@@ -92,11 +92,11 @@ class Lab:
     @property
     def records(self) -> bool:
         """Whether this run measures everything, for `pooled` to write down (`XFERLAB_RECORD=1`)."""
-        return _recording()
+        return recording()
 
     def draws(self, count: int) -> range:
         """Which of `count` draws (seeds) train here: all in profile `full` or with `XFERLAB_RECORD=1`, else draw 0."""
-        return range(count if self.profile == "full" or _recording() else 1)
+        return range(count if self.profile == "full" or recording() else 1)
 
     def experiment(
         self,
@@ -163,7 +163,7 @@ class Lab:
         A committed row gives way to rows from here that agree with it on the columns `by`. With `XFERLAB_RECORD=1` the rows
         become the committed ones instead.
         """
-        if _recording():
+        if recording():
             settings = {
                 k: Path(v).name if Path(v).exists() else v  # a path means nothing on another machine
                 for k, v in os.environ.items()
@@ -254,10 +254,6 @@ def start(number: str) -> Lab:
     if profile == "quick":
         print("Profile quick takes a few steps to see that the cells run. Its numbers mean nothing.")
     return this
-
-
-def _recording() -> bool:
-    return os.environ.get("XFERLAB_RECORD", "") not in ("", "0")
 
 
 def _quieten() -> None:
