@@ -14,7 +14,7 @@ import pstats
 from collections import Counter
 
 import torch
-from run import Row, bare, dann, digits, drawn, warm
+from run import Row, bare, digits, drawn, fit_dann_vs_bare, warm
 
 import xferlab as xl
 
@@ -68,7 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--times", action="store_true", help="microseconds by operator, and not only counts")
     options = parser.parse_args()
-    for name, row in (("fine-tuning", finetune()), ("DANN", dann(bare.dann, True, quick=False))):
+    for name, row in (("fine-tuning", finetune()), ("DANN", fit_dann_vs_bare(False))):
         for side in (row.ours, row.theirs):
             side()()  # first calls do more
         show(f"{name}, operators", *(operators(side(), False) for side in (row.ours, row.theirs)), row.parts, "calls")

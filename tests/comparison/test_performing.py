@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -106,3 +106,22 @@ def test_auto_takes_what_is_faster_and_fits(monkeypatch, tmp_path, seconds, chan
 def test_a_wrong_number_of_workers(tmp_path, workers):
     with pytest.raises(ArgumentError, match="or 'auto'"):
         compare(tmp_path, workers=workers)
+
+
+def test_tasks_that_share_a_first_stage_wait_until_it_is_there(tmp_path):
+    """Of three that share one, the second and third begin when the first has ended; another need not wait."""
+
+    class Pool(ThreadPoolExecutor):
+        def submit(self, do, task):
+            begun.append(task.seed)
+            future = Future()
+            future.set_result(None)
+            return future
+
+    begun = []
+    side, stage = splits(0, 0), tmp_path / "stage.pt"
+    common = Common(side, side.train.unlabeled(), None, None, {}, {}, tmp_path, False, 0.0)
+    task = Task(common, "adabn", "", "small_cnn", 0, "", "", 100)
+    tasks = [replace(task, seed=i, shared_stage=shared) for i, shared in enumerate([stage, stage, None, stage])]
+    came = [i for i, _ in performing.Performer(common, Pool())(tasks)]
+    assert begun == [0, 2, 1, 3] and sorted(came) == [0, 1, 2, 3]

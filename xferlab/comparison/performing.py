@@ -11,7 +11,15 @@ import pickle
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Barrier
@@ -91,20 +99,31 @@ class Performer:
             yield i, recall(task) or perform(task)
 
     def _by(self, executor: Executor, tasks: dict[int, Task]) -> Iterator[tuple[int, dict | None]]:
-        if isinstance(executor, ThreadPoolExecutor):
-            futures = {executor.submit(perform, task): i for i, task in tasks.items()}
-        else:
+        threads = isinstance(executor, ThreadPoolExecutor)
+        if not threads:
             _check_picklable(tasks.values())
-            futures = {executor.submit(_remote, self._sent(task), self.threads): i for i, task in tasks.items()}
+        futures: dict[Future, int] = {}
+        waiting = dict(tasks)
+        begun: set[Path | None] = set()  # first stages that a task trains: others that share one wait until it is there
+        there: set[Path | None] = {None}
         try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
+            while waiting or futures:
+                for i, task in list(waiting.items()):
+                    if task.shared_stage in there or task.shared_stage not in begun:
+                        what = (perform, task) if threads else (_remote, self._sent(task), self.threads)
+                        futures[executor.submit(*what)] = i
+                        begun.add(task.shared_stage)
+                        del waiting[i]
+                for future in wait(futures, return_when=FIRST_COMPLETED).done:
+                    i = futures.pop(future)
+                    there.add(tasks[i].shared_stage)
+                    yield i, future.result()
         finally:  # after an error, what has not begun is not begun
             for future in futures:
                 future.cancel()
 
     def _sent(self, task: Task) -> Task:
-        return replace(task, common=cast(Common, _Shared(self.common.store, self._rest)))
+        return replace(task, common=cast(Common, (self.common.store, self._rest)))
 
     @functools.cached_property
     def _rest(self) -> bytes:
@@ -169,7 +188,7 @@ def _arrive(barrier: Barrier | None) -> None:
 def _remote(task: Task, threads: int, do: Callable[[Task], Any] = perform) -> Any:
     """`do(task)` in another process; each has its own threads, since workers that each take every core slow each other down."""
     torch.set_num_threads(threads)
-    return do(replace(task, common=_opened(cast(_Shared, task.common))))
+    return do(replace(task, common=_opened(*cast(tuple[Path, bytes], task.common))))
 
 
 def _step_seconds(task: Task) -> float:
@@ -179,14 +198,6 @@ def _step_seconds(task: Task) -> float:
     first = run(steps=2, **settings).seconds / 2  # the first steps are slow
     steps = min(max(round(1 / first), 4), 200)
     return run(steps=steps, **settings).seconds / steps
-
-
-@dataclass(frozen=True)
-class _Shared:
-    """What tasks share, for other processes: they map its large tensors from files, so that there is one copy in memory."""
-
-    store: Path
-    rest: bytes
 
 
 class _Apart(pickle.Pickler):
@@ -219,8 +230,9 @@ class _Mapped(pickle.Unpickler):
 
 
 @functools.lru_cache(maxsize=1)
-def _opened(shared: _Shared) -> Common:
-    return _Mapped(io.BytesIO(shared.rest), shared.store).load()
+def _opened(store: Path, rest: bytes) -> Common:
+    """What tasks share, in another process: the large tensors are mapped, so that there is one copy in memory."""
+    return _Mapped(io.BytesIO(rest), store).load()
 
 
 def _check_picklable(tasks: Iterable[Task]) -> None:
