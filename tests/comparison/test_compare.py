@@ -9,7 +9,6 @@ import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import pandas as pd
@@ -381,22 +380,17 @@ def test_draws_of_labels_change_with_the_seed(tmp_path, monkeypatch):
     assert [len(source) for source in seen] == [12, 12] and not torch.equal(seen[0].inputs, seen[1].inputs)
 
 
-@pytest.mark.parametrize("kind", ["threads", "processes"])
-def test_executors_give_the_same_table(tmp_path, kind, one_thread):
-    """Threads would disturb each other's random draws, did they not take turns. A worker process has one torch thread, and
-    sums in another order on two, so the serial side has one as well."""
-    settings = dict(
-        recipes=["source_only", "dann"], seeds=1 if kind == "processes" else 2, encoder="small_cnn", steps=3
-    )
-    serial = compare(tmp_path / "serial", **settings)
-    make = (
-        (lambda: ThreadPoolExecutor(2)) if kind == "threads" else lambda: ProcessPoolExecutor(1, get_context("spawn"))
-    )
-    with make() as executor:
-        assert same(serial, compare(tmp_path / "pool", executor=executor, **settings))
-        if kind == "processes":
-            with pytest.raises(ArgumentError, match="give recipes by name"):
-                compare(tmp_path / "pool", executor=executor, encoder=lambda: own(0))
+def test_an_executor_of_threads_gives_the_same_table(tmp_path, one_thread):
+    """Threads would disturb each other's random draws, did they not take turns; processes are in test_performing and test_cluster."""
+    settings = dict(recipes=["source_only", "dann"], seeds=2, encoder="small_cnn", steps=3)
+    with ThreadPoolExecutor(2) as executor:
+        threads = compare(tmp_path / "pool", executor=executor, **settings)
+    assert same(compare(tmp_path / "serial", **settings), threads)
+
+
+def test_an_executor_of_processes_wants_what_can_be_sent(tmp_path):
+    with ProcessPoolExecutor(1) as executor, pytest.raises(ArgumentError, match="give recipes by name"):
+        compare(tmp_path, executor=executor, encoder=lambda: own(0))
 
 
 def test_a_few_labelled_target_examples_join_the_training(tmp_path, monkeypatch):
