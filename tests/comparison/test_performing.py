@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import time
@@ -9,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+import torch
 from small import blobs
 
 import xferlab as xl
@@ -125,3 +127,17 @@ def test_tasks_that_share_a_first_stage_wait_until_it_is_there(tmp_path):
     tasks = [replace(task, seed=i, shared_stage=shared) for i, shared in enumerate([stage, stage, None, stage])]
     came = [i for i, _ in performing.Performer(common, Pool())(tasks)]
     assert begun == [0, 2, 1, 3] and sorted(came) == [0, 1, 2, 3]
+
+
+def test_large_tensors_are_mapped_and_not_sent(tmp_path):
+    side = splits(0, 0)
+    common = Common(side, side.train.unlabeled(), side.test, None, {"steps": 3}, {}, tmp_path, False, 0.0)
+    with performing.Performer(common) as performer:
+        sent = performer._sent(Task(common, "dann", "", "small_cnn", 0, "", "", 100))
+        assert len(pickle.dumps(sent)) < side.train.inputs.nbytes / 2
+        opened = performing._opened(*pickle.loads(pickle.dumps(sent)).common)
+        for ours, theirs in zip(opened.source.parts().values(), side.parts().values(), strict=True):
+            assert torch.equal(ours.inputs, theirs.inputs) and torch.equal(ours.labels, theirs.labels)
+        assert opened.target.labels is None and torch.equal(opened.target.inputs, side.train.inputs)
+        assert len(list(tmp_path.glob("data-*.npy"))) == 3, "the target is the source's training part here"
+    assert not list(tmp_path.iterdir())
