@@ -116,6 +116,12 @@ def test_what_changes_while_it_is_read_or_just_before_is_not_kept(site, monkeypa
     assert not (site.parent / "cache").exists()
 
 
+def test_a_folder_larger_than_the_cache_does_not_empty_it(site, monkeypatch):
+    monkeypatch.setenv("XFERLAB_CACHE_GB", "0.0000001")
+    read(site)
+    assert not (site.parent / "cache").exists()
+
+
 def test_a_cache_that_cannot_be_written_costs_nothing_but_time(site, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XFERLAB_DATA", str(tmp_path / "file"))

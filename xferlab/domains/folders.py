@@ -18,8 +18,8 @@ from .domain import Domain, Splits, cut
 from .duplicates import warn_near_duplicates
 from .found import Found, remembered
 from .intensity import Scale, check
-from .layout import arrange, name_classes
-from .patients import guess, named, numbered
+from .layout import arrange, name_classes, numbers
+from .patients import guess, named
 from .pictures import Options, decode_all, is_dicom, tell
 
 SUFFIXES = {f".{end}" for end in "png jpg jpeg jpe jfif tif tiff bmp webp gif jp2 j2k dcm dicom".split()}
@@ -189,7 +189,7 @@ def find(
         [place.part for place in places],
         images,
         torch.tensor([-1 if place.label is None else classes.index(place.label) for place in places]),
-        numbered(patients),
+        numbers(str(root), patients, None)[0] if patients else None,
         patients,
         classes,
         scale,

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
-from ..storage import cache_folder, described, digest, fingerprint, write_atomically, write_text
+from ..storage import cache_folder, cache_limit, described, digest, fingerprint, write_atomically, write_text
 from . import tables
 from .domain import Domain
 from .intensity import Scale
@@ -88,7 +88,7 @@ def remembered(find: Callable[..., Found]) -> Callable[..., Found]:
             found = find(root, **options)
             newest = max((max(times) for _, _, *times in state), default=0) / 1e9
             quiet = newest < began - SETTLED and state == _state(root, options)
-            if quiet and time.time() - began >= WORTH:
+            if quiet and time.time() - began >= WORTH and found.images.numel() <= cache_limit():
                 with contextlib.suppress(DataError):  # a cache that cannot be written costs time, nothing else
                     _keep(found, place)
         for note in found.notes:

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+from torch import Tensor
+
 from ..errors import ArgumentError, DataError
 
 PARTS = {
@@ -178,3 +181,13 @@ def name_classes(
         )
     names = tuple(dict.fromkeys(known)) if classes is not None else tuple(sorted(set(known)))
     return [None if place.label is None else spelled[place.label] for place in places], names
+
+
+def numbers(what: str, labels: Sequence[str], classes: Sequence[str] | None) -> tuple[Tensor, tuple[str, ...]]:
+    """Labels as int64 `(N,)` into `classes` (by default those that occur, sorted), and these. Raises `DataError`, which begins with
+    `what`, for one that `classes` lacks."""
+    names = tuple(map(str, classes)) if classes is not None else tuple(sorted(set(labels)))
+    order = {name: i for i, name in enumerate(names)}
+    if lacking := sorted(set(labels) - set(names)):
+        raise DataError(f"{what} has labels {lacking} that classes lack ({list(names)}); rename or drop them")
+    return torch.tensor([order[label] for label in labels]), names

@@ -10,6 +10,7 @@ import torch
 from ..errors import ArgumentError, DataError
 from . import arrays, texts
 from .domain import Domain, Splits, split
+from .layout import numbers
 
 OPTIONS = texts.from_rows  # what `load` takes beside its own arguments
 
@@ -74,20 +75,17 @@ def load(
             "(N, H, W) or (N, H, W, 3), or a torch Dataset of (image, label)"
         )
     pictures = arrays.as_images(f"{kind}: images", images)
-    numbers = None
+    truth = None
     if own is not None:
         given = np.asarray(own)
         if given.dtype.kind in "US":
-            classes = sorted(set(given.tolist())) if classes is None else classes
-            order = {name: i for i, name in enumerate(classes)}
-            if lacking := sorted(set(given.tolist()) - set(order)):
-                raise DataError(f"{kind} has labels {lacking} that classes lack ({list(classes)}); rename or drop them")
-            given = np.array([order[name] for name in given.tolist()])
-        numbers = arrays.as_labels(f"{kind}: labels", given)
-        classes = arrays.seen_classes(f"{kind}: labels", numbers) if classes is None else classes
+            truth, classes = numbers(kind, given.tolist(), classes)
+        else:
+            truth = arrays.as_labels(f"{kind}: labels", given)
+            classes = arrays.seen_classes(f"{kind}: labels", truth) if classes is None else classes
     if groups is not None:
         groups = torch.from_numpy(np.unique(np.asarray(groups), return_inverse=True)[1].reshape(-1).astype(np.int64))
-    return split(Domain(pictures, numbers, tuple(classes or ()), groups, name=type(things).__name__), seed=seed)
+    return split(Domain(pictures, truth, tuple(classes or ()), groups, name=type(things).__name__), seed=seed)
 
 
 def _items(kind: str, dataset) -> tuple[np.ndarray, list | None]:

@@ -6,21 +6,12 @@ import re
 from collections import Counter
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from ..errors import ArgumentError, DataError
 from . import tables
 from .layout import Place
 
 FEWEST = 10  # folders below the classes: fewer are more likely views or batches than patients
 COUNTED = r"([^/]+)[-_ ]+\d+\.\w+$"  # p12_003.png: a stem before a counter
-
-
-def numbered(patients: list[str]) -> Tensor | None:
-    """int64 `(N,)` group numbers in the order of the names, or None without names."""
-    numbers = {name: i for i, name in enumerate(sorted(set(patients)))}
-    return torch.tensor([numbers[name] for name in patients]) if patients else None
 
 
 def guess(root: Path, places: list[Place], notes: list[str], known: bool = False) -> list[str]:

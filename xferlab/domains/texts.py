@@ -7,12 +7,10 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
-
 from ..errors import ArgumentError, DataError
 from . import tables
 from .domain import Domain, Splits, split
-from .layout import same_name
+from .layout import numbers, same_name
 from .tokens import tokenize
 
 FILES = (*tables.ENDINGS, ".jsonl")
@@ -108,19 +106,12 @@ def from_rows(
         warnings.warn(f"{where}: left out {len(dropped)} of {len(rows)} rows ({counted})", stacklevel=4)
         cells = {key: [v for i, v in enumerate(values) if i not in dropped] for key, values in cells.items()}
         rows = [row for i, row in enumerate(rows) if i not in dropped]
-    labels, groups = cells.get("label"), cells.get("group")
-    names = tuple(map(str, classes)) if classes is not None else tuple(sorted(set(labels or ())))
-    if labels and (lacking := sorted(set(labels) - set(names))):
-        raise DataError(f"{where} has labels {lacking} that classes lack ({list(names)}); rename or drop them")
-
-    def numbered(values, order):
-        return None if values is None else torch.tensor([order[value] for value in values])
-
+    labels, names = numbers(where, cells.get("label", ()), classes)
     return Domain(
         tokenize(cells["text"], tokenizer, max_length),
-        numbered(labels, {name: i for i, name in enumerate(names)}),
+        labels if "label" in cells else None,
         names,
-        numbered(groups, {name: i for i, name in enumerate(sorted(set(groups or ())))}),
+        numbers(where, cells["group"], None)[0] if "group" in cells else None,
         name=name,
         files=tuple(f"line {line}" for line, _ in rows),
     )
