@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeat", type=int, default=5, help="repetitions of each size")
     parser.add_argument("--quick", action="store_true", help="small sizes; writes nothing")
-    parser.add_argument("--disk", action="store_true", help="10 GB of pictures on disk instead")
+    parser.add_argument("--disk", type=float, nargs="?", const=10.0, metavar="GB", help="pictures on disk instead (10)")
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--disk-child", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -170,7 +170,7 @@ def main() -> None:
         return
     command = [sys.executable, __file__, "--threads", str(options.threads), *["--quick"] * options.quick]
     if options.disk:
-        row = measure_disk(0.3 if options.quick else 10, command)
+        row = measure_disk(0.3 if options.quick else options.disk, command)
         print(row)
         if not options.quick:
             write([one for one in read() if "held_mb" not in one] + [row])
