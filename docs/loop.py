@@ -20,7 +20,7 @@ from pathlib import Path
 from xferlab.storage import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
-COLUMNS, ROWS = 120, 24
+COLUMNS, ROWS = 124, 29
 RUNS, HOLDS = 8.0, 7.0  # seconds of the replay, and of its last picture
 Screens = list[tuple[float, tuple[str, ...]]]
 
@@ -89,9 +89,9 @@ def picture(typed: str, screens: Screens) -> str:
 <desc>{note}
 {html.escape(last)}</desc>
 <style>text{{font:13px ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;fill:#e6e6e6;white-space:pre}}
-text[class]{{animation:{whole}s step-end infinite}}.past{{visibility:hidden}}
+text[class]{{animation-duration:{whole}s;animation-timing-function:step-end;animation-iteration-count:infinite}}.past{{visibility:hidden}}
 {frames}
-@media (prefers-reduced-motion:reduce){{text[class]{{animation:none}}}}</style>
+@media (prefers-reduced-motion:reduce){{text[class]{{animation:none!important}}}}</style>
 <rect width="100%" height="100%" rx="8" fill="#14181f"/>
 {prompt}
 <g transform="translate(14 {top + 8})">
