@@ -130,7 +130,7 @@ def compare_shared_stages(quick: bool) -> Row:
     def side(stages: bool) -> Callable:
         return lambda: lambda: compared(ALIKE, sides, stages, **options)
 
-    return Row(side(True), side(False), agree(True), "s", most=3)
+    return Row(side(True), side(False), agree(True), "s", most=2)
 
 
 def compare_estimates(quick: bool) -> Row:
@@ -160,7 +160,7 @@ def compare_estimates(quick: bool) -> Row:
             board.best()
         return {(run["recipe"], run["seed"]): numbers(run) for run in board.runs}
 
-    return Row(lambda: with_answers, lambda: without, agree(True), "s", most=3)
+    return Row(lambda: with_answers, lambda: without, agree(True), "s", most=2)
 
 
 def predict_folder_vs_torchvision(quick: bool) -> Row:
