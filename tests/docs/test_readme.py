@@ -1,5 +1,6 @@
 """The README promises what runs: each of its commands, on two small folders, and its lines of Python."""
 
+import html
 import re
 import shlex
 from importlib.util import find_spec
@@ -46,6 +47,15 @@ def test_every_command_runs(tmp_path, monkeypatch):
         ran.append(words[0])
     assert ran[:4] == ["compare", "look", "compare", "predict"]
     assert (tmp_path / "report.html").is_file() and len((tmp_path / "preds.csv").read_text().splitlines()) == 25
+
+
+def test_the_replay_is_of_the_command_above_it_and_says_how_fast_it_runs():
+    """A command that was changed and not recorded again: run `python docs/loop.py`. Words for who cannot see it, rest for who asks for it."""
+    drawn = (ROOT / "docs" / "compare.svg").read_text("utf-8")
+    assert html.unescape(re.search(r"<title>(.*?)</title>", drawn)[1]) == COMMANDS[0]
+    told = re.search(r"<desc>(.*?)</desc>", drawn, re.DOTALL)[1]
+    assert re.match(r"A real run of \d+ s, shown \d+ times faster", told) and "Chosen without target labels" in told
+    assert "prefers-reduced-motion" in drawn and len(drawn) < 400_000
 
 
 def test_make_targets_and_light_commands_are_there():
