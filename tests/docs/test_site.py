@@ -57,21 +57,13 @@ def test_every_method_has_its_line_and_every_public_name_its_place(gathered):
 
 
 def test_a_results_page_shows_each_table_as_a_picture_in_words_too(gathered):
-    """A table that was made again in another shape would lose its picture."""
-    for name, tables in {
-        "digits": 2,
-        "cells": 2,
-        "real": 2,
-        "estimates": 3,
-        "labels": 1,
-        "race": 1,
-        "collapse": 2,
-    }.items():
+    """A page whose tables were made again in another shape would lose its pictures."""
+    for name in ("digits", "cells", "real", "estimates", "labels", "race", "collapse"):
         page = gathered / "bench" / "tables" / f"{name}.md"
         shown = re.findall(
             r"\{image\} (\S+)\n:class: only-(light|dark)\n:alt: .*Highest in .+", page.read_text("utf-8")
         )
-        assert [theme for _, theme in shown] == ["light", "dark"] * tables, name
+        assert shown and [theme for _, theme in shown] == ["light", "dark"] * (len(shown) // 2), name
         assert all((page.parent / file).is_file() for file, _ in shown)
 
 
