@@ -97,7 +97,7 @@ def several() -> list[str]:
         "| data | third place | recipe | from the first | from the second | from both | both less the better one |",
         "|---|---|---|---|---|---|---|",
     ]
-    misses, kept, late = [], [], []
+    misses, kept, late, called = [], [], [], []
     for data, (three, settings) in places().items():
         for third, target in three.items():
             if third == "cells/site-a":
@@ -117,6 +117,7 @@ def several() -> list[str]:
             if None in (*alone, both):
                 late.append(third)
                 continue
+            called += [len(missing_classes(board.finished())) for board in (*alone, both)]
             chosen = [board.best(load=False).recipe for board in (*alone, both)]
             for recipe in (*POOLED, None):
                 names = chosen if recipe is None else [recipe] * 3
@@ -134,7 +135,9 @@ def several() -> list[str]:
         "",
         f"Both sources are below the better one in {len(misses)} of {len(kept)} rows: {'; '.join(misses) or 'none'}. Which one is the "
         "better is known only afterwards; the mean difference is "
-        f"{np.mean(kept):+.3f}." + f" No time yet for {', '.join(late)}." * bool(late),
+        f"{np.mean(kept):+.3f}. These targets hold all classes; {sum(map(bool, called))} of {len(called)} comparisons call some missing."
+        + f" No time yet for {', '.join(late)}."
+        * bool(late),
     ]
     return lines
 

@@ -17,7 +17,8 @@ def sites(monkeypatch):
 def board(values):
     """One whose every recipe reaches these, by seed."""
     scores = dict(enumerate(values))
-    return SimpleNamespace(target_scores=lambda name: scores, best=lambda load: SimpleNamespace(recipe="colour"))
+    choice = SimpleNamespace(recipe="colour")
+    return SimpleNamespace(target_scores=lambda name: scores, best=lambda load: choice, finished=lambda: [])
 
 
 def test_both_sources_are_held_against_the_better_one_within_a_seed(sites, monkeypatch):
