@@ -126,7 +126,9 @@ def several() -> list[str]:
                 over = t_interval([scores[2][seed] - better[seed] for seed in better])
                 cells = [format_interval(*t_interval(list(values.values()))) for values in scores]
                 shown = recipe or f"**chosen**: {', '.join(chosen)}"
-                lines.append(f"| {data} | {third} | {shown} | {' | '.join(cells)} | {format_interval(*over, '+')} |")
+                lines.append(
+                    f"| {data} | {third}, from {first} and {second} | {shown} | {' | '.join(cells)} | {format_interval(*over, '+')} |"
+                )
                 kept.append(over[0])
                 if over[0] < 0:
                     misses.append(f"{third}, {recipe or 'the chosen one'} ({over[0]:+.3f})")
@@ -171,7 +173,7 @@ def reasons(draws: int = 5) -> list[str]:
             found = [_score(read, side, third, False) for side in sides]
             tables.append([*found, _score(read, sides[-1], third, True)])
         lines.append(
-            f"| {third} | {' | '.join(format_interval(*t_interval(list(column))) for column in zip(*tables, strict=True))} |"
+            f"| {third}, from {names[0]} and {names[1]} | {' | '.join(format_interval(*t_interval(list(column))) for column in zip(*tables, strict=True))} |"
         )
         print(lines[-1], flush=True)
     return lines

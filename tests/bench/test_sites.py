@@ -30,7 +30,7 @@ def test_both_sources_are_held_against_the_better_one_within_a_seed(sites, monke
     boards = iter([board([0.5, 0.6]), board([0.7, 0.9]), board([0.6, 0.8]), None, board([0.5]), board([0.5])] * 2)
     monkeypatch.setattr(sites, "compare", lambda *a, **k: next(boards))
     lines = sites.several()
-    row = next(line for line in lines if line.startswith("| letters | a | source_only"))
+    row = next(line for line in lines if line.startswith("| letters | a, from b and c | source_only"))
     assert "-0.100 [-0.100, -0.100]" in row
     assert "below the better one in 12 of 12 rows" in lines[-1] and "No time yet for b." in lines[-1]
 

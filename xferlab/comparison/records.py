@@ -65,7 +65,8 @@ def missing_classes(runs: Iterable[dict]) -> list[int]:
     share in the source, in every run of a recipe that never saw the target, whose answers no adaptation has evened out.
 
     Fewer than two, or than a quarter of all, are none: a class or two may be there and no longer recognized (2 and 8 of MNIST's
-    digits on other scans), which such an estimate cannot tell apart."""
+    digits on other scans), which such an estimate cannot tell apart. Half of the digits, on other scans, it misses, and calibrated or
+    likeliest shares see no more without losing classes that are there (`bench/tables/sites.md`)."""
     count = 0
     found: set[int] | None = None
     for run in runs:
