@@ -166,6 +166,7 @@ def front(entries: list[dict], folder: Path) -> str:
     alt = re.search(r'<img [^>]*alt="([^"]*)"', text)[1]
     pictures = result_pictures.either("docs/few_labels", alt)
     text = re.sub(r"<picture>.*?</picture>", lambda _: pictures, text, flags=re.DOTALL)
+    text = re.sub(r"^!\[.*\.svg\)$", r"::::{container} wide\n\g<0>\n::::", text, flags=re.MULTILINE)
     cards = "\n".join(card(entry, folder) for entry in entries)
     text = re.sub(
         r"<!-- labs -->.*?<!-- /labs -->", lambda _: f'<div class="labs">\n{cards}\n</div>', text, flags=re.DOTALL
