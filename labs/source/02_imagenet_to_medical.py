@@ -172,9 +172,8 @@ xl.widgets.labels(list(results))
 
 # %% [markdown]
 # ### What does it cost?
-# Accuracy alone hides the bill. Each point is one training run with 20 labels a class. The clock runs from the first step to the
-# last. For the depth probe it includes the one pass that computes the features. For the linear probe it does not: its features are
-# computed before the first step, in about the time that the depth probe takes as a whole.
+# Accuracy alone hides the bill. Each point is one training run with 20 labels a class. The clock stops after the last step, and for the
+# two probes it includes the one pass that computes the features.
 
 # %%
 results.only(labels=20).scatter("seconds", log=True)
