@@ -13,8 +13,9 @@ lint: .venv/dev      ## style, types, the course in step
 	$(BIN)/mypy xferlab
 	$(BIN)/python labs/build.py --check
 
-test: lint           ## everything that CI runs; every cell of every lab is run by tests/labs/test_exercises.py
+test: lint           ## everything that CI runs
 	$(BIN)/python -m pytest
+	XFERLAB_PROFILE=quick $(BIN)/python -m pytest --nbval-lax labs/solutions
 
 check: lint          ## in seconds: style, types, the course in step, the tests of what changed since BASE (HEAD)
 	$(BIN)/python -m pytest $$($(BIN)/python tests/changed.py --base $(or $(BASE),HEAD))
