@@ -10,6 +10,7 @@
 
 # %%
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import xferlab as xl
@@ -460,7 +461,7 @@ xl.checks.predict("10.p3", twenty_add, options=["less than 0.02", "0.02 to 0.10"
 # %%
 def second_round(labels: str, draw: int) -> dict:
     pool = xl.Splits(target.train.take(n=len(adapt.train), seed=draw), target.val, target.test)
-    again = lambda **more: xl.compare([winner], source, pool, seeds=[draw], **once_more, **more)
+    again = partial(xl.compare, [winner], source, pool, seeds=[draw], **once_more)
     labeled = None
     if labels == "twenty at random":
         labeled = pool.train.take(n=20, seed=draw)
