@@ -11,8 +11,10 @@ from xferlab.comparison.records import missing_classes, passed_over
 from xferlab.evaluation import t_interval
 
 
-def run(recipe, high, *, adapts=False, aligns=False):
-    return {"recipe": recipe, "adapts": adapts, "aligns": aligns, "shift": {"high": high, "source": [0.25] * len(high)}}
+def run(recipe, high, *, adapts=False, aligns=False, accuracy=0.9):
+    shift = {"high": high, "source": [0.25] * len(high)}
+    source = {"balanced_accuracy": accuracy}
+    return {"recipe": recipe, "adapts": adapts, "aligns": aligns, "source": source, "shift": shift}
 
 
 def test_what_every_unadapted_run_finds_next_to_nothing_of_is_missing():
@@ -23,6 +25,9 @@ def test_what_every_unadapted_run_finds_next_to_nothing_of_is_missing():
     assert missing_classes([gone, other, dann]) == [] and passed_over([gone, other, dann]) == []
     assert missing_classes([run("source_only", [0.01, 0.9])]) == [], "one class may be there and not be recognized"
     assert missing_classes([run("source_only", [0.01, 0.01, *[0.2] * 8])]) == [], "two of ten too"
+    assert missing_classes([run("source_only", [0.9, *[0.01] * 9], accuracy=0.2)]) == [], (
+        "it knows nothing at home either"
+    )
     assert missing_classes([{"recipe": "old", "shift": gone["shift"]}, dann]) == [], "a record of an earlier version"
 
 

@@ -62,7 +62,8 @@ def estimates(run: dict, alike: Iterable[dict], widened: bool = True) -> dict[st
 
 def missing_classes(runs: Iterable[dict]) -> list[int]:
     """Numbers of the classes that the target seems to lack: the upper end of the estimated share there is below a quarter of the
-    share in the source, in every run of a recipe that never saw the target, whose answers no adaptation has evened out.
+    share in the source, in every run of a recipe that never saw the target, whose answers no adaptation has evened out. A run that
+    is right on less than half of the source has no say: its answers may be one class for everything.
 
     Fewer than two, or than a quarter of all, are none: a class or two may be there and no longer recognized (2 and 8 of MNIST's
     digits on other scans), which such an estimate cannot tell apart. Half of the digits, on other scans, it misses, and calibrated or
@@ -70,7 +71,7 @@ def missing_classes(runs: Iterable[dict]) -> list[int]:
     count = 0
     found: set[int] | None = None
     for run in runs:
-        if run.get("adapts", True) or "shift" not in run:
+        if run.get("adapts", True) or "shift" not in run or run["source"]["balanced_accuracy"] < 0.5:
             continue
         shares, count = zip(run["shift"]["high"], run["shift"]["source"], strict=True), len(run["shift"]["high"])
         lacking = {k for k, (high, here) in enumerate(shares) if high is not None and here and high < here / 4}
