@@ -164,10 +164,8 @@ def boards() -> dict[str, xl.Leaderboard]:
         rows = json.loads((HERE / "tables" / f"{name}.json").read_text("utf-8"))
         for source, target in spec["pairs"]:
             runs = [row for row in rows if row["pair"] == [source, target]]
-            names, metric = (
-                list(dict.fromkeys(row["recipe"] for row in runs)),
-                spec["settings"].get("metric", "accuracy"),
-            )
+            names = list(dict.fromkeys(row["recipe"] for row in runs))
+            metric = spec["settings"].get("metric", "accuracy")
             found[f"{source} -> {target}"] = xl.Leaderboard(runs, names, list(runs[0]["validators"]), SELECTOR, metric)
     return found
 

@@ -1,7 +1,7 @@
 """The adaptation tables: every recipe, every seed, one configuration for all pairs.
 
-    python bench/tables.py digits --workers 2   # three quarters of an hour on two cores
-    python bench/tables.py cells --workers 2    # an hour: stop it at any time, the same command goes on
+    python bench/tables.py digits --workers 2   # hours on two cores: stop it at any time, the same command goes on
+    python bench/tables.py cells --workers 2
 
 Writes `bench/tables/NAME.md`, a picture of each pair's adversaries (were they alive?), and the runs themselves in `NAME.json`;
 finished runs are kept in `bench/runs/NAME/` and are never repeated. Each recipe runs with the first seed at every strength of its grid, the selector
