@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .errors import DataError
+from .machine import one_blas_thread
 
 
 class Suspect(NamedTuple):
@@ -59,7 +60,9 @@ def held_out_probabilities(features: Tensor, labels: Tensor, groups: Tensor | No
     for train, held in splits.split(x, y, units.numpy()):
         if len(set(y[train])) < 2:
             continue
-        probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=1000)).fit(x[train], y[train])
+        probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=1000))
+        with one_blas_thread():
+            probe.fit(x[train], y[train])
         answers = torch.from_numpy(probe.predict_proba(x[held])).float()
         p[torch.from_numpy(held)[:, None], torch.from_numpy(probe.classes_)] = answers
     return p

@@ -12,6 +12,7 @@ from .encoders import Classifier
 from .encoders.reading import Depth, read_in_depth, turned
 from .errors import ArgumentError
 from .evaluation import in_batches
+from .machine import one_blas_thread
 
 STRENGTHS = (0.005, 0.05, 0.5)  # scikit-learn's C; the middle one where there is too little to choose by
 ROWS = 4096  # views become rows only while there are no more of them, and the strength is chosen on as many
@@ -106,7 +107,8 @@ def _logistic(z: Tensor, labels: Tensor, groups: Tensor, classes: int) -> tuple[
     x, y, present = z.numpy(), labels.numpy(), labels.unique()
 
     def fit(rows, strength):
-        return LogisticRegression(C=strength, max_iter=1000).fit(x[rows], y[rows])
+        with one_blas_thread():
+            return LogisticRegression(C=strength, max_iter=1000).fit(x[rows], y[rows])
 
     everything, best = torch.arange(len(y)).numpy(), STRENGTHS[1]
     fewest = min(int(groups[labels == k].unique().numel()) for k in present)

@@ -13,6 +13,7 @@ from .domains.tokens import decode, pieces, tokenize
 from .encoders.text import TextEncoder, load_encoder
 from .errors import DataError
 from .evaluation import Scores
+from .machine import one_blas_thread
 
 __all__ = ["DropTokens", "TextEncoder", "decode", "load_encoder", "pieces", "tfidf", "tokenize"]
 
@@ -61,7 +62,8 @@ def tfidf(train: Domain, test: Domain, *, tokenizer: str = "minilm", C: float = 
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
     letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
     model = make_pipeline(make_union(words, letters), LogisticRegression(C=C, max_iter=1000))
-    model.fit(decode(train.inputs, tokenizer), train.labels.cpu().numpy())
+    with one_blas_thread():
+        model.fit(decode(train.inputs, tokenizer), train.labels.cpu().numpy())
     probabilities = np.zeros((len(test), len(train.classes)), np.float32)
     # a class without an example keeps probability 0
     probabilities[:, model.classes_] = model.predict_proba(decode(test.inputs, tokenizer))

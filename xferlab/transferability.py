@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from .errors import ArgumentError, DataError
+from .machine import one_blas_thread
 
 BLOCK = 4096  # rows turned to float64 at a time: large float32 features never exist twice
 LARGEST = 1e50  # beyond it, fourth powers leave float64
@@ -324,7 +325,8 @@ def proxy_a_distance(*, source, target, seed: int, limit: int = 5000) -> float:
     sides = [side[draw.permutation(len(side))[:size]].astype(np.float64) for side in (source, target)]
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     folds = StratifiedKFold(2, shuffle=True, random_state=seed)
-    error = 1 - cross_val_score(classifier, np.concatenate(sides), np.repeat([0, 1], size), cv=folds).mean()
+    with one_blas_thread():
+        error = 1 - cross_val_score(classifier, np.concatenate(sides), np.repeat([0, 1], size), cv=folds).mean()
     return float(max(2 * (1 - 2 * error), 0.0))
 
 

@@ -8,10 +8,12 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace as Stub
 
 import pytest
 import torch
 from small import blobs
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import xferlab as xl
 from xferlab.comparison import performing
@@ -55,6 +57,19 @@ def test_a_killed_worker_loses_no_finished_run(tmp_path, one_thread):
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
     assert not list(store.glob("data-*")) and not list(store.glob("*.pt"))
     same(board, compare(tmp_path / "one"))
+
+
+def test_a_worker_keeps_to_its_threads(one_thread, monkeypatch):
+    """Those of scipy and scikit-learn too: two workers with two threads each for these were slower than one process."""
+    monkeypatch.setattr(performing, "_opened", lambda store, rest: None)
+    monkeypatch.setattr(performing, "replace", lambda task, **changes: task)
+
+    def threads(task):
+        return torch.get_num_threads(), *(pool["num_threads"] for pool in threadpool_info())
+
+    with threadpool_limits(2):
+        found = performing._remote(Stub(common=(None, b"")), 1, threads)
+    assert set(found) == {1} and len(found) > 1
 
 
 def test_auto_measures_and_gives_the_table_of_one_process(tmp_path, one_thread, monkeypatch):

@@ -27,6 +27,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from ..errors import ArgumentError, XferlabError
 from ..machine import cores, memory, peak_memory
@@ -188,6 +189,7 @@ def _arrive(barrier: Barrier | None) -> None:
 def _remote(task: Task, threads: int, do: Callable[[Task], Any] = perform) -> Any:
     """`do(task)` in another process; each has its own threads, since workers that each take every core slow each other down."""
     torch.set_num_threads(threads)
+    threadpool_limits(threads)  # scipy's and scikit-learn's
     return do(replace(task, common=_opened(*cast(tuple[Path, bytes], task.common))))
 
 

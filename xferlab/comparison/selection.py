@@ -20,6 +20,7 @@ from ..domains import Domain, Splits
 from ..encoders import Classifier
 from ..errors import DivergenceError, TargetLabelsError
 from ..evaluation import evaluate, evaluating, in_batches, inference_batch
+from ..machine import one_blas_thread
 from ..objectives import (
     ADDA,
     CDAN,
@@ -527,7 +528,7 @@ def _logistic(x: np.ndarray, y: np.ndarray, c: float):
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), one_blas_thread():
         warnings.simplefilter("ignore", ConvergenceWarning)  # nearly there is near enough for a probe
         return make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=200)).fit(x, y)
 
