@@ -3,7 +3,7 @@
 python tests/changed.py [--base main]
 
 A module's tests stand where it stands: `xferlab/encoders/base.py` has `tests/encoders/test_base.py`, and a package's own file all of
-its folder. What has no such file is left to `make test`.
+its folder. What has no such file is tested where `ELSEWHERE` says, or left to `make test`.
 """
 
 import argparse
@@ -11,6 +11,21 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+# by module, else by folder: the tests of what has none of its own name
+ELSEWHERE = {
+    "comparison": "comparison/test_compare.py",
+    **dict.fromkeys(
+        (f"comparison/{name}" for name in ("card", "modelfile", "plan", "prediction", "reading", "report")),
+        "comparison/test_commands.py",
+    ),
+    "course": "test_cli.py",
+    "course/content": "course/test_lab.py",
+    "course/display": "course/test_lab.py",
+    "domains": "domains/test_load.py",
+    "encoders": "encoders/test_base.py",
+    "objectives": "training/test_fit.py",
+    "training": "training/test_fit.py",
+}
 
 
 def mirrors(changed: list[str]) -> list[str]:
@@ -24,7 +39,11 @@ def mirrors(changed: list[str]) -> list[str]:
             own = folder / f"test_{name.stem}.py"
             if name.name == "__init__.py" and len(name.parts) > 2:
                 found |= {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).glob("test_*.py")}
-            found |= {own.as_posix(), folder.with_name(f"test_{folder.name}.py").as_posix()}
+            tests = {own.as_posix(), folder.with_name(f"test_{folder.name}.py").as_posix()}
+            if not any((ROOT / path).is_file() for path in tests) and name.parts[0] == "xferlab":
+                module = "/".join(name.with_suffix("").parts[1:])
+                tests = {f"tests/{ELSEWHERE.get(module) or ELSEWHERE.get(name.parts[1])}"}
+            found |= tests
     return sorted(path for path in found if (ROOT / path).is_file())
 
 

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-import time
+import threading
 from collections import namedtuple
 from pathlib import Path
 
@@ -261,8 +261,15 @@ def test_the_report_hides_the_home_folder(healthy, monkeypatch):
 
 
 def test_network_test_does_not_hang(monkeypatch):
-    monkeypatch.setattr(doctor.socket, "create_connection", lambda host, timeout: time.sleep(60))
+    over = threading.Event()
+
+    def hang(host, timeout):
+        over.wait(60)
+        raise TimeoutError
+
+    monkeypatch.setattr(doctor.socket, "create_connection", hang)
     assert doctor.reaches(seconds=0.05) is False
+    over.set()  # the thread ends with the test
 
 
 @pytest.mark.parametrize(("variable", "name"), [("COLAB_RELEASE_TAG", "Colab"), ("BINDER_SERVICE_HOST", "Binder")])

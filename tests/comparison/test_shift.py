@@ -40,6 +40,21 @@ def test_the_interval_narrows_with_the_examples_and_holds_the_truth():
     assert widths[1] < widths[0] / 5
 
 
+@pytest.mark.parametrize("right", [0.0, 0.05, 1 / 8])
+def test_of_a_model_near_chance_the_interval_holds_the_truth(right):
+    """All answers one class but for a share that is right; of none right nothing can be told. A bootstrap, which never draws what
+    was not seen, held 4 % of the shares at 0, and 70 % at 0.05."""
+    held, rng = [], np.random.default_rng(0)
+    for _ in range(12):
+        truth = rng.dirichlet(np.full(8, 0.7))
+        labels, target = rng.integers(8, size=400), rng.choice(8, size=400, p=truth)
+        predicted, on_target = (np.where(rng.random(400) < right, y, 0) for y in (labels, target))
+        found = shift.target_shares(predicted, labels, on_target, 8)
+        held.append((found.low <= truth + 1e-3) & (truth <= found.high + 1e-3))
+        assert right or ((found.high > 0.5).all() and not found.differs), "one class for everything"
+    assert np.mean(held) > 0.85
+
+
 def test_the_same_shares_are_no_shift_and_a_class_never_answered_does_no_harm():
     predicted, labels = answers((50, 0, 25), (0, 50, 25), (0, 0, 0))
     found = shift.target_shares(predicted, labels, [0] * 75 + [1] * 75, 3)

@@ -63,7 +63,7 @@ def estimates(run: dict, alike: Iterable[dict], widened: bool = True) -> dict[st
 def missing_classes(runs: Iterable[dict]) -> list[int]:
     """Numbers of the classes that the target seems to lack: the upper end of the estimated share there is below a quarter of the
     share in the source, in every run of a recipe that never saw the target, whose answers no adaptation has evened out. A run that
-    is right on less than half of the source has no say: its answers may be one class for everything.
+    is right on less than half of the source has no say: it cannot tell, and would speak against all others.
 
     Fewer than two, or than a quarter of all, are none: a class or two may be there and no longer recognized (2 and 8 of MNIST's
     digits on other scans), which such an estimate cannot tell apart. Half of the digits, on other scans, it misses, and calibrated or

@@ -15,13 +15,21 @@ from . import selection, shift
 
 def measured(candidate: selection.Candidate, test: Domain | None) -> dict:
     """All that a record says of a trained model; `test` is the labeled test part of the target, where there is one."""
-    on_source = evaluate(candidate.model, candidate.source.test)
-    on_target = None if test is None else evaluate(candidate.model, test)
-    found: dict = {"source": _numbers(on_source), "target": on_target and _numbers(on_target)}
-    if candidate.source.test.site is not None:
-        found["sites"] = _by_site(on_source, candidate.source.test)
-    found["shift"] = _shift(candidate, on_source, on_target)
-    return found | {"estimate": _estimates(candidate, on_source, found["shift"]["temperature"])}
+    model, source = candidate.model, candidate.source.test
+    on_source = evaluate(model, source)
+    scores = {"source": on_source, "target": None if test is None else evaluate(model, test)}
+    found: dict = {side: part and _numbers(part) for side, part in scores.items()}
+    if source.site is not None:
+        found["sites"] = _by_site(on_source, source)
+    val, target = (logits.softmax(1).numpy() for _, logits in (candidate.on_source_val, candidate.on_target))
+    labels = candidate.source_val_labels.numpy()
+    temperature = operating.temperature(val, labels)
+    # what shares and estimates rest on: all of the source that training did not see
+    held, truth = np.r_[val, on_source.probabilities], np.r_[labels, on_source.labels]
+    found["shift"] = _shift(held, truth, target, temperature, scores)
+    for side, p in (("source", on_source.probabilities), ("target", target)):
+        found["shift"][f"confidence_{side}"] = float(p.max(1).mean())
+    return found | {"estimate": _estimates(held, truth, target, temperature)}
 
 
 def _numbers(scores: Scores) -> dict[str, float]:
@@ -39,36 +47,24 @@ def _by_site(on_source: Scores, test: Domain) -> dict[str, dict[str, float]]:
     return found
 
 
-def _shift(candidate: selection.Candidate, on_source: Scores, on_target_test: Scores | None) -> dict:
-    """What the shift did to the model. Class shares rest on the source's val and test parts; the temperature on val."""
-    on_val, on_target, labels = _answers(candidate)
-    predicted, truth = np.r_[on_val.argmax(1), on_source.predictions], np.r_[labels, on_source.labels]
-    shares = shift.target_shares(predicted, truth, on_target.argmax(1), len(candidate.model.classes))
-    temperature = operating.temperature(on_val, labels)
+def _shift(
+    held: np.ndarray, truth: np.ndarray, target: np.ndarray, temperature: float, scores: dict[str, Scores | None]
+) -> dict:
+    """What the shift did to the model: class shares of the target, and calibration at one temperature."""
+    shares = shift.target_shares(held.argmax(1), truth, target.argmax(1), held.shape[1])
     found = {name: getattr(shares, name).tolist() for name in ("estimate", "low", "high", "source")}
     found |= {"distance": shares.distance, "differs": shares.differs, "temperature": temperature}
-    found["confidence_source"] = float(on_source.probabilities.max(1).mean())
-    found["confidence_target"] = float(on_target.max(1).mean())
-    for name, scores in (("source", on_source), ("target", on_target_test)):
-        if scores is not None:
-            p = operating.scaled(scores.probabilities, temperature)
-            found[f"ece_{name}_scaled"] = replace(scores, probabilities=p).ece
+    for side, part in scores.items():
+        if part is not None:
+            p = operating.scaled(part.probabilities, temperature)
+            found[f"ece_{side}_scaled"] = replace(part, probabilities=p).ece
     return found
 
 
-def _estimates(candidate: selection.Candidate, on_source: Scores, temperature: float) -> dict:
-    """Estimated accuracy at the target, of probabilities whose temperature was fitted on the source's validation images,
-    each `[value, low, high]`; and the answers there, by which seeds are held against each other."""
-    val, target, labels = _answers(candidate)
-    held = operating.scaled(np.r_[val, on_source.probabilities], temperature)
-    sides = held, np.r_[labels, on_source.labels], operating.scaled(target, temperature)
+def _estimates(held: np.ndarray, truth: np.ndarray, target: np.ndarray, temperature: float) -> dict:
+    """Estimated accuracy at the target, each `[value, low, high]`; and the answers there, by which seeds are held against each other."""
+    sides = operating.scaled(held, temperature), truth, operating.scaled(target, temperature)
     kinds = (estimation.average_thresholded_confidence, estimation.difference_of_confidences)
     found: dict = {kind.__name__: list(estimation.interval(kind, *sides)) for kind in kinds}
     answers = target.argmax(1).astype(np.uint8 if target.shape[1] < 256 else np.uint16)
     return found | {"answers": base64.b64encode(answers.tobytes()).decode(), "bytes": answers.itemsize}
-
-
-def _answers(candidate: selection.Candidate) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Probabilities on the source's validation part and on the target, and the validation part's labels."""
-    on_val, on_target = (logits.softmax(1).numpy() for _, logits in (candidate.on_source_val, candidate.on_target))
-    return on_val, on_target, candidate.source_val_labels.numpy()

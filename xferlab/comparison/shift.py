@@ -42,7 +42,11 @@ def target_shares(
 
     Lipton et al. (2018, arXiv:1802.03916), section 4, with hard answers; solved for q by non-negative least squares, so that
     a class that is never answered does no harm. predicted, labels  answers and truth on labeled source examples that the
-    model was not trained on `(N,)`; on_target  answers there `(M,)`. The interval is a percentile bootstrap over both.
+    model was not trained on `(N,)`; on_target  answers there `(M,)`.
+
+    The interval is that of q over draws from the posteriors of P and mu: Dirichlet, with a prior of one example for all answers
+    together. A bootstrap would never draw an answer that was not seen, and give a model that answers one class for everything,
+    from which nothing can be told, an interval without width.
 
     It takes the pictures of a class to look alike on both sides: where they do not, it is a hint.
 
@@ -57,25 +61,22 @@ def target_shares(
             f"target_shares got {len(predicted)} answers, {len(labels)} labels and {len(on_target)} target answers; "
             "expected as many answers as labels, and one or more on each side"
         )
-    rng = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(draws):
-        rows, others = rng.integers(len(labels), size=len(labels)), rng.integers(len(on_target), size=len(on_target))
-        drawn.append(_solve(predicted[rows], labels[rows], on_target[others], classes))
-    source = np.bincount(labels, minlength=classes) / len(labels)
-    low, high = np.full((2, classes), np.nan)
-    for k in np.flatnonzero(source):  # a draw may miss a rare class
-        low[k], high[k] = np.nanpercentile([shares[k] for shares in drawn], [2.5, 97.5])
-    return Shares(_solve(predicted, labels, on_target, classes), low, high, np.where(source > 0, source, np.nan))
+    counts = np.bincount(predicted * classes + labels, minlength=classes**2).reshape(classes, classes)
+    answers, known = np.bincount(on_target, minlength=classes), counts.sum(0) > 0
+    rng, prior = np.random.default_rng(seed), 1 / classes
+    drawn = [
+        _solve(rng.standard_gamma(counts[:, known] + prior), rng.standard_gamma(answers + prior)) for _ in range(draws)
+    ]
+    found = np.full((4, classes), np.nan)
+    found[0, known] = _solve(counts[:, known], answers)
+    found[1:3, known] = np.nanpercentile(drawn, [2.5, 97.5], axis=0)
+    found[3, known] = counts.sum(0)[known] / len(labels)
+    return Shares(*found)
 
 
-def _solve(predicted: np.ndarray, labels: np.ndarray, on_target: np.ndarray, k: int) -> np.ndarray:
+def _solve(counts: np.ndarray, answers: np.ndarray) -> np.ndarray:
+    """Shares of the columns of `counts`, each scaled to sum to 1, whose mixture is nearest `answers`, scaled alike."""
     from scipy.optimize import nnls
 
-    counts = np.bincount(predicted * k + labels, minlength=k * k).reshape(k, k).astype(float)
-    seen = np.flatnonzero(counts.sum(0))
-    answers = counts[:, seen] / counts[:, seen].sum(0)
-    q = np.full(k, np.nan)
-    found = nnls(answers, np.bincount(on_target, minlength=k) / len(on_target))[0]
-    q[seen] = found / found.sum() if found.sum() > 0 else np.nan
-    return q
+    found = nnls(counts / counts.sum(0), answers / answers.sum())[0]
+    return found / (found.sum() or np.nan)
