@@ -330,7 +330,11 @@ _ALL = [
         "Sohn et al., 2020, arXiv:2001.07685, aligned to the source as in AdaMatch (Berthelot et al., 2022, arXiv:2106.04732)",
         lambda: FixMatch(threshold=0.9, adapt=True),
     ),
-    _one("mean_teacher", "Tarvainen & Valpola, 2017, arXiv:1703.01780", MeanTeacher),
+    _one(
+        "mean_teacher",
+        "Tarvainen & Valpola, 2017, arXiv:1703.01780, aligned to the source's class shares",
+        lambda: MeanTeacher(10.0, adapt=True),
+    ),
     # at test time, without the source
     _then("adabn", "batch-norm statistics of the target (Li et al., 2016, arXiv:1603.04779)", [], strategies.full()),
     _then("tent", "Wang et al., 2021, arXiv:2006.10726", [EntropyMinimization], strategies.norm_only(head=0.0)),

@@ -276,6 +276,21 @@ def test_mean_teacher_loss_is_the_ramped_square_difference_and_teaches_the_stude
     assert not any(p.requires_grad for p in objective.parameters())
 
 
+def test_mean_teacher_aligned_to_the_sources_shares_by_hand():
+    """The teacher says (0.8, 0.2) of everything: the running mean is 0.9 (1/2, 1/2) + 0.1 (0.8, 0.2) = (0.53, 0.47), and
+    (0.8 / 0.53, 0.2 / 0.47) scaled is what the student, who says (1/2, 1/2), is pulled to."""
+    objective = MeanTeacher(2.0, ramp=0.0, view=None, adapt=True)
+    assert objective.needs == {"source_labels", "target"} and MeanTeacher().needs == {"target"}
+    objective.setup(Tiny(), blobs_of_two(), unlabelled())
+    with torch.no_grad():
+        objective.teacher.head.weight.zero_()
+        objective.teacher.head.bias.copy_(torch.tensor([0.8, 0.2]).log())
+    a, b = 0.8 / 0.53, 0.2 / 0.47
+    loss = objective(step(torch.zeros(3, 2)))
+    assert loss.item() == pytest.approx((a / (a + b) - 0.5) ** 2, rel=1e-5)
+    assert objective.target_shares.tolist() == pytest.approx([0.53, 0.47])
+
+
 def test_mean_teacher_resumes_from_its_state_dict():
     torch.manual_seed(0)
     model, first = Tiny(), MeanTeacher(decay=0.9)

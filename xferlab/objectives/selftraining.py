@@ -203,7 +203,30 @@ class PseudoLabel(OnTargetOutputs):
         return ramp_up(step.progress, *self.ramp) * (mask * F.cross_entropy(logits, labels, reduction="none")).mean()
 
 
-class FixMatch(OnTargetOutputs):
+class AlignedToSource(OnTargetOutputs):
+    """What the model itself says of the target may be aligned to the source's class shares before it becomes a label."""
+
+    def __init__(self, weight: float, adapt: bool):
+        super().__init__(weight)
+        self.adapt = adapt
+        self.needs = frozenset({"source_labels", "target"}) if adapt else self.needs
+
+    def setup(self, model, source, target):
+        if self.adapt:
+            shares = (source.counts() / len(source)).to(next(model.parameters()).device)
+            self.register_buffer("source_shares", shares)
+            self.register_buffer("target_shares", shares.clone())
+
+    def aligned(self, p: Tensor) -> Tensor:
+        """Probabilities `(B, K)` times the source's shares over a running mean of those given so far, scaled to sum to 1."""
+        if not self.adapt:
+            return p
+        self.target_shares.lerp_(p.mean(dim=0), 0.1)
+        p = p * self.source_shares / self.target_shares.clamp(min=1e-6)
+        return p / p.sum(dim=1, keepdim=True)
+
+
+class FixMatch(AlignedToSource):
     """Cross-entropy of a strongly augmented view on labels from the plain one, `1/B sum_i 1[max p_i >= t] CE(z'_i, y_i)`.
 
     Sohn et al., 2020, arXiv:2001.07685, equation 4. `p` are the step's own target predictions (weakly augmented, if
@@ -235,23 +258,13 @@ class FixMatch(OnTargetOutputs):
     """
 
     def __init__(self, weight: float = 1.0, *, threshold: float = 0.95, adapt: bool = False):
-        super().__init__(weight)
+        super().__init__(weight, adapt)
         self.expect(0 <= threshold <= 1, "a probability, 0 to 1", threshold=threshold)
-        self.threshold, self.adapt = threshold, adapt
-        self.needs = frozenset({"source_labels", "target"}) if adapt else self.needs
-
-    def setup(self, model, source, target):
-        if self.adapt:
-            shares = (source.counts() / len(source)).to(next(model.parameters()).device)
-            self.register_buffer("source_shares", shares)
-            self.register_buffer("target_shares", shares.clone())
+        self.threshold = threshold
 
     def forward(self, step):
-        p, threshold = step.target.logits.detach().float().softmax(dim=1), self.threshold
+        p, threshold = self.aligned(step.target.logits.detach().float().softmax(dim=1)), self.threshold
         if self.adapt:
-            self.target_shares.lerp_(p.mean(dim=0), 0.1)
-            p = p * self.source_shares / self.target_shares.clamp(min=1e-6)
-            p = p / p.sum(dim=1, keepdim=True)
             threshold = threshold * step.source.logits.detach().float().softmax(dim=1).amax(dim=1).mean()
         labels, mask = kept(p, threshold)
         self._log = _shares(labels, mask, step.model.classes)
@@ -259,13 +272,17 @@ class FixMatch(OnTargetOutputs):
         return (mask * F.cross_entropy(strong, labels, reduction="none")).mean()
 
 
-class MeanTeacher(OnTargetOutputs):
+class MeanTeacher(AlignedToSource):
     """Consistency with an averaged teacher, `r(t) / (B K) sum_ik (p_ik - q_ik)^2`.
 
     Tarvainen and Valpola, 2017, arXiv:1703.01780. `p` is the student on `view` (or on the step's own inputs if None),
     `q` the teacher on the step's inputs. After update n the teacher becomes `a teacher + (1 - a) student`,
     `a = min(decay, 1 - 1/n)`, batch-norm statistics included; it runs in eval mode, without gradient.
     `r = exp(-5 (1 - min(1, progress / ramp))^2)`.
+
+    A teacher that has learned on the source alone says some classes too often on a shifted target, and the average keeps them.
+    With `adapt`, `q_i` is first multiplied by the source's class shares over a running mean of the teacher's answers and scaled
+    to sum to 1, as AdaMatch does with its labels (Berthelot et al., 2022, arXiv:2106.04732).
 
     Parameters
     ----------
@@ -277,6 +294,8 @@ class MeanTeacher(OnTargetOutputs):
         Progress at which the loss counts in full.
     view
         What the student sees, or None.
+    adapt
+        Whether the teacher's answers are aligned to the source's class shares.
 
     Raises
     ------
@@ -291,18 +310,27 @@ class MeanTeacher(OnTargetOutputs):
     True
     """
 
-    def __init__(self, weight: float = 1.0, *, decay: float = 0.99, ramp: float = 0.3, view: str | None = "strong"):
-        super().__init__(weight)
+    def __init__(
+        self,
+        weight: float = 1.0,
+        *,
+        decay: float = 0.99,
+        ramp: float = 0.3,
+        view: str | None = "strong",
+        adapt: bool = False,
+    ):
+        super().__init__(weight, adapt)
         self.expect(0 <= decay < 1, "0 up to, but not including, 1", decay=decay)
         self.decay, self.ramp, self.view = decay, ramp, view
 
     def setup(self, model, source, target):
+        super().setup(model, source, target)
         self.teacher = frozen_copy(model)
         self.register_buffer("updates", torch.zeros((), device=next(model.parameters()).device))
 
     def forward(self, step):
         with torch.no_grad():
-            teacher = self.teacher.eval()(step.target.inputs).float().softmax(dim=1)
+            teacher = self.aligned(self.teacher.eval()(step.target.inputs).float().softmax(dim=1))
         student = step.target if self.view is None else step.view(self.view, "target")
         difference = (student.logits.float().softmax(dim=1) - teacher).square().mean()
         self._log = {"disagreement": difference.detach()}
