@@ -333,7 +333,7 @@ rows = [transfer(name, draw) for name in layers for draw in draws]
 depth = xl.lab.Results(rows, by="layer", title=f"{source.name} to {target.name}, 20 labels a class")
 if lab.records:
     lab.pooled(f"depth_{source.name}", rows)  # what "The same curve on real pictures" reads
-random = xl.lab.Results([transfer(name, draw, raw) for name in layers for draw in draws], by="layer")
+depth_untrained = xl.lab.Results([transfer(name, draw, raw) for name in layers for draw in draws], by="layer")
 
 # %% [markdown]
 # ### Informative against invariant
@@ -344,7 +344,7 @@ random = xl.lab.Results([transfer(name, draw, raw) for name in layers for draw i
 measures = {
     "accuracy at home": depth.mean("home"),
     "accuracy away": depth.mean("away"),
-    "untrained, at home": random.mean("home"),
+    "untrained, at home": depth_untrained.mean("home"),
     "same cell, two labs: CKA": alike,
     "labs confused: 1 − A/2": dict(zip(layers, (1 - a_distance[name] / 2 for name in layers))),
 }
@@ -355,7 +355,7 @@ xl.lab.show(
     alt="Accuracy at home and away, CKA between laboratories, and how far laboratories are confused, for each block",
 )
 best = depth.best("away")
-xl.checks.reveal("03.p1", best)
+xl.checks.reveal("03.p1", best, depth.tied("away"))
 print(f"Away: {best} is best at {depth.mean('away')[best]:.3f}; {last}, the last, has {depth.mean('away')[last]:.3f}.")
 print(f"At home {depth.best('home')} is best. Closest by A-distance: {min(a_distance, key=a_distance.get)}.")
 print(f"Most alike by CKA: {max(alike, key=alike.get)}.")
@@ -427,8 +427,8 @@ for rule in rules:
     print(f"{rule}: {', '.join(dict.fromkeys(picked))}")
 
 # %% [markdown]
-# Look at the line *untrained, at home* as well. In which blocks did ImageNet help, and in which would random weights have been as good?
-# Before you trust a rule, see by how much it beats the last layer.
+# Before you trust a rule, see by how much it beats the last layer. Then go back to the first figure over depth and find its line
+# *untrained, at home*. In which blocks did ImageNet help, and in which would random weights have been as good?
 #
 # ### Exercise 3: a distance from an error
 # A linear classifier is right about the laboratory of **85 %** of pictures it was not fitted on. With e its error, the proxy
@@ -567,7 +567,14 @@ from sklearn.manifold import TSNE
 shown = lab.scale(quick=60, lab=240, full=1000)
 of_class = torch.cat([sets[part].labels[:shown] for part in ("home", "away")])
 of_lab = torch.cat([torch.full((len(sets[part].labels[:shown]),), k) for k, part in enumerate(("home", "away"))])
-both = lambda name: torch.cat([features["home"][name][:shown], features["away"][name][:shown]])
+
+
+def both(name: str) -> torch.Tensor:
+    """Features of this layer, home above away, in the order of `of_class` and `of_lab`."""
+    return torch.cat([features["home"][name][:shown], features["away"][name][:shown]])
+
+
+# %%
 main = PCA(50 if shown > 50 else 10, random_state=0).fit_transform(scaled(both(last), both(last)))
 flat = TSNE(2, perplexity=20, random_state=0, init="pca").fit_transform(main)
 
@@ -613,7 +620,7 @@ print(f"{own['same laboratory'][last]:.2f} share the laboratory (a blind guess: 
 # The cheapest cure needs no training. You scale the target's features by the **target's own** mean and standard deviation, in place
 # of the source's. This assumes that both laboratories see the same mix of cells, and it needs enough pictures to know a mean.
 # We try it with all unlabeled pictures, with eight, and on a ward where three of four pictures are of one class. To build that ward we
-# look at labels; the method sees none.
+# look at labels, and the method sees none.
 
 # %%
 mix = target.train.take(n=size // 2).align(classes).labels  # to build the ward only
@@ -661,7 +668,7 @@ xl.lab.show(
 cures.only(layer=[best, last]).gains(over="the source's")
 
 # %% [markdown]
-# Each line tells you when you may use the cure: with how many pictures, of which mix, and at which layer.
+# The two figures tell you when you may use the cure: with how many pictures, of which mix, and at which layer.
 #
 # Batch norm with the target's statistics is the same idea inside the network. It is a part of every adaptation method that shows the
 # network both domains at once. That is why labs 04 and 05 count it as a baseline.
@@ -715,7 +722,7 @@ lab.answer(
 
 # %% [markdown]
 # - A frozen encoder sees each picture once. After that, draws, layers, penalties and readers cost milliseconds to seconds.
-# - To read the last layer is a choice, and you now know what it cost here.
+# - Reading the last layer is a choice, and you now know what it cost here.
 # - A good layer tells classes apart and does not tell laboratories apart. A rule that measures only one of the two can choose badly.
 # - A map suggests something. Count the neighbors in the features to find out whether it is so.
 #

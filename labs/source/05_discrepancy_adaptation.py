@@ -1,13 +1,14 @@
 # %% [markdown]
 # ## The question
-# Two laboratories stain their cells differently, and only the first has labels. Lab 04 made two places alike with an adversary; it is
-# simpler to measure how far the target's features lie from the source's, and to train that number down while you learn from the source's
-# labels. **Which distance should it be, and is a small distance enough?**
+# Two laboratories stain their cells differently, and only the first has labels. Lab 04 made two places alike with an adversary. There is
+# a simpler way: measure how far the target's features lie from the source's, and train that number down while you learn from the
+# source's labels. **Which distance should it be, and is a small distance enough?**
 #
 # At the end comes the case from the literature: an encoder from ImageNet, fine-tuned at one laboratory, has to work at another.
 
 # %%
 import math
+from functools import partial
 
 import torch
 
@@ -25,19 +26,15 @@ xl.lab.show(
 # %% [markdown]
 # ### Predict
 # Which of three steps will bring the most at the second laboratory? The first two are added to plain fine-tuning at the first
-# laboratory. The third, a distance, is added on top of colour augmentation.
+# laboratory. The third, a distance, is added on top of color augmentation.
 
 # %% tags=["exercise"] exercise="05.p1"
-guess = ...  # "colour augmentation", "batch norm of both places" or "a distance on features"
-xl.checks.predict(
-    "05.p1", guess, options=["colour augmentation", "batch norm of both places", "a distance on features"]
-)
+guess = ...  # "color augmentation", "batch norm of both places" or "a distance on features"
+xl.checks.predict("05.p1", guess, options=["color augmentation", "batch norm of both places", "a distance on features"])
 
 # %% tags=["solution"] exercise="05.p1"
 guess = "a distance on features"
-xl.checks.predict(
-    "05.p1", guess, options=["colour augmentation", "batch norm of both places", "a distance on features"]
-)
+xl.checks.predict("05.p1", guess, options=["color augmentation", "batch norm of both places", "a distance on features"])
 
 # %% [markdown]
 # ## Three distances on points you can see
@@ -53,9 +50,17 @@ xl.checks.predict(
 # Below are pairs of point sets in the plane, and their distances by all three. The first pair is one sample cut in two, so its numbers come
 # from chance. With so few points, no smaller distance means anything. Look at the last pair before you look at the numbers.
 
+
 # %%
 g = torch.Generator().manual_seed(0)
-white = lambda z: (z - z.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(z.T.cov())).T  # mean 0, covariance exactly 1
+
+
+def white(z):
+    """The points moved and stretched so that their mean is 0 and their covariance exactly 1."""
+    return (z - z.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(z.T.cov())).T
+
+
+# %%
 blob = white(torch.randn(400, 2, generator=g))
 angle = 2 * math.pi * torch.rand(400, generator=g)
 ring = white(torch.stack([angle.cos(), angle.sin()], 1))
@@ -231,11 +236,11 @@ print(
 # |---|---|
 # | source only | ImageNet encoder, fine-tuned at the first laboratory |
 # | + both in batch norm | the target's pictures in the same forward pass, nothing else |
-# | colour augmentation | flips, turns, and stain and color changes of the source alone |
-# | colour + AdaBN | afterwards, the target's own batch-norm statistics, which no longer fit the first laboratory ([Li et al., 2016](https://arxiv.org/abs/1603.04779)) |
-# | colour + both in batch norm | in place of AdaBN, both laboratories in the same forward pass |
-# | colour + MMD | a distance on features, in that joint forward pass |
-# | colour + MCC | in place of a distance, a loss that makes the predictions on the target confuse fewer pairs of classes ([Jin et al., 2020](https://arxiv.org/abs/1912.03699)) |
+# | color augmentation | flips, turns, and stain and color changes of the source alone |
+# | color + AdaBN | afterwards, the target's own batch-norm statistics, which no longer fit the first laboratory ([Li et al., 2016](https://arxiv.org/abs/1603.04779)) |
+# | color + both in batch norm | in place of AdaBN, both laboratories in the same forward pass |
+# | color + MMD | a distance on features, in that joint forward pass |
+# | color + MCC | in place of a distance, a loss that makes the predictions on the target confuse fewer pairs of classes ([Jin et al., 2020](https://arxiv.org/abs/1912.03699)) |
 
 # %%
 labeled = source.train.take(per_class=lab.scale(quick=4, lab=100, full=10_000), seed=0)
@@ -244,11 +249,11 @@ color = xl.augment.smear()
 ladder = {
     "source only": ("source_only", None),
     "+ both in batch norm": ("source_only_joint_bn", None),
-    "colour augmentation": ("source_only", color),
-    "colour + AdaBN": ("adabn", color),
-    "colour + both in batch norm": ("source_only_joint_bn", color),
-    "colour + MMD": ("mmd", color),
-    "colour + MCC": ("mcc", color),
+    "color augmentation": ("source_only", color),
+    "color + AdaBN": ("adabn", color),
+    "color + both in batch norm": ("source_only_joint_bn", color),
+    "color + MMD": ("mmd", color),
+    "color + MCC": ("mcc", color),
 }
 
 
@@ -265,7 +270,7 @@ def climb(rung: str, draw: int) -> dict:
 
 
 # %%
-slow = ("colour + AdaBN", "colour + MCC") if lab.profile == "lab" and not lab.records else ()
+slow = ("color + AdaBN", "color + MCC") if lab.profile == "lab" and not lab.records else ()
 rungs = lab.experiment(
     f"ladder_{source.name}_{target.name}",
     climb,
@@ -280,15 +285,18 @@ rungs.table("second laboratory", "first laboratory", over="source only")
 rungs.gains("second laboratory", over="source only")
 
 # %%
-gain = lambda rung, over: rungs.gain(rung, over, "second laboratory")
-gains = {
-    "colour augmentation": gain("colour augmentation", "source only"),
-    "batch norm of both places": gain("+ both in batch norm", "source only"),
-    "a distance on features": gain("colour + MMD", "colour augmentation"),
+# each step, and what it is compared with
+below = {
+    "color augmentation": "source only",
+    "+ both in batch norm": "source only",
+    "color + MMD": "color augmentation",
 }
-xl.checks.reveal("05.p1", max(gains, key=lambda name: gains[name]["gain"]))
-for name, found in gains.items():
-    print(f"{name}: {found['gain']:+.3f}, {found['verdict']}")
+names = dict(zip(below, ("color augmentation", "batch norm of both places", "a distance on features")))
+steps_up = rungs.differences(below, "second laboratory")
+xl.checks.reveal("05.p1", names[steps_up.best()], [names[rung] for rung in steps_up.tied()])
+for rung, base in below.items():
+    found = rungs.gain(rung, base, "second laboratory")
+    print(f"{names[rung]}: {found['gain']:+.3f}, {found['verdict']}")
 
 # %% [markdown]
 # ### Exercise 4: what did MMD bring?
@@ -302,23 +310,23 @@ brought = ...
 
 # %% tags=["solution"] exercise="05.4"
 second = rungs.mean("second laboratory")
-brought = second["colour + MMD"] - second["colour + both in batch norm"]
+brought = second["color + MMD"] - second["color + both in batch norm"]
 
 # %% tags=["wrong"] exercise="05.4" mistake="against_source_only"
 second = rungs.mean("second laboratory")
-brought = second["colour + MMD"] - second["source only"]
+brought = second["color + MMD"] - second["source only"]
 
 # %% tags=["wrong"] exercise="05.4" mistake="against_color"
 second = rungs.mean("second laboratory")
-brought = second["colour + MMD"] - second["colour augmentation"]
+brought = second["color + MMD"] - second["color augmentation"]
 
 # %% tags=["wrong"] exercise="05.4" mistake="wrong_sign"
 second = rungs.mean("second laboratory")
-brought = second["colour + both in batch norm"] - second["colour + MMD"]
+brought = second["color + both in batch norm"] - second["color + MMD"]
 
 # %% tags=["wrong"] exercise="05.4" mistake="against_adabn"
 second = rungs.mean("second laboratory")
-brought = second["colour + MMD"] - second["colour + AdaBN"]
+brought = second["color + MMD"] - second["color + AdaBN"]
 
 # %% [markdown] tags=["mistakes"] exercise="05.4"
 # - wrong_sign: The sign is the wrong way around: take the rung with MMD minus the one without.
@@ -329,14 +337,15 @@ brought = second["colour + MMD"] - second["colour + AdaBN"]
 # %% [markdown] tags=["hints"] exercise="05.4"
 # 1. A difference is about one change. Which rung trains on the same two laboratories, with color, and has no distance?
 # 2. It is the one with both in batch norm. Index `second` with the two rungs' names and subtract.
-# 3. `brought = second["colour + MMD"] - second["colour + both in batch norm"]`
+# 3. `brought = second["color + MMD"] - second["color + both in batch norm"]`
 
 # %% tags=["check"] exercise="05.4"
 xl.checks.check("05.4", brought, second)
 
 # %% [markdown]
 # That is what the distance itself is worth. If it is near zero or below, all of the gain came from putting the pictures of both laboratories
-# into one batch. And if the rung with AdaBN stands higher still, then a step without any training on the target did better than either.
+# into one batch. Then look at the rung with AdaBN. If it stands higher still, a step that trains nothing on the target did better than
+# either.
 #
 # ## When it hurts: close, and in the wrong place
 # A distance between whole clouds does not know about classes. Here the target lacks half of the classes. The loss cannot know that, so it
@@ -367,7 +376,7 @@ for name in ("source_only_joint_bn", "mmd"):
 #   The distance says nothing about classes.
 
 # %% [markdown] tags=["quiz"]
-# ### Why is colour augmentation in the ladder at all, when it never sees the target?
+# ### Why is color augmentation in the ladder at all, when it never sees the target?
 # - [ ] Because MMD does not work without it.
 #   MMD works without it. The ladder asks how much is left for MMD to do.
 # - [ ] Because it makes training faster, which leaves time for the other rungs.
@@ -391,11 +400,11 @@ print("Close is not the same as right.")
 # ## Recap
 
 # %% tags=["answer"]
-at = lambda rung, over: rungs.gain(rung, over, "second laboratory")
+gain = partial(rungs.gain, measure="second laboratory")
 lab.answer(
-    color=at("colour augmentation", "source only"),
-    joint=at("+ both in batch norm", "source only"),
-    mmd=at("colour + MMD", "colour + both in batch norm"),
+    color=gain("color augmentation", "source only"),
+    joint=gain("+ both in batch norm", "source only"),
+    mmd=gain("color + MMD", "color + both in batch norm"),
     least=least,
     best=best,
 )

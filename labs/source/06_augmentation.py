@@ -320,7 +320,7 @@ xl.lab.show(xl.plots.images(rows), alt=alt)
 
 # %% [markdown]
 # The next cell trains a model for each suspect and tests it on pictures that were changed in the same way. The model that trained on
-# pictures as they are is tested on the changed ones too; in the table these rows begin with *only tested on*.
+# pictures as they are is tested on the changed ones too.
 
 
 # %%
@@ -361,8 +361,8 @@ xl.lab.table(
 )
 
 # %% [markdown]
-# Was the suspicion about the eosinophil right, for both suspects? A blurred eosinophil keeps its pink tint although its granules are gone.
-# A class that you know by its texture alone keeps nothing.
+# Was the suspicion about the eosinophil right, for both suspects? A blurred eosinophil loses its granules and keeps its pink tint. Find the
+# class that the blur costs most, and ask what is left of that one when its texture is gone.
 #
 # We call *erased* what this network, at this size and with so few labels, can no longer learn. Another network might still find some of
 # it in the picture. The rest was unfamiliar, and augmentation can win that part back.
@@ -594,9 +594,9 @@ for name in names:
     print(f"{name}: both give {gained['gain']:+.3f} over {better} alone ({gained['verdict']}).")
 
 # %% [markdown]
-# Read a column from top to bottom: which laboratory should you have asked? You cannot know that before you see labels of the third. That is
-# what two sources are worth: you need not guess which of them is like the new one. Where one of them misleads, the pair may come out
-# between the two, and a gain over the better one alone is then no more than a wish. `bench/tables/sites.md` has such a case and looks for its reason.
+# Read a column from top to bottom: which laboratory should you have asked? You cannot know that before you see labels of the third. With
+# two sources you need not guess which of them is like the new one, and that is what they are worth. Where one of the two misleads, both
+# together may come out between them, below the better one alone. `bench/tables/sites.md` has such a case and looks for its reason.
 #
 # With labels in three laboratories you can play this game before the fourth calls. `xl.compare` with a dict of sources does so: it leaves
 # out each place in turn, chooses by the mean (`leave_one_site_out`), and lists the places in its report, the worst first.

@@ -377,8 +377,8 @@ for when, part in (("first", guesses[:10]), ("last", guesses[-10:])):
 print(f"A guess at random among {encoder.vocabulary:,} pieces has loss {np.log(encoder.vocabulary):.2f}.")
 
 # %% [markdown]
-# So few steps teach a new head the commonest words and little else. Real pretraining on a domain's text takes thousands of steps. Read
-# the MLM rows as an example of the call, and not as a verdict on the method.
+# So few steps teach a new head the commonest words and little else. Real pretraining on a domain's text takes thousands of steps. So
+# the MLM rows below show you the call, and they are no verdict on the method.
 
 # %%
 plain = [row for row in results.only(labels=20, method=["probe", "full"])]

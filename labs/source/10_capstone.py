@@ -3,10 +3,17 @@
 # Hospital A has labeled its pictures. Hospital B has another scanner and another stain, and it has labeled nothing. You have one day.
 # **What do you hand to hospital B, and what may you claim about it?**
 #
-# This lab is the whole course on one page. It runs on your own two folders or, by default, on two rendered laboratories. You make a
-# plan, climb a ladder that adds one technique at a time, choose without target labels, estimate how good your choice is, and write
-# a report. Only then do you look, ask for twenty labels, and go round once more. The default pictures are synthetic, so a result here
-# is about the methods on this rendering.
+# This lab puts the whole course together, in six steps.
+#
+# 1. You promise which labels may be used for what.
+# 2. You train six models. Each adds one technique to an earlier one.
+# 3. You choose one of them, without any label of hospital B.
+# 4. You estimate how good it is there, and write a report.
+# 5. Only then do you look at the labels of hospital B's test part.
+# 6. You ask hospital B for twenty labels and go round once more.
+#
+# By default both hospitals are rendered laboratories, so a result here is about the methods on this rendering and not about patients.
+# You can also bring two folders of your own: the last lines of this notebook say how.
 
 # %%
 import tempfile
@@ -28,7 +35,7 @@ xl.lab.show(
 # %% [markdown]
 # ## Before any training
 # ### Who may see what
-# A transfer experiment is a set of promises about labels. Write them down first.
+# Before you train anything, write down which part of the data may be used for what. These are the promises of this lab:
 #
 # | part | training | choosing | reporting |
 # |---|---|---|---|
@@ -38,8 +45,9 @@ xl.lab.show(
 # | target, test, with labels | | | once, at the end |
 #
 # ### How far apart are they?
-# We let a linear classifier tell the two sides apart, on ImageNet features that nobody has tuned. A distance of 0 means that it
-# cannot, and 2 means that it always can. Beside it stands what an engineer would look at first: the mean color.
+# A linear classifier tries to tell the two hospitals apart by ImageNet's features, which nobody has tuned. Its success is printed as the
+# *proxy A-distance* of lab 03: 0 means that it can only guess, and 2 means that it makes no error. The cell also prints the mean color of
+# each hospital's pictures (red, green, blue), which an engineer would look at first.
 
 # %%
 encoder = xl.encoder("efficientnet_lite0")
@@ -52,8 +60,8 @@ for part in (source, target):
 
 # %% [markdown]
 # ### Exercise 1: the promises, in code
-# Fill each step with the set of parts it may look at, out of `"source.train"`, `"source.val"`, `"target.train"` (its pictures, no
-# labels) and `"target.test"`.
+# For each of the three steps, give the set of parts that it may look at. There are `"source.train"`, `"source.val"`, `"target.train"`
+# (pictures only, without labels) and `"target.test"`.
 
 # %% tags=["exercise"] exercise="10.1"
 plan = {"train": ..., "choose": ..., "report": ...}
@@ -89,16 +97,17 @@ xl.checks.check("10.1", plan)
 
 # %% [markdown]
 # ## The ladder
-# Each rung adds **one** thing to the rung that it is compared with, so that a gain has one cause. Two ways lead on from `colour`.
+# The six models are the rungs of a ladder. Each rung adds **one** thing to an earlier rung and is compared with that one, so that a gain
+# has one cause. After `colour` the ladder forks: `colour_adabn` and `colour_joint_bn` are both compared with it.
 #
 # | rung | compared with | what it adds |
 # |---|---|---|
 # | `linear_probe` | | ImageNet's features, frozen, and a new head |
 # | `source_only` | `linear_probe` | every layer may move |
-# | `colour` | `source_only` | stains and colours drawn anew for every picture: the shift one expects |
-# | `colour_adabn` | `colour` | batch-norm statistics of the target, at the end (the last 0.3 of the steps go into them) |
-# | `colour_joint_bn` | `colour` | source and target in one batch, so that batch norm sees both while training; no loss looks at the target |
-# | `colour_coral` | `colour_joint_bn` | the feature covariances of the two aligned ([Sun & Saenko, 2016](https://arxiv.org/abs/1607.01719)) |
+# | `colour` | `source_only` | stain and color are changed at random in every picture, as another laboratory might change them |
+# | `colour_adabn` | `colour` | after training, batch norm takes its statistics from the target (the last 0.3 of the steps are spent on that) |
+# | `colour_joint_bn` | `colour` | source and target stand in one batch, so that batch norm sees both; no loss looks at the target |
+# | `colour_coral` | `colour_joint_bn` | a loss that pulls the feature covariances of the two together ([Sun & Saenko, 2016](https://arxiv.org/abs/1607.01719)) |
 #
 # ### Predict
 # Which rung gains most on the target over the rung it is compared with?
@@ -114,8 +123,9 @@ guess = "colour"
 xl.checks.predict("10.p1", guess, options=rungs)
 
 # %% [markdown]
-# Four rungs stand in `xl.recipes` by name. The last two are written here, in the way in which you would write your own. A `Recipe` is a
-# name and a tuple of stages. Each stage has a function that makes its objectives anew (`help(xl.Stage)` lists what else a stage takes).
+# The first four rungs stand in `xl.recipes`, so their names are enough. The last two are written below, as you would write a recipe of
+# your own. A `Recipe` has a name and a tuple of stages. Each stage is given a function that makes its objectives, so that every run gets
+# new ones. (`help(xl.Stage)` lists what else a stage takes.)
 
 # %%
 colors = xl.recipes["colour"].stages[0].augment
@@ -144,8 +154,8 @@ settings = dict(
 )
 
 # %% [markdown]
-# `compare` trains every rung, and scores each trained model with four *validators*, which need no target label. Which of them
-# chooses is fixed now, before anybody has seen a result: `selector` names it.
+# `compare` trains every rung. Then four *validators* score each trained model, and none of them needs a target label. One of the four
+# will choose. `selector` names it now, before anybody has seen a result.
 
 # %%
 fixed = dict(
@@ -174,14 +184,18 @@ print(f"Chosen by {board.selector}, without a target label: {choice.recipe}, see
 xl.lab.runs(board).table(*board.validators, caption="What the validators say.")
 
 # %% [markdown]
-# Higher is better in every column, and none of these numbers is an accuracy. `source_val` is measured at hospital A. The other three
-# look at unlabeled pictures of hospital B. They may disagree, which is why one of them was named beforehand.
+# Higher is better in every column, and no column is an accuracy at hospital B. `source_val` is the score at hospital A. The other three
+# look at unlabeled pictures of hospital B. The four may disagree, and that is why one of them was named beforehand.
 #
 # ### Predict: how far off will the estimate be?
-# You can also *estimate* the accuracy at hospital B without labels. Average thresholded confidence ([Garg et al., 2022](https://arxiv.org/abs/2201.04234))
-# counts the pictures of B on which the model is surer than a threshold that was set at hospital A. Difference of confidences
-# ([Guillory et al., 2021](https://arxiv.org/abs/2107.03315)) takes the accuracy at A and subtracts the confidence that was lost on the
-# way. Both trust that being sure means the same thing in both places. Will the first one be right to within 0.05, too high, or too low?
+# You can also *estimate* the accuracy at hospital B without labels. Here are two ways.
+#
+# - **Average thresholded confidence** ([Garg et al., 2022](https://arxiv.org/abs/2201.04234)) sets a threshold at hospital A. Then it
+#   counts the pictures of hospital B on which the model is surer than that.
+# - **Difference of confidences** ([Guillory et al., 2021](https://arxiv.org/abs/2107.03315)) starts from the accuracy at hospital A. From
+#   it, it subtracts what the model has lost in mean confidence on the way to hospital B.
+#
+# Both trust that being sure means the same thing in both places. Will the first one be right to within 0.05, too high, or too low?
 
 # %% tags=["exercise"] exercise="10.p2"
 estimate = ...  # "within 0.05", "too high" or "too low"
@@ -196,12 +210,11 @@ for name, (value, low, high) in board.estimates.items():
     print(f"{name}: {value:.2f} [{low:.2f}, {high:.2f}]. An estimate, not a measurement.")
 
 # %% [markdown]
-# The two exercises that follow need no target label either. Then comes the report, and after it the look at the test part.
-
-# %% [markdown]
+# The two exercises that follow need no target label either. After them you write the report, and then you look at the test part.
+#
 # ### Exercise 2: is the rung worth keeping?
-# You have two rungs and five seeds. Give the mean gain, to three decimals, and whether it is **separated**. That means: over five or more
-# seeds, the 95 % t-interval of the paired difference leaves out zero.
+# Here are the scores of two rungs, each trained with the same five seeds. Give the mean gain of the upper rung, to three decimals. Say
+# also whether the gain is **separated**: the 95 % t-interval of the paired difference leaves out zero, over five or more seeds.
 
 # %% tags=["exercise"] exercise="10.2"
 lower = [0.61, 0.70, 0.55, 0.66, 0.63]
@@ -215,7 +228,8 @@ gain, low, high = xl.evaluation.t_interval([a - b for a, b in zip(upper, lower)]
 separated = low > 0 or high < 0
 
 # %% [markdown] tags=["solution"] exercise="10.2"
-# The two rungs' own intervals overlap by far, since seeds differ more than rungs do. Within a seed the gain is 0.02 to 0.04, each time.
+# The two rungs' own intervals overlap widely, because seeds differ by more than rungs do. Yet within each seed the upper rung gains 0.02 to
+# 0.04.
 
 # %% tags=["wrong"] exercise="10.2" mistake="unpaired"
 gain, separated = 0.032, False
@@ -258,8 +272,8 @@ mine = xl.Recipe(
 )
 
 # %% [markdown] tags=["solution"] exercise="10.3"
-# To see it beside the others, call `xl.compare([*ladder, mine], ...)` with the arguments of above in a cell of its own: only `mine`
-# trains, the others are read from disk.
+# To see it beside the others, call `xl.compare([*ladder, mine], ...)` in a cell of its own, with the same arguments as above. Only `mine`
+# trains then, because the others are read from disk.
 
 # %% tags=["wrong"] exercise="10.3" mistake="one_stage"
 mine = xl.Recipe("mine", (xl.Stage(lambda: [xl.CrossEntropy(), xl.MMD()], data="both"),))
@@ -293,8 +307,8 @@ xl.checks.check("10.3", mine)
 
 # %% [markdown]
 # ## The report
-# This is one page with its pictures inside, ready to send to hospital B. It says what was chosen and why, what it cost, and what a
-# reader must know before believing it.
+# The next cell writes one page, with its pictures inside, that you could send to hospital B. It says what was chosen and why, and what a
+# reader must know before believing it. It also holds the scores on the test part, so from here on nothing may be changed any more.
 
 # %%
 report = board.to_html(Path(tempfile.gettempdir()) / "xferlab_capstone.html", command="lab 10")
@@ -303,8 +317,8 @@ xl.lab.say(*board.warnings)
 
 # %% [markdown]
 # ## Only now: the target's test labels
-# From here on nothing may be changed any more. In the figure, orange marks what was chosen without these labels, and green marks what
-# the oracle chose, which had them. The square and the dotted line are source only, the baseline.
+# The *oracle* chooses by the target's test labels, which you did not have. In the figure below, green marks its choice and orange marks
+# yours. The square and the dotted line are source only, the baseline.
 
 # %%
 xl.lab.say(board.verdict)
@@ -320,11 +334,11 @@ off = board.estimates["average_thresholded_confidence"][0] - measured
 xl.checks.reveal("10.p2", "within 0.05" if abs(off) <= 0.05 else "too high" if off > 0 else "too low")
 
 # %% [markdown]
-# If the estimate was too high, you have met its honest failure: a model that is wrong with confidence at hospital B looks right to
-# every method that listens to confidence. No method without labels can notice that.
+# If the estimate was too high, you have seen how it fails. A model that is wrong at hospital B, and sure of itself, looks right to every
+# method that listens to confidence. Such a method has no means to notice it.
 #
-# One seed is one story. The other four seeds were measured earlier with this code and join now, and each rung is compared with the
-# rung below it **within** a seed.
+# So far you have seen one seed. Four more were measured earlier with this code, and they join now. Each rung is compared with its earlier
+# rung **within** a seed, because both share the luck of that seed.
 
 # %%
 whole = lab.leaderboard(f"ladder_{source.name}_{target.name}", board)
@@ -346,11 +360,13 @@ print(f"Over these seeds {board.selector} chooses {chosen}. The oracle, which lo
 print(f"What the choice without labels costs: {cost['gain']:.3f} ({cost['verdict']}).")
 
 # %% [markdown]
-# Look at the last lines first. Information maximization rewards answers that are sure one by one and spread evenly over the classes.
-# It cannot see whether they are right. A frozen encoder under a new head can be sure, and spread, and wrong. If the choice lies below
-# the oracle here, that is what a choice without labels costs on this pair; lab 08 measures how often it happens.
+# Look at the last two printed lines first. Information maximization rewards a model for answers that are each sure and that, taken
+# together, spread evenly over the classes. It cannot see whether they are right. A model can be sure, give every class its share, and be
+# wrong. If the choice lies below the oracle here, that is what it costs to choose without labels on this pair. Lab 08 measures how often
+# this happens.
 #
-# Then read the gains from top to bottom. Where `colour_joint_bn` alone changes much, a gain over `colour` would not have been CORAL's.
+# Then read the gains from top to bottom. Why is `colour_coral` not compared with `colour`? Between the two lies more than CORAL: both
+# hospitals in one batch change the accuracy too, as `colour_joint_bn` shows, and CORAL would be praised or blamed for it.
 
 # %%
 handed = xl.evaluate(choice.model, target.test)
@@ -360,10 +376,11 @@ xl.lab.show(
 )
 
 # %% [markdown]
-# An average hides which class pays. Read the rows of this matrix. Each row is a true class, and what stands beside the diagonal is what a
-# patient with that cell would be told instead. The report may have said that a class seems rare in hospital B. It may be no rarer there:
-# perhaps its pictures just look like another class to this model. The estimate of the report assumes that a class looks alike in both
-# places.
+# A mean over classes hides which class pays. Each row of this matrix is a true class. What stands beside the diagonal is what such cells
+# were taken for. Which class would you warn hospital B about?
+#
+# Perhaps the report has said that a class seems rare at hospital B. It need not be rarer there. The report assumes that a class looks alike
+# in both places, and perhaps the pictures of this class just look like another one to the model.
 #
 # ### Exercise 4: what may you claim?
 # You compared recipes over **three** seeds. Information maximization chose `coral`, with a target accuracy of 0.71. The oracle takes
@@ -383,8 +400,8 @@ claims = ...  # a set of letters, such as {"a", "e"}
 claims = {"a", "d"}
 
 # %% [markdown] tags=["solution"] exercise="10.4"
-# a and d say what was measured. b is the oracle's number: nobody without target labels could have handed that model over. c has three
-# seeds, and *separated* needs five. e is no question of accuracy on 480 pictures at all.
+# Sentences a and d say what was measured. In b stands the oracle's number, and nobody without target labels could have handed that model
+# over. Sentence c rests on three seeds, and *separated* needs five. Sentence e would need a clinical study.
 
 # %% tags=["wrong"] exercise="10.4" mistake="oracle_as_result"
 claims = {"a", "b", "d"}
@@ -414,12 +431,12 @@ xl.checks.check("10.4", claims)
 
 # %% [markdown]
 # ## The second round: twenty labels
-# Hospital B has read your report and asks what would help most. Labels would, and a morning at the microscope buys about twenty. Which
-# pictures shall they be? `propose=20` cuts hospital B's unlabeled pictures into twenty clusters by ImageNet's features and takes the most
-# typical picture of each ([Hacohen et al., 2022](https://arxiv.org/abs/2202.02794)), so that no two of them tell the same. The
-# alternative is to draw twenty at random.
+# Hospital B has read your report and asks what would help most. Labels would, and somebody there has time to label twenty pictures. Which
+# twenty shall they be? You could draw them at random. Or you let `compare` choose them: with `propose=20` it sorts hospital B's unlabeled
+# pictures into twenty clusters by ImageNet's features and proposes the most typical picture of each cluster
+# ([Hacohen et al., 2022](https://arxiv.org/abs/2202.02794)). So you do not label nearly the same picture twice.
 #
-# The labels are the only thing that changes now. The recipe is the one that was chosen, and the test part scores, as before.
+# Nothing but the labels changes now. The recipe is the one that was chosen, and the same test part scores it.
 
 # %%
 own = {"colour_joint_bn": colour_joint_bn, "colour_coral": colour_coral}
@@ -434,8 +451,8 @@ xl.lab.show(
 )
 
 # %% [markdown]
-# Could you name each of them? Here the rendering knows the answers. In your own folder you would write them into the table
-# `label-next.csv`, which `xferlab compare --propose 20` leaves beside its report, and hand it back with `--labeled label-next.csv`.
+# Could you name the class of each? Here the rendering knows the answers. With pictures of your own, `xferlab compare --propose 20` leaves
+# a table `label-next.csv` beside its report. You write the classes into it and give it back with `--labeled label-next.csv`.
 
 # %%
 drawn = {"proposed": adapt.train[rows], "at random": adapt.train.take(n=20, seed=0)}
@@ -455,7 +472,7 @@ twenty_add = "0.02 to 0.10"
 xl.checks.predict("10.p3", twenty_add, options=["less than 0.02", "0.02 to 0.10", "more than 0.10"])
 
 # %% [markdown]
-# Each draw takes other pictures of B to choose from, and `compare` goes round again. What it finds on disk it does not train again.
+# Each draw gives `compare` other pictures of hospital B to choose from. What it has trained before, it reads from disk.
 
 
 # %%
@@ -493,18 +510,19 @@ print(f"Twenty proposed labels add {added['gain']:+.3f} ({added['verdict']}).")
 print(f"They add {better['gain']:+.3f} to what twenty random ones add ({better['verdict']}).")
 
 # %% [markdown]
-# The interval is what you tell hospital B before it spends the morning. Look at its width as well as at its middle: which of the two ways
-# is the lottery, in which much depends on the draw? The last line says whether their means can be told apart.
+# Tell hospital B the whole interval before it spends its time. The middle says what the labels bring on average, and the width says how
+# much that depends on the draw. Which of the two ways is more of a lottery? The last line says whether their means can be told apart.
 #
-# One pair is one story here too: `bench/tables/labels.md` has seven pairs with 20, 40 and 80 labels, those among them where random pictures
-# would have been better. And twenty labels that train cannot also measure. For that, 40 or more are needed, of which `compare` keeps half
-# out of the training and chooses by them.
+# This was one pair of laboratories. `bench/tables/labels.md` has seven pairs with 20, 40 and 80 labels, and it says where random pictures
+# would have been better. Note also that labels that train a model cannot measure it as well. When `compare` gets 40 labels or more, it
+# keeps half of them out of the training and chooses by them.
 
 # %% [markdown]
 # ## When it hurts: half the classes never come
-# Hospital B may see only some of the cells that A has labeled. Methods that align the two domains as wholes do not know that. Below,
-# the last rung trains again with target pictures of the first half of the classes only, so also with half as many pictures. Both
-# models are judged on these classes. (The labels that pick the pictures serve to stage the accident. Training gets none of them.)
+# Hospital B may see only some of the kinds of cells that hospital A has labeled. A method that aligns the two domains as wholes does not
+# know that. Below, the last rung trains once more, and its target pictures show only the first half of the classes. (So there are also only
+# about half as many of them.) Then both models are judged on these classes. Labels are used here to stage the accident, by picking the
+# pictures. Training gets none of them.
 
 # %%
 half = len(source.classes) // 2
@@ -535,8 +553,8 @@ xl.lab.show(
 
 # %% [markdown]
 # ## Which method when
-# A guide is only as good as its evidence. So each line below tells you where to look and not what you will find, because results differ
-# from pair to pair.
+# Results differ from pair to pair. So each line below says what to try first and where to look for evidence. It does not say what you will
+# find.
 #
 # | your case | try first | the evidence to read |
 # |---|---|---|
@@ -549,7 +567,7 @@ xl.lab.show(
 # | several trained models, no target label | a validator fixed beforehand, two read side by side | `bench/tables/ranks.md` and lab 08 |
 #
 # Whatever your case is, put three baselines into the table: source only, source only with joint batch-norm statistics, and a probe. A method
-# that does not beat these is a cost.
+# that does not beat all three only costs you time.
 #
 # ## A rubric for teachers
 # Learners hand in this notebook on two domains of their own, and a page of text. Twelve points.
@@ -609,7 +627,7 @@ lab.answer(
 # %% [markdown]
 # - Make your promises first: which labels train, which choose, and which report.
 # - Add one technique a rung and pair the runs within a seed. A rung that gains nothing comes off again.
-# - Your report shows the choice, its gap to the oracle, the class that pays, and the case in which it hurts.
+# - A report should show the choice, its gap to the oracle, the class that pays, and the case in which the method hurts.
 # - An estimate without labels is a guess about confidence. Say so, and say how many labels would measure it.
 #
 # ### Papers

@@ -84,6 +84,19 @@ def test_each_name_can_have_its_own_baseline():
     assert "c over b +0.200" in lab.Results(ladder).gains(over={"b": "a", "c": "b"}).alt
 
 
+def test_which_of_several_steps_brings_most_is_asked_within_a_draw():
+    """Fails if steps are compared by their means: "late" gains more in each draw, by 0.01, and draws differ by far more."""
+    steps = {"early": (0.0, 0.2, 0.4), "late": (0.01, 0.22, 0.41), "lost": (-0.2, -0.2, -0.2)}
+    found = [
+        {"method": name, "draw": draw, "accuracy": 0.5 + (gains[draw % 3] if gains else 0.0)}
+        for name, gains in (("plain", None), *steps.items())
+        for draw in range(6)
+    ]
+    gained = lab.Results(found).differences(dict.fromkeys(steps, "plain"))
+    assert gained.mean() == pytest.approx({"late": 0.64 / 3, "early": 0.2, "lost": -0.2})
+    assert gained.tied() == ["late"]
+
+
 def test_runs_of_another_unit_are_not_paired(results):
     part = lab.Results([row for row in results if row["method"] == "a" or row["draw"] < 2], across="labels")
     assert part.gain("b", "a", labels=5)["n"] == 2

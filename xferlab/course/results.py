@@ -39,11 +39,6 @@ class Results:
         The column within which methods are compared: a draw of labels or a seed, whose luck they share.
     title
         On which data.
-    rows: Dicts of settings and of measures (floats). `here` is False in a row that was measured earlier and read from a file.
-    by: The column that a table has its rows for, such as the method.
-    across: The column that a table has its columns for, such as the number of labels; None where there is none.
-    unit: The column within which methods are compared: a draw of labels or a seed, whose luck they share.
-    title: On which data.
 
     Raises
     ------
@@ -124,6 +119,17 @@ class Results:
         if not pairs:
             raise ArgumentError(f"{name!r} and {over!r} share no {self.unit}; there are {', '.join(self.names)}")
         return gain([difference for difference, _ in pairs])
+
+    def differences(self, over: Mapping[str, str], measure: str | None = None) -> Results:
+        """Within each unit, what every name of `over` gains over the name beside it: which step brings most, and which are `tied` with it?"""
+        measure, rows = measure or self.measure, []
+        runs = {(row[self.by], row[self.unit], row.get(self.across)): row for row in self.rows}
+        for (name, *rest), row in runs.items():
+            if base := runs.get((over.get(name), *rest)):
+                here = bool(row.get("here", True) and base.get("here", True))
+                kept = {key: row[key] for key in (self.by, self.unit, self.across) if key}
+                rows.append({**kept, measure: row[measure] - base[measure], "here": here})
+        return replace(self, rows=rows)
 
     def table(self, *measures: str, over: str | None = None, smaller: Sequence[str] = (), caption: str = "") -> Table:
         """Mean and 95 % t-interval, a row for each name and a column for each measure and level.
@@ -233,9 +239,7 @@ class Results:
 
     def _pairs(self, name: str, over: str, measure: str) -> list[tuple[float, bool]]:
         """Differences within a unit, each with whether both of its runs are this notebook's."""
-        runs = {(row[self.by], row[self.unit], row.get(self.across)): row for row in self.rows}
-        pairs = [(row, runs.get((over, *rest), {})) for (own, *rest), row in runs.items() if own == name]
-        return [(a[measure] - b[measure], bool(a.get("here", True) and b.get("here", True))) for a, b in pairs if b]
+        return [(row[measure], row["here"]) for row in self.differences({name: over}, measure)]
 
     def _head(self, measure: str, level, several: bool) -> str:
         name = f"{level:g} {self.across}" if isinstance(level, (int, float)) else str(level)

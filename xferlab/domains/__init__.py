@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ArgumentError, DataError, MissingExtra
-from .domain import Domain, Splits, split
+from .domain import Domain, Splits, joined, split
 
-__all__ = ["Domain", "Splits", "catalog", "load", "split"]
+__all__ = ["Domain", "Splits", "catalog", "joined", "load", "split"]
 
 UNLISTED = ("medmnist", "icd10")  # sources whose own errors say more than "unknown": a missing extra, a 3-D set
 

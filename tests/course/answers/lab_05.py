@@ -8,11 +8,11 @@ from scipy.stats import wasserstein_distance
 import xferlab as xl
 
 # stands for the lab's ladder
-high = {"source only": 0.41, "colour augmentation": 0.70, "colour + both in batch norm": 0.76, "colour + AdaBN": 0.81}
+high = {"source only": 0.41, "color augmentation": 0.70, "color + both in batch norm": 0.76, "color + AdaBN": 0.81}
 rungs = xl.lab.Results(
     [
         {"rung": rung, "draw": draw, "second laboratory": value + draw * 0.0137}
-        for rung, value in (high | {"colour + MMD": 0.7712}).items()
+        for rung, value in (high | {"color + MMD": 0.7712}).items()
         for draw in range(3)
     ],
     by="rung",
@@ -82,10 +82,10 @@ cost = min(sum(abs(a - b) for a, b in zip((0, 1, 5), order)) for order in iterto
 cost = 1
 
 # %% 05.4
-brought = rungs.gain("colour + MMD", "colour + both in batch norm", "second laboratory")["gain"]
+brought = rungs.gain("color + MMD", "color + both in batch norm", "second laboratory")["gain"]
 
 # %% 05.4
-brought = round(second["colour + MMD"] - second["colour + both in batch norm"], 3)
+brought = round(second["color + MMD"] - second["color + both in batch norm"], 3)
 
 # %% 05.4
-brought = np.subtract(second["colour + MMD"], second["colour + both in batch norm"])
+brought = np.subtract(second["color + MMD"], second["color + both in batch norm"])

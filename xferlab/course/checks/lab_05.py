@@ -58,12 +58,12 @@ def transport_by_hand(cost):
     right="One change: both rungs see both laboratories in each batch, and one of them has a distance.",
 )
 def what_mmd_brought(brought, second):
-    mmd, right = second["colour + MMD"], second["colour + MMD"] - second["colour + both in batch norm"]
+    mmd, right = second["color + MMD"], second["color + MMD"] - second["color + both in batch norm"]
     mistakes = (
         (-right, "wrong_sign"),
         (mmd - second["source only"], "against_source_only"),
-        (mmd - second["colour augmentation"], "against_color"),
-        (mmd - second["colour + AdaBN"], "against_adabn"),
+        (mmd - second["color augmentation"], "against_color"),
+        (mmd - second["color + AdaBN"], "against_adabn"),
     )
     otherwise = (
         f"{brought:+.3f} is not MMD's rung minus the one with color, both laboratories in batch norm and no distance."
