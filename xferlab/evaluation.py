@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from .machine import give_back
 __all__ = ["Scores", "evaluate", "format_interval", "gain", "paired", "predict", "t_interval"]
 
 METRICS = ("accuracy", "balanced_accuracy", "auc", "ece")
+BINS = 15  # of confidence, for the calibration error
 DRAWS = 5  # no difference is called separated below so many draws or seeds
 
 
@@ -156,19 +157,33 @@ class Scores:
 
     @property
     def accuracy(self) -> float:
-        return _accuracy(self.probabilities, self.labels)
+        return float((self.predictions == self.labels).mean())
 
     @property
     def balanced_accuracy(self) -> float:
-        return _balanced_accuracy(self.probabilities, self.labels)
+        columns = [(self.predictions, self.labels)]
+        if self._multilabel:
+            columns = [(p > 1 - p, y) for p, y in zip(self.probabilities.T, self.labels.T, strict=True)]
+        recalls = [[(predicted[y == k] == k).mean() for k in np.unique(y)] for predicted, y in columns]
+        return float(np.mean([np.mean(each) for each in recalls]))
 
     @property
     def auc(self) -> float:
-        return _auc(self.probabilities, self.labels)
+        """NaN when no class has both members and others."""
+        p, y = self.probabilities, self.labels
+        truth = y if self._multilabel else (y[:, None] == np.arange(p.shape[1])).astype(int)
+        columns = [1] if y.ndim == 1 and p.shape[1] == 2 else range(p.shape[1])
+        values = [_binary_auc(p[:, k], truth[:, k]) for k in columns if 0 < truth[:, k].sum() < len(truth)]
+        return float(np.mean(values)) if values else float("nan")
 
     @property
     def ece(self) -> float:
-        return _ece(self.probabilities, self.labels)
+        confidence, right = self.probabilities.max(1), self.predictions == self.labels
+        if self._multilabel:
+            confidence, right = np.maximum(self.probabilities, 1 - self.probabilities).ravel(), right.ravel()
+        which = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+        gap = np.bincount(which, weights=right - confidence, minlength=BINS)
+        return float(np.abs(gap).sum() / len(confidence))
 
     @property
     def confusion(self) -> np.ndarray:
@@ -202,7 +217,8 @@ class Scores:
         values = []
         for _ in range(draws):
             rows = np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
-            values.append(_METRIC[metric](self.probabilities[rows], self.labels[rows]))
+            drawn = replace(self, probabilities=self.probabilities[rows], labels=self.labels[rows])
+            values.append(getattr(drawn, metric))
         tail = (1 - level) / 2 * 100
         low, high = np.nanpercentile(values, [tail, 100 - tail])
         return float(low), float(high)
@@ -373,26 +389,6 @@ def paired(
     return table
 
 
-def _accuracy(p: np.ndarray, y: np.ndarray) -> float:
-    return float(((p >= 0.5) == (y == 1)).mean() if y.ndim == 2 else (p.argmax(1) == y).mean())
-
-
-def _balanced_accuracy(p: np.ndarray, y: np.ndarray) -> float:
-    if y.ndim == 2:
-        columns = [(np.stack([1 - q, q], 1), truth.astype(int)) for q, truth in zip(p.T, y.T, strict=True)]
-        return float(np.mean([_balanced_accuracy(*column) for column in columns]))
-    right = p.argmax(1) == y
-    return float(np.mean([right[y == k].mean() for k in np.unique(y)]))
-
-
-def _auc(p: np.ndarray, y: np.ndarray) -> float:
-    """NaN when no class has both members and others."""
-    truth = y if y.ndim == 2 else (y[:, None] == np.arange(p.shape[1])).astype(int)
-    columns = [1] if y.ndim == 1 and p.shape[1] == 2 else range(p.shape[1])
-    values = [_binary_auc(p[:, k], truth[:, k]) for k in columns if 0 < truth[:, k].sum() < len(truth)]
-    return float(np.mean(values)) if values else float("nan")
-
-
 def _binary_auc(score: np.ndarray, truth: np.ndarray) -> float:
     """The chance that a random member scores above a random other one, ties counting half (Mann-Whitney)."""
     from scipy.stats import rankdata
@@ -400,16 +396,3 @@ def _binary_auc(score: np.ndarray, truth: np.ndarray) -> float:
     positive = truth == 1
     n1, n0 = positive.sum(), (~positive).sum()
     return (rankdata(score)[positive].sum() - n1 * (n1 + 1) / 2) / (n1 * n0)
-
-
-def _ece(p: np.ndarray, y: np.ndarray, bins: int = 15) -> float:
-    if y.ndim == 2:
-        confidence, right = np.maximum(p, 1 - p).ravel(), ((p >= 0.5) == (y == 1)).ravel()
-    else:
-        confidence, right = p.max(1), p.argmax(1) == y
-    which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gap = np.bincount(which, weights=right - confidence, minlength=bins)
-    return float(np.abs(gap).sum() / len(confidence))
-
-
-_METRIC = {"accuracy": _accuracy, "balanced_accuracy": _balanced_accuracy, "auc": _auc, "ece": _ece}

@@ -430,13 +430,13 @@ def roc_and_reliability(probabilities: np.ndarray, labels: np.ndarray, classes: 
     >>> p = np.array([[0.9, 0.1], [0.3, 0.7], [0.6, 0.4]])
     >>> figure = xl.plots.roc_and_reliability(p, np.array([0, 1, 1]), ("well", "ill"))
     """
+    from sklearn.metrics import roc_curve
+
     plt = pyplot()
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 4.0))
     present = [k for k in range(len(classes)) if 0 < (labels == k).sum() < len(labels)]
     for k in present[1:] if len(classes) == 2 else present:
-        order = np.argsort(-probabilities[:, k], kind="stable")
-        member, last = labels[order] == k, np.append(np.diff(probabilities[order, k]) != 0, True)
-        found, false = (np.r_[0, np.cumsum(part)[last] / part.sum()] for part in (member, ~member))
+        false, found, _ = roc_curve(labels == k, probabilities[:, k], drop_intermediate=False)
         look = dict(color=PALETTE[k % 8], label=str(classes[k])) if len(present) <= 8 else dict(color="0.6")
         left.plot(false, found, linewidth=1.5, **look)
     _finish(left, "others that are flagged (1 - specificity)", "members that are found (sensitivity)", legend=False)

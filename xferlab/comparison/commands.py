@@ -59,10 +59,9 @@ def compare(
     began, store = time.time(), store or cache_folder("runs")
     source = [source] if isinstance(source, str) else list(source)
     workers = int(workers) if str(workers).isdigit() else workers
-    if isinstance(workers, str) and workers != "auto":
+    if workers != "auto" and (isinstance(workers, str) or workers < 1):
         raise ArgumentError(f"--workers is {workers!r}, expected 1 or more, or auto")
-    processes = workers if isinstance(workers, int) else 1
-    _check(weights, factory, minutes=minutes, seeds=seeds, steps=steps, propose=propose, workers=processes)
+    _check(weights, factory, minutes=minutes, seeds=seeds, steps=steps, propose=propose)
     names = list(recipes or (RECIPES if len(source) == 1 else (*RECIPES[:7], "group_dro", *RECIPES[7:])))
     strengths = [len(recipe.grid) if search else 1 for recipe in chosen_recipes(names)]
     makers: list[Callable[..., Any]]

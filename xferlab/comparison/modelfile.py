@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ..encoders import Classifier, encoder
-from ..encoders.images import read_state
+from ..encoders.images import load_state, read_state
 from ..errors import ArgumentError, DataError
 from ..recipe import recipes
 from ..storage import write_atomically
@@ -144,10 +144,7 @@ def from_factory(reference: str, weights: str | Path | None = None, size: int | 
         if not isinstance(made, nn.Module):
             raise ArgumentError(f"{reference} gives a {type(made).__name__}, expected a torch.nn.Module")
         if state is not None:
-            try:
-                made.load_state_dict(state)
-            except RuntimeError as error:
-                raise DataError(f"{weights} does not fit {reference}: {str(error).splitlines()[1].strip()}") from error
+            load_state(made, state, f"{weights} does not fit {reference}")
         return made if hasattr(made, "blocks") or isinstance(made, Classifier) else encoder(made, size=size)
 
     make.__name__ = reference

@@ -124,7 +124,7 @@ def read_sides(
 
 
 def read(
-    where: str, *, labels: str | None = None, augmentation: str | None = None, **options
+    where: str, *, labels: str | None = None, augmentation: str | None = None, whole: bool = False, **options
 ) -> tuple[Splits | Domain, list[str], Scale | None]:
     """Splits of a folder, a table of texts, a `.npz` or a named set, the warnings in words, and the scale of a folder's intensities.
 
@@ -136,6 +136,8 @@ def read(
         A table of labels, for folders.
     augmentation
         What leaves the class of an image as it is, see `Domain`.
+    whole
+        A folder is not divided, but read as one Domain.
     options
         Those that any of the kinds takes; a kind gets the ones it knows. With `classes`, the source's, a target is
         read: one Domain where it has no labels, since all of it is there to adapt to.
@@ -152,9 +154,9 @@ def read(
     options = {key: value for key, value in ({"labels": labels, "broken": "skip"} | options).items() if key in takes}
     if path.is_dir():
         found, notes = noting(folders.find, path, **options)
-        if known is not None and (found.labels < 0).any():
-            whole = found.domain(torch.arange(len(found.files)))
-            return replace(whole, augmentation=augmentation or ""), notes, found.scale
+        if whole or (known is not None and (found.labels < 0).any()):
+            everything = found.domain(torch.arange(len(found.files)))
+            return replace(everything, augmentation=augmentation or ""), notes, found.scale
         splits, more = noting(folders.divide, found)
         return splits.augmented(augmentation or ""), notes + more, found.scale
     splits, notes = noting(load_domain, path if path.exists() else where, augmentation=augmentation, **options)
@@ -164,14 +166,10 @@ def read(
 def _read_labeled(where: str, options: dict) -> tuple[Domain, list[str]]:
     """All labeled images of a folder, or of a `.npz`, as one Domain."""
     options = {key: value for key, value in options.items() if key not in ("augmentation", "groups", "layout")}
-    if not Path(where).is_dir():
-        splits, notes, _ = read(where, **options)
-        if isinstance(splits, Domain):
-            raise DataError(f"{where} has no labels; --labeled needs target images with them")
-        return splits.together(), notes
-    (domain, _), notes = noting(folders.read, where, broken="skip", **options)
+    found, notes, _ = read(where, whole=True, **options)
+    domain = found if isinstance(found, Domain) else found.together()
     if domain.labels is None:
-        raise DataError(f"{where} has no class folders; --labeled needs one folder a class, named as the source's")
+        raise DataError(f"{where} has no labels; --labeled needs one folder a class, named as the source's")
     return domain, notes
 
 

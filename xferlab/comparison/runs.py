@@ -6,7 +6,6 @@ import contextlib
 import datetime
 import functools
 import json
-import math
 import re
 import threading
 import time
@@ -215,7 +214,7 @@ def _beside(source: Domain, labeled: Domain) -> Domain:
 
 
 def _remember(task: Task, record: dict) -> dict:
-    record = _finite(record)
+    record = json.loads(json.dumps(record), parse_constant=lambda _: None)  # NaN and infinities, which JSON cannot say
     write_text(task.record, json.dumps(record) + "\n")
     task.forget_checkpoints()
     return record
@@ -246,12 +245,3 @@ def _thin(history: list[dict]) -> list[dict]:
     every = max(1, len(history) // 50)
     kept = [entry for i, entry in enumerate(history) if i % every == 0 or i == len(history) - 1]
     return [{name: float(f"{value:.5g}") for name, value in entry.items()} for entry in kept]
-
-
-def _finite(value):
-    """NaN and infinities as None, which JSON can say."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -21,8 +21,9 @@ import torch
 from torch import Tensor
 
 from ..augment import STAINS, concentrations, optical_density
+from ..domains import Domain
 from ..errors import ArgumentError, needs
-from ..evaluation import Scores
+from ..evaluation import Scores, predict
 from ..plots import MARKERS, PALETTE
 from .display import figure_html, kernel_widgets
 from .results import Results
@@ -486,8 +487,6 @@ def stain(
     >>> xl.widgets.stain(model, source.test.inputs[0], factors=[0.5, 1, 2])
     With 1 times the dye the model says ...
     """
-    from ..evaluation import evaluating
-
     gray = len(image) == 1
     names = ("dye",) if gray else ("first dye", "second dye")
     settings = list(itertools.product(factors, repeat=len(names)))
@@ -497,9 +496,7 @@ def stain(
     more[:, : len(names)] = torch.tensor(settings) - 1.0
     density = torch.einsum("ns,shw,so->nohw", more, amounts, basis)
     pictures = ((image[None].float() + 1) * 10**-density - 1).round().clamp(0, 255).to(torch.uint8)
-    with evaluating(model):
-        device = next(model.parameters()).device
-        probabilities = torch.cat([model(part.to(device)).float().softmax(1).cpu() for part in pictures.split(64)])
+    probabilities = predict(model, Domain(pictures, None, model.classes))
     start = dict.fromkeys(names, min(factors, key=lambda factor: abs(math.log(factor))))  # the picture as it is
     before = int(probabilities[settings.index(tuple(start.values()))].argmax())
 

@@ -151,12 +151,7 @@ def _decode(file: Path, options: Options) -> Decoded | str | None:
         if options.channels is not None:
             images = [image.convert("L" if options.channels == 1 else "RGB") for image in images]
         if (size := options.size) is not None:
-            images = [
-                image
-                if image.size == (size, size)
-                else ImageOps.pad(image, (size, size), Image.Resampling.BILINEAR, color=0)
-                for image in images
-            ]
+            images = [ImageOps.pad(image, (size, size), Image.Resampling.BILINEAR, color=0) for image in images]
         return found._replace(pixels=[np.array(image) for image in images])
     except MissingExtra:
         raise

@@ -63,11 +63,7 @@ def timm_net(name: str, pretrained: bool, weights: str | Path | None, settings: 
             f"give a local file with weights=, or use the packaged 'efficientnet_lite0'"
         ) from error
     if weights is not None:
-        state = read_state(Path(weights))
-        try:
-            net.load_state_dict(state)
-        except RuntimeError as error:
-            raise DataError(f"{weights} does not fit {name!r}: {str(error).splitlines()[1].strip()}") from error
+        load_state(net, read_state(Path(weights)), f"{weights} does not fit {name!r}")
     config = net.pretrained_cfg
     defaults: dict = {key: [255 * value for value in config[key]] for key in ("mean", "std")}
     defaults |= dict(zip(("channels", "size"), config["input_size"][:2], strict=True))
@@ -86,6 +82,14 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise DataError(
             f"{path} is not a plain file of tensors ({type(error).__name__}); save it as .safetensors"
         ) from error
+
+
+def load_state(network: nn.Module, state: dict[str, Tensor], otherwise: str) -> None:
+    """Puts weights into a network. Raises `DataError`, which begins with `otherwise`, where they do not fit."""
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise DataError(f"{otherwise}: {str(error).splitlines()[1].strip()}") from error
 
 
 def lenet(channels: int) -> nn.Sequential:

@@ -64,14 +64,19 @@ class Mistake:
 def number(
     answer: float, right: float, mistakes: Sequence[tuple[float, str]], otherwise: str, **tolerance: float
 ) -> Mistake | str | None:
-    """For recognizers of one number: the `(value, name)` of a known mistake it is close to, None if it is right,
-    else `otherwise`. `tolerance` is `math.isclose`'s."""
+    """For recognizers of one number, see `among`. `tolerance` is `math.isclose`'s."""
     if isinstance(answer, str):
         return f"{answer!r} is text; give the number itself, without quotes."
-    for value, name in mistakes:
-        if math.isclose(answer, value, **tolerance):
-            return Mistake(name)
-    return None if math.isclose(answer, right, **tolerance) else otherwise
+    return among(lambda value: math.isclose(answer, value, **tolerance), right, mistakes, otherwise)
+
+
+def among(near: Callable, right, mistakes: Sequence[tuple], otherwise: str) -> Mistake | str | None:
+    """None where `near(right)`, else of the known `mistakes` the first whose value is near, a mistake's name or a sentence;
+    `otherwise` where none is."""
+    if near(right):
+        return None
+    found = next((said for value, said in mistakes if near(value)), otherwise)
+    return Mistake(found) if found.isidentifier() else found
 
 
 def letters(answer) -> set[str]:

@@ -56,11 +56,5 @@ def fair_split(test_slides):
 
 @recognizes("00.4", right="Pairing takes out the luck that both share.")
 def what_may_be_said(statement):
-    answer = str(statement).strip().upper()[:1]
-    if answer == "C":
-        return None
-    if answer == "A":
-        return Mistake("higher_is_better")
-    if answer == "B":
-        return Mistake("overlap_is_equal")
-    return f"{statement!r} is none of the letters A, B and C."
+    known = {"A": Mistake("higher_is_better"), "B": Mistake("overlap_is_equal"), "C": None}
+    return known.get(str(statement).strip().upper()[:1], f"{statement!r} is none of the letters A, B and C.")

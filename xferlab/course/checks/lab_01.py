@@ -21,9 +21,8 @@ def two_pairs_by_hand(loss):
         (-math.log(e2 / 2), "partner_not_in_sum"),
         (4 * -math.log(e2 / (e2 + 2)), "sum_not_mean"),
     )
-    return number(
-        loss, -math.log(e2 / (e2 + 2)), mistakes, f"{loss} is not the loss of two perfect pairs.", abs_tol=2e-3
-    )
+    otherwise = f"{loss} is not the loss of two perfect pairs."
+    return number(loss, -math.log(e2 / (e2 + 2)), mistakes, otherwise, abs_tol=2e-3)
 
 
 @recognizes("01.2", right="The same number as the package's, and its gradient reaches both views.")
@@ -35,15 +34,6 @@ def contrast_as_code(contrast):
     if not isinstance(loss, torch.Tensor) or loss.ndim:
         return "A tensor without dimensions is wanted, so that it can be a loss."
 
-    def near(other):
-        return math.isclose(loss.item(), other.item(), rel_tol=1e-4)
-
-    if near(nt_xent(za, zb, 0.4)):
-        return (
-            None
-            if loss.requires_grad
-            else "The number is right but has no gradient: as a loss it would change nothing."
-        )
     partner = torch.arange(10).roll(5)
 
     def entropy_of(z, own=-math.inf, partner=partner):
@@ -53,23 +43,21 @@ def contrast_as_code(contrast):
     with torch.no_grad():
         raw = torch.cat([za, zb])
         unit = F.normalize(raw, dim=1)
-        if near(entropy_of(unit, own=None)):
-            return Mistake("counts_itself")
-        if near(entropy_of(raw)):
-            return Mistake("not_normalized")
-        if near(entropy_of(unit, partner=torch.arange(10).roll(1))):
-            return Mistake("neighbor_as_partner")
-        if near(F.cross_entropy(unit[:5] @ unit[5:].T / 0.4, torch.arange(5))):
-            return Mistake("across_only")
-        if near(entropy_of(unit, own=0.0)):
-            return Mistake("zero_diagonal")
-        if near(10 * entropy_of(unit)):
-            return "That is the sum over all 2B vectors; take the mean."
-        if near(nt_xent(za, zb, 2.5)):
-            return "Divide by the temperature instead of multiplying."
-        if near(nt_xent(za, zb, 1.0)):
-            return "The temperature is not used."
-    return f"On five pairs this gives {loss.item():.4f}, not {nt_xent(za, zb, 0.4).item():.4f}."
+        right = nt_xent(za, zb, 0.4)
+        mistakes = (
+            (entropy_of(unit, own=None), "counts_itself"),
+            (entropy_of(raw), "not_normalized"),
+            (entropy_of(unit, partner=torch.arange(10).roll(1)), "neighbor_as_partner"),
+            (F.cross_entropy(unit[:5] @ unit[5:].T / 0.4, torch.arange(5)), "across_only"),
+            (entropy_of(unit, own=0.0), "zero_diagonal"),
+            (10 * entropy_of(unit), "That is the sum over all 2B vectors; take the mean."),
+            (nt_xent(za, zb, 2.5), "Divide by the temperature instead of multiplying."),
+            (nt_xent(za, zb, 1.0), "The temperature is not used."),
+        )
+    otherwise = f"On five pairs this gives {loss.item():.4f}, not {right.item():.4f}."
+    if found := number(loss.item(), right.item(), mistakes, otherwise, rel_tol=1e-4):
+        return found
+    return None if loss.requires_grad else "The number is right but has no gradient: as a loss it would change nothing."
 
 
 @recognizes("01.3", right="0.98: at T = 0.1 only the nearest strangers feel the push.")
@@ -90,26 +78,17 @@ def spread_of_features(spread):
     value = torch.as_tensor(spread(z.clone()))
     if value.numel() != 1:
         return f"These are {value.numel()} numbers; average over the dimensions to get one."
-    value = float(value)
     unit = F.normalize(z, dim=1)
-    right = (unit.std(0, correction=0).mean() * 3**0.5).item()
-
-    def near(other):
-        return math.isclose(value, float(other), rel_tol=1e-4)
-
-    if near(right):
-        return None
-    if near(z.std(0, correction=0).mean() * 3**0.5):
-        return Mistake("not_normalized")
-    if near(unit.std(1, correction=0).mean() * 3**0.5):
-        return Mistake("over_dimensions")
-    if near(unit.std(0, correction=0).mean()):
-        return Mistake("no_scale")
-    if near(unit.std(0).mean() * 3**0.5):
-        return "Use `correction=0`, so that vectors that point everywhere come out at 1."
-    if near(unit.std(0, correction=0).mean() * 5**0.5):
-        return "That is sqrt(N); D is the number of dimensions, `z.shape[1]`."
-    return f"On five vectors in three dimensions this gives {value:.3f}, not {right:.3f}."
+    even, right = unit.std(0, correction=0).mean(), float(unit.std(0, correction=0).mean() * 3**0.5)
+    mistakes = (
+        (z.std(0, correction=0).mean() * 3**0.5, "not_normalized"),
+        (unit.std(1, correction=0).mean() * 3**0.5, "over_dimensions"),
+        (even, "no_scale"),
+        (unit.std(0).mean() * 3**0.5, "Use `correction=0`, so that vectors that point everywhere come out at 1."),
+        (even * 5**0.5, "That is sqrt(N); D is the number of dimensions, `z.shape[1]`."),
+    )
+    otherwise = f"On five vectors in three dimensions this gives {float(value):.3f}, not {right:.3f}."
+    return number(float(value), right, mistakes, otherwise, rel_tol=1e-4)
 
 
 @recognizes("01.5", right="Color, orientation and size are each the label once.")

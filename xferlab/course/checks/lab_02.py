@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ...strategies import Strategy
-from . import Mistake, number, recognizes
+from . import Mistake, among, number, recognizes
 
 
 @recognizes("02.1", right="Only the head moves: for K classes, K x (1280 + 1) numbers.")
@@ -46,18 +46,16 @@ def balanced_weights(weights):
     if weights.shape != (3,):
         return f"{tuple(weights.shape)} numbers are here; three are wanted, one for each class."
 
-    def close(other):
-        return torch.allclose(weights, other, rtol=1e-2)
-
-    if close(125 / (3 * counts)):
-        return None
-    if close(counts / 125) or close(counts):
-        return Mistake("share_not_inverse")
-    if close(125 / counts) or close(1 / counts):
-        return Mistake("forgot_classes")
-    if close((125 / (3 * counts)).flip(0)):
-        return "The right numbers in the other order: neutrophils, eosinophils, basophils."
-    return "These are not N / (K n_k) for N = 125, K = 3 and n_k = 100, 20, 5."
+    right = 125 / (3 * counts)
+    mistakes = (
+        (counts / 125, "share_not_inverse"),
+        (counts, "share_not_inverse"),
+        (125 / counts, "forgot_classes"),
+        (1 / counts, "forgot_classes"),
+        (right.flip(0), "The right numbers in the other order: neutrophils, eosinophils, basophils."),
+    )
+    otherwise = "These are not N / (K n_k) for N = 125, K = 3 and n_k = 100, 20, 5."
+    return among(lambda value: torch.allclose(weights, value, rtol=1e-2), right, mistakes, otherwise)
 
 
 class _Probe(nn.Module):
@@ -115,9 +113,6 @@ def _keeps_eval(accuracy, images, labels) -> bool:
 def reported_number(reported):
     if isinstance(reported, str):
         return "A number is wanted: the score that you would report for that run."
-    mistakes = (
-        (0.85, "selected_on_test"),
-        (0.86, "reported_validation"),
-    )
+    mistakes = ((0.85, "selected_on_test"), (0.86, "reported_validation"))
     otherwise = f"{reported} is not the test score of the run that validation would choose."
     return number(reported, 0.79, mistakes, otherwise, abs_tol=1e-6)

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from . import Mistake, number, recognizes
+from . import Mistake, among, number, recognizes
 
 
 @recognizes("03.1", right="0.42: a similarity 0.1 higher outweighs two votes, because 0.1 / 0.1 makes a factor of e.")
@@ -41,25 +41,17 @@ def leave_one_out(left_out):
     if answer.shape != y.shape:
         return f"Five scores go in and {tuple(answer.shape)} come out; one number for each picture is wanted."
     residual = y - scores
-
-    def near(other):
-        return torch.allclose(answer, other, atol=1e-6)
-
-    if near(y - residual / (1 - leverage)):
-        return None
-    if near(residual / (1 - leverage)):
-        return Mistake("residual_not_score")
-    if near(y - residual * (1 - leverage)):
-        return Mistake("shrunk")
-    if near(scores):
-        return Mistake("in_sample")
-    if near(y - residual / leverage):
-        return Mistake("by_leverage")
-    if near(y + residual / (1 - leverage)):
-        return Mistake("wrong_sign")
-    if near(scores / (1 - leverage)):
-        return Mistake("score_divided")
-    return "On a straight line through five points these are not the scores of fits without each point."
+    mistakes = (
+        (residual / (1 - leverage), "residual_not_score"),
+        (y - residual * (1 - leverage), "shrunk"),
+        (scores, "in_sample"),
+        (y - residual / leverage, "by_leverage"),
+        (y + residual / (1 - leverage), "wrong_sign"),
+        (scores / (1 - leverage), "score_divided"),
+    )
+    otherwise = "On a straight line through five points these are not the scores of fits without each point."
+    right = y - residual / (1 - leverage)
+    return among(lambda value: torch.allclose(answer, value, atol=1e-6), right, mistakes, otherwise)
 
 
 @recognizes("03.3", right="1.4 of at most 2: these laboratories are easy to tell apart.")
@@ -99,11 +91,6 @@ def linear_cka(cka):
 
 @recognizes("03.5", right="Chosen without the target's labels. That it is not the best away is for next year to say.")
 def layer_by_bound(chosen_layer):
-    answer = str(chosen_layer).strip().lower()
-    if answer == "late":
-        return None
-    if answer == "middle":
-        return Mistake("used_target_labels")
-    if answer == "early":
-        return Mistake("largest")
-    return f"{chosen_layer!r} is not a layer: give one of the names early, middle and late."
+    known = {"early": Mistake("largest"), "middle": Mistake("used_target_labels"), "late": None}
+    otherwise = f"{chosen_layer!r} is not a layer: give one of the names early, middle and late."
+    return known.get(str(chosen_layer).strip().lower(), otherwise)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from ...recipe import recipes
-from . import Mistake, recognizes
+from . import Mistake, among, recognizes
 
 
 @recognizes("04.1", right="The adversary goes down its loss, the encoder up, in one backward pass.")
@@ -17,15 +17,9 @@ def reversal(function):
     passed = function(gradient.clone(), 0.5)
     if not isinstance(passed, torch.Tensor):
         return f"Return the gradient alone, one tensor of its shape; this is a {type(passed).__name__}."
-    if torch.equal(passed, torch.tensor([-1.5, -2.0])):
-        return None
-    if torch.equal(passed, torch.tensor([1.5, 2.0])):
-        return Mistake("wrong_sign")
-    if torch.equal(passed, -gradient):
-        return Mistake("no_strength")
-    if torch.equal(passed, torch.tensor([-6.0, -8.0])):
-        return Mistake("divided")
-    return f"For a gradient of [3, 4] at strength 0.5 this passes back {passed.tolist()}, not [-1.5, -2]."
+    mistakes = ((gradient / 2, "wrong_sign"), (-gradient, "no_strength"), (-2 * gradient, "divided"))
+    otherwise = f"For a gradient of [3, 4] at strength 0.5 this passes back {passed.tolist()}, not [-1.5, -2]."
+    return among(lambda value: torch.equal(passed, value), -gradient / 2, mistakes, otherwise)
 
 
 @recognizes("04.2", right="Against it, 15 points may be five, or none.")

@@ -53,10 +53,7 @@ def transport_by_hand(cost):
     return number(cost, 1, mistakes, otherwise, abs_tol=5e-3)
 
 
-@recognizes(
-    "05.4",
-    right="One change: both rungs see both laboratories in each batch, and one of them has a distance.",
-)
+@recognizes("05.4", right="One change: both rungs see both laboratories in each batch, and one of them has a distance.")
 def what_mmd_brought(brought, second):
     mmd, right = second["color + MMD"], second["color + MMD"] - second["color + both in batch norm"]
     mistakes = (

@@ -29,14 +29,8 @@ def reading_with_twice_the_dye(reads):
         (0, "subtracted"),
         (-128, "subtracted"),
     )
-    return number(
-        reads,
-        16,
-        mistakes,
-        f"{reads} is not 256 times the share that two layers let through.",
-        rel_tol=1e-2,
-        abs_tol=1e-3,
-    )
+    otherwise = f"{reads} is not 256 times the share that two layers let through."
+    return number(reads, 16, mistakes, otherwise, rel_tol=1e-2, abs_tol=1e-3)
 
 
 @recognizes("06.2", right="A factor for each picture, the same for the same seed, and nothing wraps around.")
@@ -79,18 +73,11 @@ def brightness_drawn_per_sample(brighten):
 
 @recognizes("06.3", right="0.08 is erased; the other 0.37 of the drop was unfamiliar and can be trained back.")
 def what_was_erased(erased):
-    mistakes = (
-        (0.45, "whole_drop"),
-        (0.37, "unfamiliar"),
-        (-0.08, "sign"),
+    mistakes = ((0.45, "whole_drop"), (0.37, "unfamiliar"), (-0.08, "sign"))
+    otherwise = (
+        f"{erased:g} is not the difference, on the scale 0 to 1, of two models that were each tested as trained."
     )
-    return number(
-        erased,
-        0.08,
-        mistakes,
-        f"{erased:g} is not the difference, on the scale 0 to 1, of two models that were each tested as trained.",
-        abs_tol=1e-3,
-    )
+    return number(erased, 0.08, mistakes, otherwise, abs_tol=1e-3)
 
 
 @recognizes("06.4", right="Pictures and labels are mixed by the same weights, a weight for each picture.")

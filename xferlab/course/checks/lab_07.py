@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from . import Mistake, number, recognizes
+from . import Mistake, among, number, recognizes
 
 
 @recognizes("07.1", right="alpha times the way from the start; a weight that stayed feels nothing.")
@@ -16,31 +16,21 @@ def gradient_of_the_spring(gradient):
         return f"The answer has the shape {tuple(gradient.shape)}; three numbers are wanted, one for each weight."
     w, w0 = torch.tensor([1.0, -2.0, 0.5]), torch.tensor([0.5, -2.0, 1.5])
     right = 0.1 * (w - w0)
-    for value, name in (
+    mistakes = (
         (0.1 * w, "pulls_to_zero"),
         (right / 2, "kept_half"),
         (2 * right, "forgot_half"),
         (-right, "direction_of_step"),
         (w - w0, "forgot_alpha"),
         (0.05 * (w - w0).square(), "loss_not_gradient"),
-    ):
-        if torch.allclose(gradient, value, atol=1e-4):
-            return Mistake(name)
-    return (
-        None
-        if torch.allclose(gradient, right, atol=1e-4)
-        else "These are not the derivative of alpha / 2 * (w - w0) ** 2, weight by weight."
     )
+    otherwise = "These are not the derivative of alpha / 2 * (w - w0) ** 2, weight by weight."
+    return among(lambda value: torch.allclose(gradient, value, atol=1e-4), right, mistakes, otherwise)
 
 
 @recognizes("07.2", right="Weight decay won three quarters of the way: set it to 0 beside L2-SP.")
 def where_two_springs_rest(rests_at):
-    mistakes = (
-        (2.0, "stays_at_start"),
-        (0.0, "decays_to_zero"),
-        (1.0, "half_way"),
-        (1.5, "shares_swapped"),
-    )
+    mistakes = ((2.0, "stays_at_start"), (0.0, "decays_to_zero"), (1.0, "half_way"), (1.5, "shares_swapped"))
     return number(rests_at, 0.5, mistakes, f"At {rests_at} the two pulls are not equal and opposite.", abs_tol=1e-3)
 
 
@@ -69,11 +59,7 @@ def states_are_mixed(mix):
 
 @recognizes("07.4", right="The gap shrinks by 0.9 a step: 0.35 of the start is still in the average.")
 def average_after_ten_steps(average):
-    mistakes = (
-        (0.9**10, "share_of_start"),
-        (1.0, "added_up"),
-        (1 - 0.9**9, "nine_steps"),
-    )
+    mistakes = ((0.9**10, "share_of_start"), (1.0, "added_up"), (1 - 0.9**9, "nine_steps"))
     return number(average, 1 - 0.9**10, mistakes, f"{average:g} is not what ten steps leave.", abs_tol=4e-3)
 
 

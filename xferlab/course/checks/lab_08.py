@@ -74,16 +74,16 @@ def _runs(target: bool) -> list[dict]:
 @recognizes("08.3", right="Chosen by the mean over seeds, and no target label was needed.")
 def choice_without_labels(choose):
     choice = choose(_runs(target=True))
-    if choice == "cheat":
-        return Mistake("chose_by_target")
-    if choice == "home":
-        return Mistake("chose_by_source")
-    if choice == "often":
-        return Mistake("sum_over_seeds")
-    if choice == "lucky":
-        return Mistake("best_single_run")
     if isinstance(choice, dict):
         return "This returns a whole run; return its recipe's name."
+    known = {
+        "cheat": "chose_by_target",
+        "home": "chose_by_source",
+        "often": "sum_over_seeds",
+        "lucky": "best_single_run",
+    }
+    if choice in known:
+        return Mistake(known[choice])
     if choice != "steady":
         return f"On five recipes your function says {choice!r}; by the highest mean it is 'steady'."
     try:

@@ -8,22 +8,20 @@ import torch
 
 from ...objectives import CrossEntropy, MaskedLanguageModeling
 from ...recipe import Stage
-from . import Mistake, number, recognizes
+from . import Mistake, among, number, recognizes
 
 
 @recognizes("09.1", right="J45.20 and J45.909 are both asthma: the category counts, not the code.")
 def shared_categories(leaks):
     train, test = ["J45.20", "J45.909", "I10", "E11.9"], ["J45.30", "E11.9", "J20.0", "K21.9"]
     found = sorted(leaks(train, test))
-    if found == ["E11", "J45"]:
-        return None
-    if found == ["E11.9"]:
-        return Mistake("whole_codes")
-    if found == ["E", "J"]:
-        return Mistake("first_letter")
-    if found == ["E11", "I10", "J20", "J45", "K21"]:
-        return Mistake("either")
-    return f"For {train} and {test} your function says {found}, not ['E11', 'J45']."
+    mistakes = (
+        (["E11.9"], "whole_codes"),
+        (["E", "J"], "first_letter"),
+        (["E11", "I10", "J20", "J45", "K21"], "either"),
+    )
+    otherwise = f"For {train} and {test} your function says {found}, not ['E11', 'J45']."
+    return among(lambda value: found == value, ["E11", "J45"], mistakes, otherwise)
 
 
 @recognizes("09.2", right="Neither padding nor a longer neighbor changes a text's feature.")
@@ -33,17 +31,18 @@ def mean_over_real_tokens(pool):
     pooled = torch.as_tensor(pool(states, tokens)).float()
     if pooled.shape != (2, 2):
         return f"For states (2, 3, 2) your function gives {tuple(pooled.shape)}; one row of D = 2 numbers a text is wanted."
-    if torch.allclose(pooled, torch.tensor([[2.0, 3.0], [4.0, 4.0]])):
-        return None
-    if torch.allclose(pooled, states.mean(1)):
-        return Mistake("padding_counts")
-    if torch.allclose(pooled, torch.tensor([[4.0, 6.0], [4.0, 4.0]]) / 3):
-        return Mistake("divided_by_length")
-    if torch.allclose(pooled, states[:, 0]):
-        return Mistake("first_token")
-    if torch.allclose(pooled, torch.tensor([[4.0, 6.0], [4.0, 4.0]])):
-        return Mistake("sum")
-    return "These are not the means over the tokens that are not 0; if you divide by a count, give it the shape (B, 1)."
+    sums = torch.tensor([[4.0, 6.0], [4.0, 4.0]])
+    mistakes = (
+        (states.mean(1), "padding_counts"),
+        (sums / 3, "divided_by_length"),
+        (states[:, 0], "first_token"),
+        (sums, "sum"),
+    )
+    otherwise = (
+        "These are not the means over the tokens that are not 0; if you divide by a count, give it the shape (B, 1)."
+    )
+    right = sums / torch.tensor([[2.0], [1.0]])
+    return among(lambda value: torch.allclose(pooled, value), right, mistakes, otherwise)
 
 
 @recognizes("09.3", right="Forty a class against five: pretraining would be worth 35 labels a class.")
