@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest import mock
 
 from ..errors import needs
 from .display import figure_html
@@ -99,23 +100,18 @@ def execute(
     # thousand spins cost either 10 %. JUPYTER_PREFER_ENV_PATH: this environment's kernel, not one of another Python's.
     waiting = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}
     settings = {"TQDM_DISABLE": "1", "JUPYTER_PREFER_ENV_PATH": "1", **waiting, **(env or {})}
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        client = NotebookClient(
-            notebook,
-            timeout=timeout,
-            kernel_name="python3",
-            store_widget_state=False,
-            record_timing=False,
-            on_cell_start=on_cell,
-            shutdown_kernel="immediate",  # a kernel that frees a gigabyte of modules and tensors takes seconds to say goodbye
-            extra_arguments=["--IPKernelApp.log_level=50"],  # else it writes to the user's terminal
-        )
+    client = NotebookClient(
+        notebook,
+        timeout=timeout,
+        kernel_name="python3",
+        store_widget_state=False,
+        record_timing=False,
+        on_cell_start=on_cell,
+        shutdown_kernel="immediate",  # a kernel that frees a gigabyte of modules and tensors takes seconds to say goodbye
+        extra_arguments=["--IPKernelApp.log_level=50"],  # else it writes to the user's terminal
+    )
+    with mock.patch.dict(os.environ, settings):  # the kernel's, and that of the search for it
         client.execute(cwd=str(cwd))
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def to_html(notebook: NotebookNode, title: str) -> str:

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from ..errors import ArgumentError, DataError
 from . import tables
@@ -50,6 +49,9 @@ def divide(found: Found, seed: int = 0) -> Splits:
         )
         found = found._replace(groups=None, patients=[])
     if any(found.parts):
+        for patient, parts in _torn(found).items():  # named here, where their names are known
+            both = " and ".join(sorted(filter(None, parts)))
+            raise DataError(f"{path}: group {patient!r} is in both {both}; move all its images to one part")
         rows = {
             part: torch.tensor([i for i, own in enumerate(found.parts) if own == part])
             for part in set(found.parts)
@@ -65,7 +67,6 @@ def divide(found: Found, seed: int = 0) -> Splits:
             )
             held = cut(found.domain(rows["train"]), (0.9, 0.1), seed)
             rows["train"], rows["val"] = rows["train"][held[0]], rows["train"][held[1]]
-        _check_groups(found, rows)
     else:
         everything = found.domain(torch.arange(len(found.files)))
         rows = dict(zip(("train", "val", "test"), cut(everything, (0.7, 0.1, 0.2), seed), strict=True))
@@ -246,12 +247,9 @@ def _nameless_dicom(file: Path) -> bool:
 
 def _unfit(found: Found, seed: int) -> str:
     """Why groups that nobody asked for would not serve: a patient in two parts, or a part without a class."""
-    assert found.groups is not None
-    homes = defaultdict(set)
-    for patient, part in zip(found.patients, found.parts, strict=True):
-        homes[patient].add(part)
-    if torn := sorted(name for name, parts in homes.items() if len(parts) > 1):
-        return f"{len(torn)} patients are in two parts of its own split, such as {torn[0].strip('/')!r}, which makes scores too good"
+    if torn := _torn(found):
+        first = min(torn).strip("/")
+        return f"{len(torn)} patients are in two parts of its own split, such as {first!r}, which makes scores too good"
     if any(found.parts) or (found.labels < 0).any():
         return ""
     everything = found.domain(torch.arange(len(found.files)))
@@ -267,12 +265,9 @@ def _unfit(found: Found, seed: int) -> str:
     return "split by patient, a part would have no picture of some class" if lost(parts) > lost(alone) else ""
 
 
-def _check_groups(found: Found, rows: dict[str, Tensor]):
-    """The folder's own split must keep each patient in one part; named here, where their names are known."""
-    seen: dict[str, str] = {}
-    for part, picked in rows.items():
-        for patient in {found.patients[i] for i in picked.tolist()} if found.patients else ():
-            if seen.setdefault(patient, part) != part:
-                raise DataError(
-                    f"{found.root}: group {patient!r} is in both {seen[patient]} and {part}; move all its images to one part"
-                )
+def _torn(found: Found) -> dict[str, set[str | None]]:
+    """Patients of which the folder's own split has pictures in two parts, with these."""
+    homes = defaultdict(set)
+    for patient, part in zip(found.patients, found.parts, strict=False):  # no patients where nobody knows them
+        homes[patient].add(part)
+    return {patient: parts for patient, parts in homes.items() if len(parts) > 1}

@@ -6,8 +6,8 @@ What a last layer knows is what it was trained to tell apart; textures and tissu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -57,12 +57,10 @@ class Depth(nn.Module):
     def read(self, x: Tensor) -> Tensor:
         """Pooled blocks before standardization."""
         # a graph cannot stop early
-        early = nullcontext() if torch.compiler.is_compiling() else last_block(self.blocks[-1])
-        with recording(self) as seen, early:
-            try:
+        early = contextlib.nullcontext() if torch.compiler.is_compiling() else last_block(self.blocks[-1])
+        with recording(self) as seen:
+            with early:
                 self.body(x)
-            except _Read:
-                pass
             return torch.cat([mean_and_std(seen[name][-1]) for name in self.names], 1)
 
 
@@ -70,20 +68,15 @@ class _Read(Exception):
     """The last block that is read has run."""
 
 
-class last_block:
-    """Inside, a forward pass ends after `block`: what comes later costs nothing."""
+@contextlib.contextmanager
+def last_block(block: Block) -> Iterator[None]:
+    """A forward pass as its body ends after `block`: what comes later costs nothing."""
 
-    def __init__(self, block: Block):
-        self.module = block.modules[-1]
+    def stop(*_: object) -> None:
+        raise _Read
 
-    def __enter__(self) -> None:
-        def stop(*_: object) -> None:
-            raise _Read
-
-        self.hook = self.module.register_forward_hook(stop)
-
-    def __exit__(self, *error: object) -> None:
-        self.hook.remove()
+    with block.modules[-1].register_forward_hook(stop), contextlib.suppress(_Read):
+        yield
 
 
 def mean_and_std(activation: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.name, self.dim = name, net.config.hidden_size
         self.body = _Body(net, pad)
-        self.blocks = [Block(key, modules, loose) for key, modules, loose in self.body.blocks()]
+        self.blocks = self.body.blocks()
         self.vocabulary = self.body.words.num_embeddings
         self.mask_token, self.special = mask_token, tuple(special)
 
@@ -114,12 +114,12 @@ class _Body(nn.Module):
     def words(self) -> nn.Embedding:
         return self.net.get_input_embeddings()
 
-    def blocks(self) -> list[tuple[str, tuple[nn.Module, ...], tuple[nn.Parameter, ...]]]:
+    def blocks(self) -> list[Block]:
         """Parameters outside the embeddings and the layers, which few models have, count with the embeddings."""
         held = {id(p) for _, module in self.looked_at for p in module.parameters()}
         loose = tuple(p for p in self.net.parameters() if id(p) not in held)
         parts = zip(self.looked_at, self.looks, strict=True)
-        return [(name, (module, look), loose if i == 0 else ()) for i, ((name, module), look) in enumerate(parts)]
+        return [Block(name, (module, look), loose if i == 0 else ()) for i, ((name, module), look) in enumerate(parts)]
 
     def native(self, tokens: Tensor) -> Tensor:
         return swap_padding(tokens, self.pad)

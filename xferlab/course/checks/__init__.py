@@ -515,12 +515,10 @@ def _recognizer(exercise: str) -> tuple[Callable, str]:
 
 def _blank(answer) -> bool:
     """Whether an answer is still the starter's: `...`, None, a function without a body, or a container holding `...`."""
-    if answer is None or answer is Ellipsis:
+    parts = answer.values() if isinstance(answer, dict) else answer
+    parts = parts if isinstance(answer, (dict, list, tuple, set)) else [answer]
+    if answer is None or any(part is Ellipsis for part in parts):
         return True
-    if isinstance(answer, dict):
-        return any(value is Ellipsis for value in answer.values())
-    if isinstance(answer, (list, tuple, set)):
-        return any(value is Ellipsis for value in answer)
     if isinstance(answer, type) or not hasattr(answer, "__code__"):
         return False
     steps = [step for step in dis.get_instructions(answer) if step.opname not in ("RESUME", "NOP")]
