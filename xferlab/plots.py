@@ -65,11 +65,9 @@ def style() -> None:
 
 
 def _bare(axis):
-    axis.set_xticks([])
-    axis.set_yticks([])
+    axis.set(xticks=[], yticks=[])
     axis.grid(False)
-    for spine in axis.spines.values():
-        spine.set_visible(False)
+    axis.spines[:].set_visible(False)
 
 
 def _axis(width: float, height: float):
@@ -79,8 +77,7 @@ def _axis(width: float, height: float):
 
 def _finish(axis, xlabel: str, ylabel: str, legend: bool = True):
     """Names the axes; the legend stands beside them, where it hides nothing. Gives the figure."""
-    axis.set_xlabel(xlabel)
-    axis.set_ylabel(ylabel)
+    axis.set(xlabel=xlabel, ylabel=ylabel)
     if legend:
         axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return axis.figure
@@ -451,8 +448,7 @@ def roc_and_reliability(probabilities: np.ndarray, labels: np.ndarray, classes: 
     _finish(right, "confidence (the number of answers above each bar)", "share that is right", legend=False)
     for axis in (left, right):
         axis.plot([0, 1], [0, 1], color="0.4", linestyle="--", linewidth=1)
-        axis.set_xlim(0, 1.01)
-        axis.set_ylim(0, 1.07)
+        axis.set(xlim=(0, 1.01), ylim=(0, 1.07))
     figure.tight_layout()
     return figure
 

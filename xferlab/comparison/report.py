@@ -127,14 +127,11 @@ def _gallery(given: Answers) -> list[tuple[str, Strip]]:
 
 
 def _strangest(given: Answers) -> Strip:
-    like = given.like_target
-    if like is None:
+    if (like := given.like_target) is None:
         return []
-
-    def name(i: int) -> str:
-        return Path(given.pictures.files[i]).name if given.pictures.files else f"no. {i}"
-
-    return _strip(given, np.argsort(like, kind="stable")[:20].tolist(), lambda i: f"p {like[i]:.3f} {name(i)}")
+    strangest = np.argsort(like, kind="stable")[:20]
+    files = _strip(given, strangest.tolist(), lambda i: f"p {like[i]:.3f}")
+    return [(address, f"{caption} {Path(file).name}", file) for address, caption, file in files]
 
 
 def _strip(given: Answers, rows: Sequence[int], caption: Callable[[int], str]) -> Strip:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import functools
 import json
 import re
 import threading
@@ -141,7 +140,10 @@ def perform(task: Task) -> dict | None:
             model = run.model
             record |= {"seconds": run.seconds, "history": _thin(run.history)}
             record["validators"] = (earlier or {}).get("validators", {})
-        retrain = functools.partial(_retrain, task)
+
+        def retrain(train: Domain, target: Domain) -> Classifier:
+            return _train(task, task.model(), train, target).model
+
         candidate = selection.Candidate(model, task.recipe, common.source, common.target, retrain)
         try:
             record |= measured(candidate, common.test)
@@ -188,11 +190,6 @@ def _fit(task: Task, model: Classifier) -> Run:
         if task.shared_stage:
             task.shared_stage.unlink(missing_ok=True)
         return _train(task, task.model(), train, target, **files)
-
-
-def _retrain(task: Task, train: Domain, target: Domain) -> Classifier:
-    """The recipe's model of other domains, from the task's first weights."""
-    return _train(task, task.model(), train, target).model
 
 
 def _train(task: Task, model: Classifier, train: Domain, target: Domain, **files: Path | None) -> Run:

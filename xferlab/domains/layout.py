@@ -144,13 +144,12 @@ def _refuse_two_readings(
 
 
 def name_classes(
-    root: Path, places: list[Place], classes: Sequence[str] | None, rename: dict[str, str] | None, notes: list[str]
+    root: Path, places: list[Place], classes: Sequence[str] | None, rename: dict[str, str], notes: list[str]
 ) -> tuple[list[str | None], tuple[str, ...]]:
     """The class of each place, spelled as in `classes` where these are given, and the names of all classes."""
     import difflib
 
     seen = sorted({place.label for place in places if place.label is not None})
-    rename = rename or {}
     if unused := sorted(set(rename) - set(seen)):
         notes.append(f"{root}: classes= maps {unused}, which are no classes here; it has {seen}")
     spelled = {name: rename.get(name, name) for name in seen}
