@@ -64,6 +64,27 @@ def style() -> None:
     )
 
 
+def mark(i: int) -> dict[str, str]:
+    """The color and the marker by which the i-th of several names is told apart, from `PALETTE` and `MARKERS`.
+
+    Parameters
+    ----------
+    i
+        From 0; the ninth looks as the first.
+
+    Returns
+    -------
+    dict
+        `color` and `marker`, for matplotlib's functions.
+
+    Examples
+    --------
+    >>> xl.plots.mark(1)
+    {'color': '#D55E00', 'marker': 's'}
+    """
+    return {"color": PALETTE[i % 8], "marker": MARKERS[i % 8]}
+
+
 def _bare(axis):
     axis.set(xticks=[], yticks=[])
     axis.grid(False)
@@ -209,8 +230,7 @@ def curves(
         # neighbors are moved aside a little, or intervals hide each other
         shifted = np.array(xs) * 1.04 ** (i - (len(names) - 1) / 2) if log else np.array(xs)
         bars = None if np.isnan(low).any() else np.stack([mean - low, high - mean])
-        look = dict(color=PALETTE[i % 8], marker=MARKERS[i % 8])
-        axis.errorbar(shifted, mean, bars, markersize=8, capsize=4, label=name, **look)
+        axis.errorbar(shifted, mean, bars, markersize=8, capsize=4, label=name, **mark(i))
         for row in [row for row in rows if filled and row[by] == name]:
             face = PALETTE[i % 8] if row[filled] else "white"
             at = shifted[xs.index(row[x])] * (1.02 if log else 1)
@@ -248,7 +268,7 @@ def scatter(
     """
     axis = _axis(8, 4.6)
     for i, (name, (xs, ys)) in enumerate(points.items()):
-        axis.scatter(xs, ys, s=70, color=PALETTE[i % 8], marker=MARKERS[i % 8], label=name, alpha=0.85)
+        axis.scatter(xs, ys, s=70, label=name, alpha=0.85, **mark(i))
     if log:
         axis.set_xscale("log")
     return _finish(axis, xlabel, ylabel)
@@ -284,7 +304,7 @@ def lines(
     axis = _axis(8, 4.2)
     for i, (name, (xs, ys)) in enumerate(series.items()):
         every = max(1, len(xs) // 8)
-        axis.plot(xs, ys, color=PALETTE[i % 8], marker=MARKERS[i % 8], markevery=every, label=name)
+        axis.plot(xs, ys, markevery=every, label=name, **mark(i))
     if level is not None:
         axis.axhline(level, color="0.4", linestyle="--", linewidth=1.5)
     return _finish(axis, xlabel, ylabel)
@@ -317,7 +337,7 @@ def clouds(moments: Mapping[str, tuple[Tensor, Tensor]], labels: Tensor | None =
         center = both.mean(0)
         _, _, directions = torch.linalg.svd(both - center, full_matrices=False)
         zs, zt = ((z.float() - center) @ directions[:2].T for z in (source, target))
-        axis.scatter(*zt.T, s=14, color=PALETTE[1], marker=MARKERS[1], alpha=0.55, label="target")
+        axis.scatter(*zt.T, s=14, alpha=0.55, label="target", **mark(1))
         if labels is None:
             axis.scatter(*zs.T, s=14, color=PALETTE[0], alpha=0.55, label="source")
         else:
@@ -363,8 +383,8 @@ def bars(groups: Mapping[str, Mapping[str, float]], *, xlabel: str, ylabel: str)
     width = 0.8 / len(groups)
     for i, (name, values) in enumerate(groups.items()):
         at = np.arange(len(keys)) + (i - (len(groups) - 1) / 2) * width
-        heights, look = [values.get(key, np.nan) for key in keys], dict(color=PALETTE[i % 8], edgecolor="white")
-        axis.bar(at, heights, width, label=name, hatch=("", "//", "..", "xx")[i % 4], **look)
+        heights, hatch = [values.get(key, np.nan) for key in keys], ("", "//", "..", "xx")[i % 4]
+        axis.bar(at, heights, width, label=name, hatch=hatch, color=PALETTE[i % 8], edgecolor="white")
     axis.set_xticks(range(len(keys)), keys, rotation=30, ha="right")
     return _finish(axis, xlabel, ylabel, legend=len(groups) > 1)
 
@@ -434,8 +454,8 @@ def roc_and_reliability(probabilities: np.ndarray, labels: np.ndarray, classes: 
     present = [k for k in range(len(classes)) if 0 < (labels == k).sum() < len(labels)]
     for k in present[1:] if len(classes) == 2 else present:
         false, found, _ = roc_curve(labels == k, probabilities[:, k], drop_intermediate=False)
-        look = dict(color=PALETTE[k % 8], label=str(classes[k])) if len(present) <= 8 else dict(color="0.6")
-        left.plot(false, found, linewidth=1.5, **look)
+        color = PALETTE[k % 8] if len(present) <= 8 else "0.6"
+        left.plot(false, found, linewidth=1.5, color=color, label=str(classes[k]))
     _finish(left, "others that are flagged (1 - specificity)", "members that are found (sensitivity)", legend=False)
     if len(present) <= 8:
         left.legend(loc="lower right", fontsize=9)
@@ -558,8 +578,7 @@ def maps(views: Mapping[str, np.ndarray], groups: Mapping[str, tuple[Tensor, Seq
     for line, (title, xy) in zip(axes, views.items(), strict=True):
         for axis, (what, (group, names)) in zip(line, groups.items(), strict=True):
             for k, name in enumerate(names):
-                point = dict(color=PALETTE[k % 8], marker=MARKERS[k % 8], label=name)
-                axis.scatter(*xy[np.asarray(group) == k].T, s=18, alpha=0.7, linewidths=0, **point)
+                axis.scatter(*xy[np.asarray(group) == k].T, s=18, alpha=0.7, linewidths=0, label=name, **mark(k))
             axis.set_title(f"{title}, by {what}")
             _bare(axis)
     for axis in axes[-1]:

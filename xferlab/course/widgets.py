@@ -24,7 +24,7 @@ from ..augment import STAINS, concentrations, optical_density
 from ..domains import Domain
 from ..errors import ArgumentError, needs
 from ..evaluation import Scores, predict
-from ..plots import MARKERS, PALETTE
+from ..plots import MARKERS, PALETTE, mark
 from .display import figure_html, kernel_widgets
 from .results import Results
 
@@ -304,13 +304,7 @@ def labels(
         figure, (curve, ladder) = _panels(4.4, 4.6)
         for i, name in enumerate(names):
             wide = 4 if name == baseline else 1.5
-            curve.plot(
-                counts,
-                [means[n].get(name, np.nan) for n in counts],
-                color=PALETTE[i % 8],
-                marker=MARKERS[i % 8],
-                linewidth=wide,
-            )
+            curve.plot(counts, [means[n].get(name, np.nan) for n in counts], linewidth=wide, **mark(i))
         curve.axvline(at, color="0.3", linestyle="--", linewidth=1.5)
         curve.set_xscale("log")
         curve.minorticks_off()
@@ -318,9 +312,8 @@ def labels(
         curve.set_xlabel(f"{x} per class", fontsize=11)
         curve.set_title(f"{y}; thick: {baseline}", fontsize=11, loc="left")
         for k, (name, gain) in enumerate(gains.items()):
-            i = names.index(name)
             ends = None if math.isnan(gain["low"]) else [[gain["gain"] - gain["low"]], [gain["high"] - gain["gain"]]]
-            ladder.errorbar([gain["gain"]], [-k], xerr=ends, color=PALETTE[i % 8], marker=MARKERS[i % 8], capsize=4)
+            ladder.errorbar([gain["gain"]], [-k], xerr=ends, capsize=4, **mark(names.index(name)))
         ladder.axvline(0, color="0.3", linewidth=1.2)
         ladder.set_yticks([-k for k in range(len(gains))], list(gains), fontsize=10)
         ladder.set_ylim(0.6 - max(1, len(gains)), 0.6)
@@ -369,14 +362,14 @@ def layers(clouds: Mapping[str, tuple[Tensor, Tensor]], measures: Mapping[str, M
         name = names[block]
         figure, (plane, depth) = _panels(3.7, 5.2)
         for z, i, side in ((flat[name][1], 1, "target"), (flat[name][0], 0, "source")):
-            plane.scatter(*z.T.numpy(), s=16, color=PALETTE[i], marker=MARKERS[i], alpha=0.6, label=side)
+            plane.scatter(*z.T.numpy(), s=16, alpha=0.6, label=side, **mark(i))
         plane.set(xticks=[], yticks=[])
         plane.set_title(f"block {block}: {name}", fontsize=11)
         plane.legend(fontsize=10)
         for i, (measure, by_layer) in enumerate(measures.items()):
             height = [by_layer[layer] for layer in names]
-            depth.plot(height, color=PALETTE[i % 8], marker=MARKERS[i % 8], alpha=0.6, label=measure)
-            depth.plot([block], [height[block]], color=PALETTE[i % 8], marker=MARKERS[i % 8], markersize=13)
+            depth.plot(height, alpha=0.6, label=measure, **mark(i))
+            depth.plot([block], [height[block]], markersize=13, **mark(i))
         depth.axvline(block, color="0.3", linestyle="--", linewidth=1.2)
         depth.set_xticks(range(len(names)))
         depth.set_xlabel("block, input side first", fontsize=11)
@@ -441,8 +434,8 @@ def threshold(
         spread.set_title(f"away: probability of {name}, share of each group", fontsize=11)
         spread.legend(fontsize=10, loc="upper center")
         for i, (side, points) in enumerate(curves.items()):
-            curve.plot(*points.T, color=PALETTE[i], marker=MARKERS[i], markersize=4, label=side)
-            curve.plot(*points[at], color=PALETTE[i], marker=MARKERS[i], markersize=13)
+            curve.plot(*points.T, markersize=4, label=side, **mark(i))
+            curve.plot(*points[at], markersize=13, **mark(i))
         curve.set(xlim=(-0.05, 1.05), ylim=(-0.05, 1.05))
         curve.set_xlabel("sensitivity", fontsize=11)
         curve.set_title("specificity", fontsize=11, loc="left")

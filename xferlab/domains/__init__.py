@@ -16,6 +16,7 @@ from .domain import Domain, Splits, joined, split
 
 __all__ = ["Domain", "Splits", "catalog", "joined", "load", "split"]
 
+READERS = {".npz": "arrays", ".csv": "texts", ".tsv": "texts", ".jsonl": "texts"}
 UNLISTED = ("medmnist", "icd10")  # sources whose own errors say more than "unknown": a missing extra, a 3-D set
 
 
@@ -74,12 +75,9 @@ def _load(name: object, options: dict) -> Splits:
     unlisted = source in UNLISTED and which and not path.exists() and importlib.util.find_spec(f"{__name__}.{source}")
     if not isinstance(name, Path) and (name in known or unlisted or (which and source in _brought())):
         return _call(str(name), source, which, options)
-    if path.is_dir():
-        return _call(str(name), "folders", path, options)
-    if path.is_file() and path.suffix.lower() == ".npz":
-        return _call(str(name), "arrays", path, options)
-    if path.is_file() and path.suffix.lower() in (".csv", ".tsv", ".jsonl"):
-        return _call(str(name), "texts", path, options)
+    reader = "folders" if path.is_dir() else READERS.get(path.suffix.lower())
+    if reader and path.exists():
+        return _call(str(name), reader, path, options)
     if path.exists():
         raise DataError(
             f"{name} is a file of type {path.suffix!r}, expected a .npz in the MedMNIST layout, a .csv, .tsv or .jsonl of texts, or "
