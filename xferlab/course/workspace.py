@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import ArgumentError, DataError
-from ..storage import write_atomically, write_text
+from ..storage import digest, write_atomically, write_text
 from . import content
 
 MATERIAL = ("*.ipynb", "*.md", "results/*.json")
@@ -135,7 +134,7 @@ def table(rows: list[dict]) -> Iterator[str]:
 
 
 def _digest(path: Path) -> str | None:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    return digest(path) if path.is_file() else None
 
 
 def _copy(file: Path, to: Path) -> None:

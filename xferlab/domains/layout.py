@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,7 +102,7 @@ def _levels(root: Path, below: list[tuple[str, ...]], classes: Sequence[str]) ->
             levels.append("split")
             below = [steps[1:] for steps in below if len(steps) > 1 and steps[0] in parts]
             continue
-        if len(inner) == 1 and inner[next(iter(inner))] and not {same_name(name) for name in inner} & wanted:
+        if len(inner) == 1 and inner[next(iter(inner))] and not _any_of(wanted, inner):
             levels.append("-")  # a zip's own name, say: as the one class it could not be read at all
             below = [steps[1:] for steps in below if len(steps) > 1]
             continue
@@ -110,10 +110,14 @@ def _levels(root: Path, below: list[tuple[str, ...]], classes: Sequence[str]) ->
         if "split" not in levels and not deep and len(inner) > 1 and len(names) > 1 and all(map(part_of, names)):
             return [*levels, "class", "split"]
         _refuse_two_readings(root, levels, inner, names, wanted)
-        chosen = wanted and {same_name(name) for name in names} & wanted and not {same_name(n) for n in inner} & wanted
-        if chosen and len(inner) > 1 and sum(n > 1 for n in names.values()) > 1:
+        alike = len(inner) > 1 and sum(n > 1 for n in names.values()) > 1
+        if alike and _any_of(wanted, names) and not _any_of(wanted, inner):
             levels.append("-")  # sites, since the source's classes are named below them
         return [*levels, "class"]
+
+
+def _any_of(wanted: set[str], names: Iterable[str]) -> bool:
+    return any(same_name(name) in wanted for name in names)
 
 
 def _refuse_two_readings(
@@ -121,19 +125,14 @@ def _refuse_two_readings(
 ) -> None:
     """Raises where the folders of a level hold folders of the same names, unless the classes that are wanted decide it."""
     shared = sorted(name for name, n in names.items() if n > 1)
-    held = [sum(len({part_of(name)} - {None}) for name in folders) > 1 for folders in inner.values()]
-    outer = {same_name(name) for name in inner} & wanted
-    if any(held):
+    held = sorted(name for name, folders in inner.items() if sum(part_of(step) is not None for step in folders) > 1)
+    if held:
         raise DataError(
-            f"{root}: {sorted(n for n, h in zip(inner, held, strict=True) if h)[:4]} have train and test folders in them and stand beside "
+            f"{root}: {held[:4]} have train and test folders in them and stand beside "
             f"{sorted(inner)[:4]}; load one of them, or pass layout= such as '-/split/class' or 'class/split/patient'"
         )
-    if (
-        len(inner) < 2
-        or len(shared) < 2
-        or 2 * len(shared) <= len(names)
-        or bool(outer) != bool({same_name(n) for n in shared} & wanted)
-    ):
+    few = len(inner) < 2 or len(shared) < 2 or 2 * len(shared) <= len(names)
+    if few or _any_of(wanted, inner) != _any_of(wanted, shared):
         return
     above = "".join(f"{level}/" for level in levels)
     raise DataError(
