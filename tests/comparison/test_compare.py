@@ -25,6 +25,7 @@ runs = importlib.import_module("xferlab.comparison.runs")
 comparison = importlib.import_module("xferlab.comparison.compare")
 candidates = importlib.import_module("xferlab.comparison.candidates")
 definitions = importlib.import_module("xferlab.comparison.definitions")
+records = importlib.import_module("xferlab.comparison.records")
 schedule = importlib.import_module("xferlab.comparison.schedule")
 performing = importlib.import_module("xferlab.comparison.performing")
 THREE = ["source_only", "source_only_joint_bn", "dann"]
@@ -485,6 +486,29 @@ def test_an_estimate_is_the_same_whatever_the_targets_labels(tmp_path):
     first, second = compare(tmp_path / "a"), compare(tmp_path / "b", target=poisoned)
     assert first.estimates == second.estimates and len(first.estimates) == 3
     assert first.best(load=False) == second.best(load=False)
+
+
+def test_what_no_seed_changes_runs_once(tmp_path, monkeypatch):
+    """A probe that is solved on the same features gives the same answers, so its seeds are one run and agree on nothing."""
+    performed, perform = [], performing.perform
+    monkeypatch.setattr(performing, "perform", lambda task: performed.append((task.name, task.seed)) or perform(task))
+    fixed = xl.encoder(TwentyLines(), size=16)
+    recipes = ["source_only", "depth_probe"]
+    board = compare(tmp_path, recipes, encoder=fixed, seeds=3, selector="source_val", keep_weights="chosen")
+    assert performed == [("source_only", 0), ("depth_probe", 0), ("source_only", 1), ("source_only", 2)]
+    assert any("the seed changes nothing: depth_probe" in note for note in board.notes)
+    one, two, three = ({**run, "seed": None} for run in board.finished("depth_probe"))
+    assert one == two == three and [run["seed"] for run in board.finished("depth_probe")] == [0, 1, 2]
+    probe = board.run("depth_probe", 2)
+    assert "agreement_of_seeds" not in records.estimates(probe, board.finished("depth_probe"))
+    kept = compare(tmp_path, ["depth_probe"], encoder=fixed, seeds=[2, 3], keep_weights="chosen")
+    assert performed[4:] == [("depth_probe", 2)] and kept.best().seed in (2, 3)
+    assert xl.evaluate(kept.best().model, TARGET.test).accuracy == probe["target"]["accuracy"]
+    drawn = compare(tmp_path, ["depth_probe"], encoder=fixed, per_class=4)
+    own_weights = compare(tmp_path, ["depth_probe"])  # `own` makes other first weights with each seed
+    assert len(performed) == 9 and not any("run once" in note.lower() for note in drawn.notes + own_weights.notes)
+    endless = compare(tmp_path, ["depth_probe"], encoder=fixed, seeds=1, minutes=60, fill=True)
+    assert len(endless.runs) == 1 and len(performed) == 9, "further seeds would be the same run"
 
 
 def test_search_takes_the_strength_that_the_selector_values_most(tmp_path):

@@ -178,6 +178,8 @@ def compare(
         raise ArgumentError(f"no run succeeded; the first: {runs[0]['error']}")
     if behind:
         notes.append(f"Too far behind after two seeds or more to be given another: {', '.join(behind)}.")
+    if schedule.seedless:
+        notes.append(f"Run once, since the seed changes nothing: {', '.join(schedule.seedless)}.")
     if left := planned - len(runs):
         over = f"{minutes:g} minutes were over; the same call goes on from here"
         notes.append(f"{left} of {planned} runs were left out: {over}")

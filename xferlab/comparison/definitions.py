@@ -41,10 +41,11 @@ def make_model(encoder: str | nn.Module | Callable, classes: tuple[str, ...], se
     return Classifier(made if hasattr(made, "blocks") else make_encoder(made), classes, seed=seed)
 
 
-def identity(model: Classifier) -> str:
+def identity(model: Classifier, head: bool = True) -> str:
+    """Of a model, or with any first weights of its head."""
     encoder = model.encoder
     inputs = [getattr(encoder, name, None) for name in ("name", "channels", "size", "mean", "std")]
-    return fingerprint(repr(model), inputs, model.state_dict())
+    return fingerprint(repr(model), inputs, (model if head else encoder).state_dict())
 
 
 def definition(recipe: Recipe) -> str:
@@ -58,6 +59,11 @@ def definition(recipe: Recipe) -> str:
         stages.append((objectives, *moves, stage.data, stage.share, stage.lr, described(stage.augment)))
         stages += [stage.solve.__qualname__] if stage.solve else []
     return fingerprint(recipe.name, stages, getattr(recipe.finish, "__qualname__", None))
+
+
+def draws(recipe: Recipe, per_class: int | None) -> bool:
+    """Whether a run depends on its seed by more than the encoder's first weights; one that is solved in one go does not."""
+    return per_class is not None or recipe.finish is not None or not all(stage.solve for stage in recipe.stages)
 
 
 def _code(kind: type) -> list[str]:

@@ -42,8 +42,8 @@ def adversary_curve(run: dict) -> list[float]:
 
 
 def answers(runs: Iterable[dict]) -> list[np.ndarray]:
-    """What each run answers on the target's training examples: class numbers `(N,)`."""
-    kept = [run["estimate"] for run in runs if "estimate" in run]
+    """What each run answers on the target's training examples: class numbers `(N,)`. A run that stands for several seeds answers once."""
+    kept = {run["key"]: run["estimate"] for run in runs if "estimate" in run}.values()
     return [np.frombuffer(base64.b64decode(k["answers"]), f"<u{k['bytes']}") for k in kept]
 
 

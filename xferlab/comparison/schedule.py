@@ -16,7 +16,7 @@ from .. import __version__
 from ..recipe import Recipe
 from ..storage import described, fingerprint
 from .candidates import Candidate, address, in_front
-from .definitions import cost, definition, identity, make_model
+from .definitions import cost, definition, draws, identity, make_model
 from .leaderboard import Leaderboard
 from .performing import Performer
 from .records import BASELINES, selector_values
@@ -95,6 +95,8 @@ class Schedule:
             if seed not in seeds:  # what has failed so far would only fail again
                 running = [candidate for candidate in running if candidate.name in values]
             more = self._train(running, [seed])
+            if seed not in seeds and all(task.seed != seed for task, _ in more):
+                break  # another seed would change nothing
             self.done += more if seed in seeds else [one for one in more if one[1] is not None]
         return behind
 
@@ -109,7 +111,13 @@ class Schedule:
                 task.settle(chosen=task.stem == winner.stem)
 
     def task(self, name: str, seed: int) -> Task:
-        return next(task for task, _ in self.done if (task.name, task.seed) == (name, seed))
+        """Whose run stands for this seed's."""
+        return next(task for task, run in self.done if run and task.name == name and run["seed"] == seed)
+
+    @property
+    def seedless(self) -> list[str]:
+        """Candidates whose runs are the same with every seed, and which therefore ran once."""
+        return sorted({task.name for task, run in self.done if run and run["seed"] != task.seed})
 
     def forget_stages(self) -> None:
         """Removes the states after shared first stages once no run waits for them."""
@@ -121,10 +129,17 @@ class Schedule:
 
     def _train(self, candidates: Sequence[Candidate], seeds: Sequence[int]) -> list[Outcome]:
         tasks = self._tasks(candidates, seeds)
+        known = {task.key: (task, run) for task, run in self.done}
+        new: dict[str, Task] = {}
+        for task in tasks:  # of runs that no seed changes, the first stands for all
+            if task.key not in known:
+                new.setdefault(task.key, task)
         # only what begins alike keeps the state after its first stage (one that is solved in one go never writes it)
-        alike = Counter(task.shared_stage for task in tasks)
-        tasks = [task if alike[task.shared_stage] > 1 else replace(task, shared_stage=None) for task in tasks]
-        return list(zip(tasks, self._perform(tasks), strict=True))
+        alike = Counter(task.shared_stage for task in new.values())
+        once = [task if alike[task.shared_stage] > 1 else replace(task, shared_stage=None) for task in new.values()]
+        known |= {task.key: (task, run) for task, run in zip(once, self._perform(once), strict=True)}
+        stand_ins = [known[task.key] for task in tasks]
+        return [(one, run and run | {"seed": task.seed}) for task, (one, run) in zip(tasks, stand_ins, strict=True)]
 
     def _tasks(self, candidates: Sequence[Candidate], seeds: Sequence[int]) -> list[Task]:
         tasks = []
@@ -133,8 +148,11 @@ class Schedule:
             classes = self.common.source.classes
             models = {label: make_model(made, classes, seed) for label, made in self.encoders.items()}
             first = {label: identity(model) for label, model in models.items()}
+            bodies = {label: identity(model, head=False) for label, model in models.items()}
             for (recipe, label), (found_by, whole, begin) in zip(candidates, known, strict=True):
-                rest = seed, self.data, first[label], described(self.common.settings)
+                drawn = draws(recipe, self.common.settings["per_class"])
+                begins = (seed, first[label]) if drawn else bodies[label]
+                rest = begins, self.data, described(self.common.settings)
                 task = Task(
                     common=self.common,
                     found_by=found_by,
