@@ -14,7 +14,7 @@ from skimage import color, data
 
 import xferlab as xl
 from xferlab.augment import FDA, Blur, ColorJitter, CutMix, Flip, MixStyle, MixUp, RandAugment, Rotate90, Sides, Stain
-from xferlab.domains.domain import joined
+from xferlab.domains import joined
 
 lab = xl.lab.start("06")
 home, *abroad = (xl.load(name) for name in lab.datasets("cells/site-a", "cells/site-b"))
@@ -49,8 +49,11 @@ def sheet(picture, pipelines, columns=6):
 
 def towards(operation, pictures):
     """An operation that needs others' pictures, with `pictures` as those others: any callable may stand in a pipeline."""
-    sides = lambda images: Sides(images, target_inputs=pictures)
-    return lambda images, generator: xl.augment.apply([operation], sides(images), generator).source_inputs
+
+    def moved(images, generator):
+        return xl.augment.apply([operation], Sides(images, target_inputs=pictures), generator).source_inputs
+
+    return moved
 
 
 # %%
@@ -252,8 +255,8 @@ models = {}  # of the first draw
 
 def trial(method: str, draw: int) -> list[dict]:
     models[method] = model = train(home.train.take(per_class=20, seed=draw), pipelines[method])
-    score = lambda test: xl.evaluate(model, test).balanced_accuracy
-    return [{"site": site.name, "balanced accuracy": score(test)} for site, test in zip((home, *abroad), tests)]
+    scores = [xl.evaluate(model, test).balanced_accuracy for test in tests]  # at home, and at each laboratory abroad
+    return [{"site": site.name, "balanced accuracy": score} for site, score in zip((home, *abroad), scores)]
 
 
 # %%
@@ -512,7 +515,13 @@ xl.checks.check("06.5", own)
 
 # %%
 tested = tests[0].take(per_class=lab.scale(quick=2, lab=20, full=1000), seed=0)
-hit = lambda corrupt: [lambda images, generator: corrupt(images, 3, generator)]
+
+
+def hit(corrupt):
+    """A pipeline of one corruption, at severity 3."""
+    return [lambda images, generator: corrupt(images, 3, generator)]
+
+
 shown = [xl.augment.apply(hit(c), tested.inputs[:1], torch.Generator()) for c in xl.augment.corruptions.values()]
 xl.lab.show(
     xl.plots.images({"severity 3": torch.cat(shown)}),
@@ -586,8 +595,8 @@ thirds.table(over="both others")
 
 # %%
 both = thirds.only(trained_on="both others")
-scores = dict(zip(names, (both.mean(third=name)["both others"] for name in names)))
-xl.checks.reveal("06.p2", min(scores, key=scores.get))
+errors = xl.lab.Results([{**row, "error": 1 - row["balanced accuracy"]} for row in both], by="third")
+xl.checks.reveal("06.p2", errors.best("error"), errors.tied("error"))
 for name in names:
     better = thirds.only(trained_on=names).best(third=name)
     gained = thirds.gain("both others", better, third=name)

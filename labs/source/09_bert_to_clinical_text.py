@@ -23,7 +23,14 @@ print(source.train, target.train, sep="\n")
 # the same category in both wordings; a category is the first three characters of a code, such as J45, asthma
 kind = "groups" if source.name.startswith("icd10/") else "labels"
 both = sorted(set(getattr(source.train, kind).tolist()) & set(getattr(target.train, kind).tolist()))
-example = lambda domain, value: domain[(getattr(domain, kind) == value).nonzero()[-1:, 0]]
+
+
+def example(domain, value):
+    """The last text of this category, as a domain of one."""
+    return domain[(getattr(domain, kind) == value).nonzero()[-1:, 0]]
+
+
+# %%
 pairs, phrases = {}, []
 for value in both[:: max(1, len(both) // 9)]:
     formal, phrase = example(source.train, value), example(target.train, value)
@@ -222,11 +229,8 @@ results.gains(target.name, over="TF-IDF")
 # %%
 fewest = results.levels[0]
 ranks = results.mean(target.name, labels=fewest)
-xl.checks.reveal("09.p1", results.best(target.name, labels=fewest))
+xl.checks.reveal("09.p1", results.best(target.name, labels=fewest), results.tied(target.name, labels=fewest))
 print(f"At {fewest} labels a class, on {target.name}: " + ", ".join(f"{way} {v:.2f}" for way, v in ranks.items()))
-level = [way for way, value in ranks.items() if value > max(ranks.values()) - 0.01]
-if len(level) > 1:
-    print(f"{' and '.join(level)} are within 0.01 of each other: call that a tie, whatever you predicted.")
 
 # %% [markdown]
 # ### Exercise 3: what are pretrained weights worth, in labels?
@@ -354,23 +358,23 @@ def pretrained(draw: int) -> xl.Run:
 
 # %%
 def adapt(method: str, draw: int) -> dict:
-    global mlm, tuned
     way, objectives = adaptations[method]
-    mlm = pretrained(draw) if "MLM" in method else None  # 90 MB
+    mlm = pretrained(draw) if "MLM" in method else None
     labeled = source.train.take(per_class=20, seed=draw)
     run = train(way, labeled, mlm and mlm.model.encoder, [make() for make in objectives], draw)
-    tuned = run if method == "layers + DANN" else tuned  # for the pictures below
+    if method == "layers + DANN":
+        kept[method] = run  # for the pictures below
     guesses.extend(mlm.history if mlm else [])
     return scored([xl.evaluate(run.model, test) for test in tests], run.seconds + (mlm.seconds if mlm else 0))
 
 
 # %%
 live = list(adaptations) if lab.records or lab.profile != "lab" else ["probe + MLM", "layers", "layers + DANN"]
-mlm, tuned, guesses = None, None, []
+kept, guesses = {}, []
 adapted = lab.experiment(
     f"adapted_{source.name}", adapt, method=live, title=f"trained on {source.name}, 20 labels a class"
 )
-mlm = None
+tuned = kept["layers + DANN"]
 for when, part in (("first", guesses[:10]), ("last", guesses[-10:])):
     loss, right = (np.mean([entry[f"MaskedLanguageModeling{end}"] for entry in part]) for end in ("", ".accuracy"))
     print(f"Hidden words, {when} ten steps: loss {loss:.2f}, guessed right {right:.1%}")
@@ -381,8 +385,7 @@ print(f"A guess at random among {encoder.vocabulary:,} pieces has loss {np.log(e
 # the MLM rows below show you the call, and they are no verdict on the method.
 
 # %%
-plain = [row for row in results.only(labels=20, method=["probe", "full"])]
-compared = xl.lab.Results([*plain, *adapted], title="20 labels a class")
+compared = xl.lab.Results([*results.only(labels=20, method=["probe", "full"]), *adapted], title="20 labels a class")
 compared.table(target.name, source.name, over="layers")
 
 # %%
@@ -495,7 +498,7 @@ negated = {  # made up: the thing, and the same thing denied, for which a coder 
     "Pneumonia": "Pneumonia ruled out",
     "Type 2 diabetes mellitus": "Patient denies diabetes mellitus",
     "Fracture of the wrist": "X-ray shows no fracture of the wrist",
-    "Malignant tumour of the breast": "Biopsy negative for malignant tumour of the breast",
+    "Malignant tumor of the breast": "Biopsy negative for malignant tumor of the breast",
     "Major depression": "No signs of depression",
 }
 

@@ -56,7 +56,7 @@ z_source, z_target = (xl.embed(encoder, part.train.take(n=rows)).numpy() for par
 distance = xl.transferability.proxy_a_distance(source=z_source, target=z_target, seed=0)
 print(f"Proxy A-distance {source.name} to {target.name}: {distance:.2f} of 2, on {rows} pictures a side")
 for part in (source, target):
-    print(f"mean colour of {part.name}: {part.train.inputs.float().mean((0, 2, 3)).round().int().tolist()}")
+    print(f"mean color of {part.name}: {part.train.inputs.float().mean((0, 2, 3)).round().int().tolist()}")
 
 # %% [markdown]
 # ### Exercise 1: the promises, in code
@@ -142,8 +142,15 @@ colour_coral = xl.Recipe(
 
 # %%
 ladder = ["linear_probe", "source_only", "colour", "colour_adabn", colour_joint_bn, colour_coral]
-below = {"source_only": "linear_probe", "colour": "source_only"}  # what each rung is compared with
-below |= {"colour_adabn": "colour", "colour_joint_bn": "colour", "colour_coral": "colour_joint_bn"}
+below = {  # what each rung is compared with
+    "source_only": "linear_probe",
+    "colour": "source_only",
+    "colour_adabn": "colour",
+    "colour_joint_bn": "colour",
+    "colour_coral": "colour_joint_bn",
+}
+
+# %%
 per_class = lab.scale(quick=4, lab=60, full=None)
 adapt = xl.Splits(target.train.take(n=lab.scale(quick=40, lab=600, full=10**6)), target.val, target.test)
 settings = dict(
@@ -163,11 +170,10 @@ fixed = dict(
     selector="information_maximization",
     metric="balanced_accuracy",
 )
-rungs = lab.scale(quick=[*ladder[1:3], *ladder[4:]], lab=ladder, full=ladder)
 
 # %%
 board = xl.compare(
-    rungs,
+    lab.scale(quick=[*ladder[1:3], *ladder[4:]], lab=ladder, full=ladder),
     source,
     adapt,
     encoder="efficientnet_lite0",
@@ -351,9 +357,8 @@ climb.table("target", "source", over="source_only")
 climb.gains("target", over=below)
 
 # %%
-compared = [rung for rung in climb.names if below.get(rung) in climb.names]
-gained = lambda rung: climb.gain(rung, below[rung], "target")["gain"]
-xl.checks.reveal("10.p1", max(compared, key=gained))
+steps = climb.differences(below, "target")
+xl.checks.reveal("10.p1", steps.best(), steps.tied())
 chosen, oracle = whole.best(load=False).recipe, whole.oracle()
 cost = climb.gain(oracle, chosen, "target")
 print(f"Over these seeds {board.selector} chooses {chosen}. The oracle, which looks, takes {oracle}.")
@@ -526,17 +531,17 @@ print(f"They add {better['gain']:+.3f} to what twenty random ones add ({better['
 
 # %%
 half = len(source.classes) // 2
-keep = lambda domain: domain[domain.align(source.classes).labels < half]
-hurt = xl.Classifier(xl.encoder("efficientnet_lite0", seed=0), source.classes, seed=0)
+few, test = (part[part.align(source.classes).labels < half] for part in (adapt.train, target.test))
 labeled = source.train.take(per_class, seed=0) if per_class else source.train
-colour_coral.fit(hurt, labeled, keep(adapt.train).unlabeled(), **settings)
+hurt = xl.Classifier(xl.encoder("efficientnet_lite0", seed=0), source.classes, seed=0)
+run = colour_coral.fit(hurt, labeled, few.unlabeled(), **settings)
 
 # %%
 whole_target = board.load_model(board.run("colour_coral", 0))
-truth = keep(target.test).align(source.classes).labels
+truth = test.align(source.classes).labels
 right, strayed = {}, {}
 for name, model in {"the whole target": whole_target, "half of its classes": hurt}.items():
-    answers = xl.predict(model, keep(target.test)).argmax(1)
+    answers = xl.predict(model, test).argmax(1)
     right[name] = float((answers == truth).float().mean())
     strayed[name] = float((answers >= half).float().mean())
     print(f"{name}: right {right[name]:.3f}, given an absent class {strayed[name]:.3f}. One seed.")
