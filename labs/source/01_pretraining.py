@@ -41,11 +41,11 @@ def shrunk(domain: xl.Domain, size: int = 28) -> xl.Domain:
     return dataclasses.replace(domain, inputs=small.round().clamp(0, 255).to(torch.uint8))
 
 
-lectures, drawer, test = shrunk(other.train), shrunk(ours.train), shrunk(ours.test)
+elsewhere, drawer, test = shrunk(other.train), shrunk(ours.train), shrunk(ours.test)
 if lab.profile == "quick":
-    lectures, drawer, test = lectures.take(per_class=12), drawer.take(per_class=12), test.take(per_class=4)
+    elsewhere, drawer, test = elsewhere.take(per_class=12), drawer.take(per_class=12), test.take(per_class=4)
 unlabeled = drawer.unlabeled()
-print(lectures, unlabeled, test, sep="\n")
+print(elsewhere, unlabeled, test, sep="\n")
 
 # %% [markdown]
 # ## Tasks that need no label
@@ -221,7 +221,7 @@ xl.checks.check("01.3", share)
 
 # %% [markdown]
 # ## What counts as the same picture
-# Whatever the two copies differ in does not matter: that is what you tell SimCLR. Below are three ways to alter a cell. *Geometry* turns,
+# With the two copies you tell SimCLR that whatever they differ in does not matter. Below are three ways to alter a cell. *Geometry* turns,
 # mirrors and zooms. *Light colors* also varies the stain and the lamp a little, and now and then it bleaches a cell. *Any color* changes
 # the colors so much that they say nothing.
 
@@ -229,8 +229,8 @@ xl.checks.check("01.3", share)
 geometry = [Flip(True, True), Rotate90(), RandomResizedCrop((0.5, 1.0))]
 views = {
     "geometry": geometry,
-    "light colours": [*geometry, Stain(0.25, "giemsa"), ColorJitter(0.2, 0.2, 0.2, 0.05)],
-    "any colour": [*geometry, Stain(0.5, "giemsa"), ColorJitter(0.5, 0.5, 1.0, 0.4)],
+    "light colors": [*geometry, Stain(0.25, "giemsa"), ColorJitter(0.2, 0.2, 0.2, 0.05)],
+    "any color": [*geometry, Stain(0.5, "giemsa"), ColorJitter(0.5, 0.5, 1.0, 0.4)],
 }
 cell, rows = drawer.inputs[1].expand(10, -1, -1, -1), {}
 for name, pipeline in views.items():
@@ -265,18 +265,18 @@ pretraining = dict(
 tuning = dict(steps=lab.scale(quick=3, lab=100, full=500), batch_size=40, lr=1e-3)
 digits = xl.load("digits/mnist").train
 nonsense = torch.randint(len(drawer.classes), (len(drawer),), generator=torch.Generator().manual_seed(0))
-mild = views["light colours"]
+mild = views["light colors"]
 gentle = [Flip(True, True), Rotate90(), RandomResizedCrop((0.7, 1.0)), Stain(0.2, "giemsa")]
 
 # %%
 # name: (pictures, objectives, alterations)
 tasks = {
     "scratch": None,
-    "supervised elsewhere": (lectures, lambda: [xl.CrossEntropy()], mild),
+    "supervised elsewhere": (elsewhere, lambda: [xl.CrossEntropy()], mild),
     "SimCLR": (unlabeled, lambda: [xl.SimCLR(temperature=0.2)], mild),
     "rotation": (unlabeled, lambda: [xl.RotationPrediction(copies=1)], [geometry[-1]]),
     "masked pixels": (unlabeled, lambda: [xl.MaskedAutoencoder(patch=7)], geometry),
-    "SimCLR, any colour": (unlabeled, lambda: [xl.SimCLR(temperature=0.2)], views["any colour"]),
+    "SimCLR, any color": (unlabeled, lambda: [xl.SimCLR(temperature=0.2)], views["any color"]),
     "digits": (digits, lambda: [xl.CrossEntropy()], xl.augment.digits()),
     "random labels": (dataclasses.replace(drawer, labels=nonsense), lambda: [xl.CrossEntropy()], None),
 }
@@ -348,7 +348,8 @@ results.table("fine-tuned", "fine-tuned heavier", "probe", over="scratch")
 results.gains("fine-tuned", "probe", over="scratch")
 
 # %%
-xl.checks.reveal("01.p1", results.only(start=starts).best("fine-tuned"))
+bets = results.only(start=starts)
+xl.checks.reveal("01.p1", bets.best("fine-tuned"), bets.tied("fine-tuned"))
 
 # %% [markdown]
 # A probe shows what a start *knows*. Fine-tuning shows what it is *worth* once five labels a class may change everything. A start can be
@@ -372,7 +373,7 @@ xl.checks.reveal("01.p1", results.only(start=starts).best("fine-tuned"))
 
 # %%
 amounts = lab.scale(quick=(40,), lab=(80, 300), full=(80, 300, 1000, 3000))
-amounts = [n for n in amounts if n < min(len(drawer), len(lectures))]
+amounts = [n for n in amounts if n < min(len(drawer), len(elsewhere))]
 
 
 def fewer(start: str, pictures: int, draw: int) -> dict:
@@ -385,7 +386,7 @@ def fewer(start: str, pictures: int, draw: int) -> dict:
 both, name = ["supervised elsewhere", "SimCLR"], f"amounts_{other.name}_{ours.name}"
 grid = dict(start=both[:1], pictures=amounts[:1]) if some else dict(start=both, pictures=amounts)  # one point now
 curve = lab.experiment(name, fewer, draws=3, title=title, **grid)
-whole = {"supervised elsewhere": len(lectures), "SimCLR": len(drawer)}
+whole = {"supervised elsewhere": len(elsewhere), "SimCLR": len(drawer)}
 rows = [{**row, "pictures": whole[row["start"]]} for row in results.only(start=both)]
 curve = xl.lab.Results([*curve, *rows], by="start", across="pictures", title=title)
 curve.curves("probe", xlabel="pictures to pretrain on")
@@ -498,7 +499,7 @@ xl.lab.table(seen, "How far the features spread.")
 # class (the share of its cells that is found), fine-tuned from either SimCLR.
 
 # %%
-blind, rows = "SimCLR, any colour", []
+blind, rows = "SimCLR, any color", []
 for row in results.only(start=["SimCLR", blind]):
     rows += [
         {"start": row["start"], "draw": row["draw"], "class": name, "recall": row[name]} for name in drawer.classes
