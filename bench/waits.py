@@ -93,9 +93,9 @@ def agree(exactly: bool) -> Callable[[dict, dict], None]:
 def compare_13_recipes_vs_in_turn(quick: bool) -> Row:
     """Thirteen recipes, three seeds, EfficientNet-Lite0 at 64 px, against a loop over `Recipe.fit`, `evaluate` and every validator.
 
-    The limit: two processes of a thread each do at most twice the steps of one with two, 1.3 to 1.7 times on one machine with this
-    network and 0.87 on another; four of the thirteen begin with a depth probe or with training on the source that another has done; a
-    third of the seeds may be left out.
+    The limit: two processes of a thread each do at most twice the steps of one with two, 1.2 to 1.7 times with this network by the
+    processor; four of the thirteen begin with a depth probe or with training on the source that another has done, and two give the same
+    run with every seed; a third of the seeds may be left out.
     `--without workers`, `stages` or `race` says what each brings; that a run walks each domain once is in both sides.
     """
     names, seeds = (["source_only", "adabn", "shot"], 1) if quick else (THIRTEEN, 3)

@@ -75,6 +75,7 @@ def compare(
         oracle's columns and nothing else; or one unlabeled Domain, and there is no oracle.
     seeds
         How many (0, 1, ...), or which: each sets the head's and the encoder's first weights, batches and draws.
+        A run that none of these changes, as of a probe that is solved on a pretrained encoder, is performed once for all.
     validators
         Names in `selection.validators` (None for all), or functions by name.
     selector
