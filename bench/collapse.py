@@ -24,10 +24,7 @@ class FixedThreshold(xl.FixMatch):
     """Labels aligned to the source's shares, threshold 0.95 whatever the source's confidence."""
 
     def forward(self, step):
-        p = step.target.logits.detach().float().softmax(dim=1)
-        self.target_shares.lerp_(p.mean(dim=0), 0.1)
-        p = p * self.source_shares / self.target_shares.clamp(min=1e-6)
-        labels, mask = kept(p / p.sum(dim=1, keepdim=True), 0.95)
+        labels, mask = kept(self.aligned(step.target.logits.detach().float().softmax(dim=1)), 0.95)
         strong = step.view("strong", "target").logits.float()
         return (mask * F.cross_entropy(strong, labels, reduction="none")).mean()
 

@@ -144,14 +144,17 @@ class Schedule:
     def _tasks(self, candidates: Sequence[Candidate], seeds: Sequence[int]) -> list[Task]:
         tasks = []
         known = [(address(r), definition(r), definition(Recipe("", r.stages[:1]))) for r, _ in candidates]
+        per_class = self.common.settings["per_class"]
+        fixed = {
+            label for recipe, label in candidates if not draws(recipe, per_class)
+        }  # their encoders are hashed once more
         for seed in seeds:
             classes = self.common.source.classes
             models = {label: make_model(made, classes, seed) for label, made in self.encoders.items()}
             first = {label: identity(model) for label, model in models.items()}
-            bodies = {label: identity(model, head=False) for label, model in models.items()}
+            bodies = {label: identity(models[label], head=False) for label in fixed}
             for (recipe, label), (found_by, whole, begin) in zip(candidates, known, strict=True):
-                drawn = draws(recipe, self.common.settings["per_class"])
-                begins = (seed, first[label]) if drawn else bodies[label]
+                begins = (seed, first[label]) if draws(recipe, per_class) else bodies[label]
                 rest = begins, self.data, described(self.common.settings)
                 task = Task(
                     common=self.common,
