@@ -23,7 +23,7 @@ def test_what_predict_says_is_calibrated_on_pictures_that_neither_training_nor_t
     """Fails where the temperature is fitted and not applied: the raw softmax lies twice as far off."""
     source, model = digits
     raw = xl.evaluate(model, source.test)
-    t, reference = calibrate(model, source, source.test.unlabeled())
+    t, reference, _ = calibrate(model, source, source.test.unlabeled())
     path = modelfile.save(
         tmp_path / "m.safetensors", model, reference, encoder="lenet", size=None, recipe="source_only", temperature=t
     )
@@ -35,7 +35,9 @@ def test_what_predict_says_is_calibrated_on_pictures_that_neither_training_nor_t
     both = torch.cat([source.val.labels, source.test.labels])
     assert torch.equal(kept.labels.bincount(), both.bincount())
     n = len(source.val)
-    torch.testing.assert_close(kept.probabilities[n:].sort(0)[0], torch.from_numpy(after.probabilities).sort(0)[0])
+    on_val = xl.evaluate(loaded, source.val).probabilities
+    for part, p in ((kept.probabilities[:n], on_val), (kept.probabilities[n:], after.probabilities)):
+        torch.testing.assert_close(part.sort(0)[0], torch.from_numpy(p).sort(0)[0])
 
 
 def test_labeled_target_pictures_come_before_the_source():
@@ -44,14 +46,14 @@ def test_labeled_target_pictures_come_before_the_source():
     model = xl.Classifier(xl.encoder("lenet", size=28), source.classes)
     xl.recipes["source_only"].fit(model, source, steps=40, batch_size=20, progress_bar=False)
     wrong = xl.Domain(source.inputs, (source.labels + 1) % 3, source.classes, name="wrong")
-    t, reference = calibrate(model, xl.Splits(source, source, source), source.unlabeled(), wrong)
+    t, reference, _ = calibrate(model, xl.Splits(source, source, source), source.unlabeled(), wrong)
     assert t > 15 and torch.equal(reference.labels, wrong.labels)
     assert torch.equal(reference.probabilities, xl.predict(model, wrong))
 
 
 def test_a_run_and_the_answers_of_the_chosen_model_walk_each_domain_once(tmp_path, monkeypatch):
-    """Images through the encoder after training: each part once in a run; then the validation part for the temperature, held-out
-    pictures, 500 of the target for the model file, and the target, whose looks and answers come from one pass."""
+    """Images through the encoder after training: each part once in a run; then, once each, the held-out pictures and the target, whose
+    looks and answers come from one pass. A new look at the target later says the same."""
     n = dict(source=(30, 21, 24), target=(600, 3, 27))
     source, target = (
         xl.Splits(*(blobs(k, seed=10 * i + j) for j, k in enumerate(parts))) for i, parts in enumerate(n.values())
@@ -71,9 +73,9 @@ def test_a_run_and_the_answers_of_the_chosen_model_walk_each_domain_once(tmp_pat
     assert sum(seen) == 21 + 24 + 600 + 27
     model = board.best().model
     seen.clear()
-    _, reference = calibrate(model, source, target.train.unlabeled())
-    assert sum(seen) == 21 + (21 + 24) + 500
-    seen.clear()
-    answers = answer(model, reference, target.train)
-    assert sum(seen) == 600
+    _, reference, answers = calibrate(model, source, target.train)
+    assert sum(seen) == 21 + 24 + 600
+    again = answer(model, reference, target.train)
+    assert sum(seen) == 21 + 24 + 2 * 600
+    assert (again.like_target == answers.like_target).all() and (again.probabilities == answers.probabilities).all()
     assert (answers.probabilities == xl.predict(model, target.train).numpy()).all()

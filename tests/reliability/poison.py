@@ -39,8 +39,7 @@ def poisoned(splits: xl.Splits) -> xl.Splits:
 def later(source: xl.Splits, target: xl.Splits) -> list:
     """What `predict` goes by: temperature, threshold, abstention and p-values of one model."""
     model = xl.Classifier(xl.encoder("lenet", size=28), source.classes)
-    t, kept = reference.calibrate(model, source, target.train)
-    given = reference.answer(model, kept, target.train)
+    t, kept, given = reference.calibrate(model, source, target.train)
     point = operating.threshold(kept.probabilities[:, 1], kept.labels == 1, 0.9)
     rule = operating.abstention(kept.probabilities, kept.labels, 0.3)
     return [t, point, rule, *(p.tolist() for p in (given.probabilities, given.like_source, given.like_target))]

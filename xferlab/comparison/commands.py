@@ -22,7 +22,7 @@ from .compare import compare as run_comparison
 from .leaderboard import Leaderboard
 from .plan import BATCH, RECIPES, Plan, make_plan
 from .reading import Sides, read_sides
-from .reference import answer, calibrate
+from .reference import calibrate
 
 
 def compare(
@@ -155,8 +155,7 @@ def _keep(
     """Writes the winner and its card, and gives the leaderboard what the page says of its answers."""
     choice = board.best()
     assert choice.model is not None
-    temperature, reference = calibrate(choice.model, sides.source, sides.adapt, board.held)
-    board.given = answer(choice.model, reference, sides.adapt)
+    temperature, reference, board.given = calibrate(choice.model, sides.source, sides.adapt, board.held)
     for line in findings.unlike(board.given, sides.source.name):
         say(line)
     encoder = board.run(choice.recipe, choice.seed)["encoder"]

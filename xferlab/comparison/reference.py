@@ -51,33 +51,50 @@ class Answers:
     like_target: np.ndarray | None
 
 
-def calibrate(model: Classifier, source: Splits, target: Domain, held: Domain | None = None) -> tuple[float, Reference]:
+def calibrate(
+    model: Classifier, source: Splits, target: Domain, held: Domain | None = None
+) -> tuple[float, Reference, Answers]:
     """Divides the head of `model` by its temperature, in place, so that its softmax is calibrated, and says how it answers.
 
     Temperature and answers rest on the labeled target pictures `held` where there are any; else the temperature on the
-    source's validation part, and the answers on its validation and test parts. Labels of `target` are never looked at.
+    source's validation part, and the answers on its validation and test parts, `ROWS // 2` of each at most. Each part is walked
+    once; labels of `target` are never looked at. Returns the temperature, what to keep, and the answers on `target`.
     """
-    fitted = source.val if held is None else held.align(model.classes)
-    assert fitted.labels is not None
-    t = operating.temperature(predict(model, fitted).numpy(), fitted.labels.cpu().numpy())
+    n = ROWS // 2 if held is None else LOOKS // 2
+    val, test = (part.take(n=n) for part in (source.val, source.test))
+    val_looks, val_logits = novelty.looks_and_logits(model, val)
+    fitted = val if held is None else held.align(model.classes)
+    raw = val_logits.softmax(1) if held is None else predict(model, fitted)
+    t = operating.temperature(raw.numpy(), _labels(fitted).numpy())
     with torch.no_grad():
         model.head.weight.div_(t)
         model.head.bias.div_(t)
 
-    n = ROWS // 2 if held is None else LOOKS // 2
-    parts = [part.take(n=n) for part in (source.val, source.test)]
-    looks, logits = zip(*(novelty.looks_and_logits(model, part) for part in parts), strict=True)
-    answers = torch.cat(logits).softmax(1) if held is None else predict(model, fitted)
-    labels = [part.labels.cpu() for part in (parts if held is None else [fitted]) if part.labels is not None]
-    on_source = torch.cat([part[: LOOKS // 2] for part in looks])  # a smaller draw is the beginning of a larger one
-    on_target = novelty.looks(model, target.take(n=LOOKS))
-    return t, Reference(answers, torch.cat(labels), on_source.half(), on_target.half())
+    test_looks, test_logits = novelty.looks_and_logits(model, test)
+    if held is None:
+        answers, labels = torch.cat([val_logits / t, test_logits]).softmax(1), torch.cat([_labels(val), _labels(test)])
+    else:
+        answers, labels = predict(model, fitted), _labels(fitted)
+    # a smaller draw is the beginning of a larger one
+    on_source = torch.cat([val_looks[: LOOKS // 2], test_looks[: LOOKS // 2]]).half()
+    looks, logits = novelty.looks_and_logits(model, target.unlabeled())
+    sample = torch.randperm(len(target), generator=torch.Generator().manual_seed(0))[:LOOKS]
+    reference = Reference(answers, labels, on_source, looks[sample].half())
+    return t, reference, _told(model, reference, target.unlabeled(), looks, logits)
+
+
+def _labels(part: Domain) -> Tensor:
+    assert part.labels is not None
+    return part.labels.cpu()
 
 
 def answer(model: Classifier, reference: Reference | None, pictures: Domain) -> Answers:
     """What the calibrated model says of pictures, whose labels, if any, are not looked at."""
     pictures = pictures.unlabeled()
-    looks, logits = novelty.looks_and_logits(model, pictures)
+    return _told(model, reference, pictures, *novelty.looks_and_logits(model, pictures))
+
+
+def _told(model: Classifier, reference: Reference | None, pictures: Domain, looks: Tensor, logits: Tensor) -> Answers:
     like: list = [None, None]
     if reference is not None:
         sides = reference.source, reference.target
