@@ -471,9 +471,12 @@ print("Half right is what a beaten adversary looks like. It is also what a dead 
 # ## Recap
 
 # %% tags=["answer"]
-gain = lambda over: results.gain("dann", over, "target")
 *_, at_the_end = fresh.values()
-lab.answer(source_only=gain("source_only"), joint=gain("source_only_joint_bn"), fresh=at_the_end)
+lab.answer(
+    source_only=results.gain("dann", "source_only", "target"),
+    joint=results.gain("dann", "source_only_joint_bn", "target"),
+    fresh=at_the_end,
+)
 
 # %% [markdown]
 # - Gradient reversal lets one backward pass train two players.

@@ -353,13 +353,8 @@ print(f"A recipe from the middle of the list loses {middle:.3f} to the best. Val
 estimates = {}
 for run in board.finished():
     value, low, high = run["estimate"]["average_thresholded_confidence"]
-    off = {"off by": value - run["target"]["accuracy"]}
-    estimates[run["recipe"]] = {
-        "estimated": value,
-        "low": low,
-        "high": high,
-        "measured": run["target"]["accuracy"],
-    } | off
+    row = {"estimated": value, "low": low, "high": high, "measured": run["target"]["accuracy"]}
+    estimates[run["recipe"]] = row | {"off by": value - row["measured"]}
 xl.lab.table(estimates, "Accuracy at the target, estimated without its labels, and measured. One seed.")
 
 # %% [markdown]
@@ -375,8 +370,8 @@ xl.lab.table(estimates, "Accuracy at the target, estimated without its labels, a
 # %%
 plain = board.load_model(board.run("source_only", 0))
 at_home, away = xl.evaluate(plain, source.test), xl.evaluate(plain, target.test.align(source.classes))
-recall = lambda scores: scores.confusion.diagonal() / scores.confusion.sum(1).clip(1)
-hard = source.classes[int((recall(at_home) - recall(away)).argmax())]
+recall = [scores.confusion.diagonal() / scores.confusion.sum(1).clip(1) for scores in (at_home, away)]
+hard = source.classes[int((recall[0] - recall[1]).argmax())]
 xl.widgets.threshold(at_home, away, hard)
 
 # %% [markdown]
@@ -494,14 +489,13 @@ xl.checks.check("08.3", choose)
 # third mark is the recipe that entropy chooses.
 
 # %%
-k, means = np.log(len(source.classes)), everything.mean("target")
-at = lambda validator: [everything.mean(validator)[recipe] / k for recipe in means]
+log_k, means, surest = np.log(len(source.classes)), everything.mean("target"), everything.best("entropy")
+entropy, maximized = (everything.mean(validator) for validator in ("entropy", "information_maximization"))
 points = {
-    "1 - entropy / log K": ([1 + value for value in at("entropy")], list(means.values())),
-    "information\nmaximization / log K": (at("information_maximization"), list(means.values())),
+    "1 - entropy / log K": ([1 + entropy[recipe] / log_k for recipe in means], list(means.values())),
+    "information\nmaximization / log K": ([maximized[recipe] / log_k for recipe in means], list(means.values())),
+    f"entropy's choice,\n{surest}": ([1 + entropy[surest] / log_k], [means[surest]]),
 }
-surest = everything.best("entropy")
-points[f"entropy's choice,\n{surest}"] = [1 + everything.mean("entropy")[surest] / k], [means[surest]]
 xl.lab.show(
     xl.plots.scatter(points, xlabel="validator, higher is better", ylabel=f"accuracy on {target.name}"),
     alt="Target accuracy of each recipe against entropy and against information maximization, both scaled to 0..1",
@@ -512,17 +506,15 @@ sure = board.best("entropy")
 ranks = list(xl.lab.runs(board).mean("target"))
 print(f"Of the {len(ranks)} recipes that trained here entropy chooses {sure.recipe}, at {sure.value:.4f}.")
 print(f"By target accuracy that is place {ranks.index(sure.recipe) + 1} of {len(ranks)}.")
-answers = xl.predict(sure.model, target.test).argmax(1)
-shares = lambda labels: dict(
-    zip(source.classes, [float((labels == i).float().mean()) for i in range(len(source.classes))])
-)
-truly = target.test.align(source.classes).labels
-source_only = xl.predict(plain, target.test).argmax(1)
+answers = {"true": target.test.align(source.classes).labels}
+for name, model in ((sure.recipe, sure.model), ("source_only", plain)):
+    answers[name] = xl.predict(model, target.test).argmax(1)
 
 # %%
+shares = {who: y.bincount(minlength=len(source.classes)) / len(y) for who, y in answers.items()}
 xl.lab.show(
     xl.plots.bars(
-        {"true": shares(truly), f"{sure.recipe}": shares(answers), "source_only": shares(source_only)},
+        {who: dict(zip(source.classes, share.tolist())) for who, share in shares.items()},
         xlabel="class",
         ylabel="share of the target's test part",
     ),
@@ -547,7 +539,9 @@ def information(p): ...
 
 # %% tags=["solution"] exercise="08.4"
 def information(p):
-    entropy = lambda q: -(q * np.log(np.clip(q, 1e-300, 1))).sum(-1)
+    def entropy(q):
+        return -(q * np.log(np.clip(q, 1e-300, 1))).sum(-1)
+
     return entropy(p.mean(0)) - entropy(p).mean()
 
 
