@@ -223,7 +223,7 @@ xl.checks.check("01.3", share)
 # ## What counts as the same picture
 # With the two copies you tell SimCLR that whatever they differ in does not matter. Below are three ways to alter a cell. *Geometry* turns,
 # mirrors and zooms. *Light colors* also varies the stain and the lamp a little, and now and then it bleaches a cell. *Any color* changes
-# the colors so much that they say nothing.
+# the colors so much that they say nothing; where the row seems to have a gap, the whole picture turned white.
 
 # %%
 geometry = [Flip(True, True), Rotate90(), RandomResizedCrop((0.5, 1.0))]
@@ -340,6 +340,8 @@ results = xl.lab.Results(rows, by="start", title=title)
 # Two runs of one draw have the same labeled cells, so they are lucky or unlucky together. Therefore compare a start with scratch **within**
 # a draw. *Separated* means that the 95 % interval of this paired difference leaves out zero. With fewer than five draws, nothing is
 # called separated.
+#
+# *Fine-tuned* alters the labeled cells gently, a little zoom and stain. *Fine-tuned heavier* alters them like *light colors* above.
 
 # %% tags=["results"]
 results.table("fine-tuned", "fine-tuned heavier", "probe", over="scratch")
@@ -640,7 +642,7 @@ lab.answer(
 # - A task without labels teaches what its alterations do not change. So your choice of alterations says what you know of the classes.
 # - Look at the spread of features and at a probe. A pretraining loss alone hides a collapse.
 # - A source can be too far away. Random labels show what "pretraining" brings when the labels mean nothing.
-# - The tables above say which of these gains are separated on this data. The others were not shown.
+# - The tables above say which of these gains are separated on this data. Of the others you cannot say that they are more than chance.
 #
 # ### Papers
 # - Gidaris et al., 2018, *Unsupervised representation learning by predicting image rotations* [arXiv:1803.07728](https://arxiv.org/abs/1803.07728)

@@ -31,9 +31,11 @@ xl.lab.show(
 )
 
 # %% [markdown]
-# Where you see a black bar, the cell lay at the edge of the scan. The encoder is EfficientNet-Lite0 with its ImageNet weights, from an ordinary package on this machine. It brings its own input size
-# and normalization, so you can give it uint8 pictures as they are. Here are its blocks, in the order in which a picture meets them,
-# and how many numbers each block holds.
+# Where you see a black bar, the cell lay at the edge of the scan.
+#
+# The encoder is EfficientNet-Lite0 with its ImageNet weights, from an ordinary package on this machine. It brings its own input size and
+# normalization, so you can give it uint8 pictures as they are. Here are its blocks, in the order in which a picture meets them, and how
+# many numbers each block holds.
 
 # %%
 encoder = xl.encoder("efficientnet_lite0")
@@ -174,7 +176,7 @@ xl.widgets.labels(list(results.only(method=shown)))
 
 # %% [markdown]
 # ### What does it cost?
-# Accuracy alone hides the bill. Each point is one training run with 20 labels a class. The clock stops after the last step, and for the
+# Accuracy alone does not show what a method costs. Each point is one training run with 20 labels a class. The clock stops after the last step, and for the
 # two probes it includes the one pass that computes the features.
 
 # %%
@@ -185,8 +187,9 @@ results.only(labels=20).scatter("seconds", log=True)
 # Rendered cells are one set, and the answer changes with the set. The same methods were trained with the same settings on real
 # blood smears (BCCD, three classes) and on real chest X-rays of children (PneumoniaMNIST, two classes). If you brought your own
 # data, it stands beside them. A mark to the right of the line means that a way to use ImageNet beats the small net. All dots are hollow,
-# because all of these runs were measured earlier. The large net from scratch is left out, so that the others can be told apart, and
-# the layer-wise rates were not measured on the X-rays.
+# because all of these runs were measured earlier. So a number for the rendered cells can differ a little from the one above, where one
+# draw was trained anew. The large net from scratch is left out, so that the others can be told apart, and the layer-wise rates were not
+# measured on the X-rays.
 
 # %%
 sets = {"cells-site-a": "rendered cells", "bccd_64": "real blood smears", "pneumonia_28": "real chest X-rays"}
@@ -228,7 +231,7 @@ xl.lab.table(first, "The method with the highest mean, and those that are not se
 # On the X-rays the small net does not get better from five labels to twenty. Both numbers of labels were drawn anew, so this is
 # not one curve but two sets of five draws, and their intervals overlap. Compare methods within a column, and not columns with each other.
 #
-# All of these runs train without augmentation. A small net gains a lot from it, so these tables are not the last word.
+# All of these runs train without augmentation. A small net gains a lot from it, so with it these tables could come out differently.
 # The course's repository holds the real sets with augmentation, in `bench/tables/real.md`, and lab 06 shows you how to choose it.
 #
 # ## Which layers have to move?

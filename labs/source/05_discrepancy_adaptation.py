@@ -193,7 +193,7 @@ xl.checks.check("05.3", cost)
 # We begin with a small case, so that you can try several methods in seconds: MNIST to the optdigits of other writers, as in lab 04.
 # DeepJDOT ([Damodaran et al., 2018](https://arxiv.org/abs/1803.10081)) pairs target with source examples by transport over features
 # *and* predictions, and pulls each pair together. Every one of these methods is trained to make a distance small. Only the column *target*
-# says whether the classes came along.
+# says whether the same classes lie together now.
 
 # %%
 steps = lab.scale(quick=5, lab=200, full=1500)
