@@ -4,8 +4,7 @@
     python bench/ranks.py --quick      # a few candidates, to see that it runs; writes nothing
 
 Scores rank encoders x layers, measured here; validators rank recipes, read from the committed runs of `bench/tables.py` (nothing is
-trained for them). Writes `bench/tables/ranks.md`, and the runs that lab 08
-shows to `labs/results/`. Target labels of the test part make the truth and nothing else.
+trained for them). Writes `bench/tables/ranks.md`. Target labels of the test part make the truth and nothing else.
 """
 
 from __future__ import annotations
@@ -34,7 +33,6 @@ PAIRS = {
 }
 LITE0 = ("blocks.0", "blocks.2", "blocks.4", "blocks.6", "conv_head")
 DRAWS, PER_CLASS, ROWS = 3, 20, 800  # draws of labels; labels a class; rows of each side that distances and heads see
-SHOWN = ("digits/mnist", "digits/optdigits")  # what lab 08 reads
 TRUTHS = {"labels": f"a probe on {PER_CLASS} target labels a class", "none": "the source's probe, no target label"}
 
 
@@ -218,10 +216,6 @@ def main() -> None:
         return
     with write_atomically(HERE / "tables" / "ranks.md") as temporary:
         temporary.write_text("\n".join(pages), "utf-8")
-    if shown := found.get(" -> ".join(SHOWN)):
-        rows = [run for run in shown.runs if "error" not in run]
-        command = "python bench/tables.py digits; python bench/ranks.py"
-        xl.lab.Lab("08", "full").record(f"validators_{SHOWN[0]}_{SHOWN[1]}", rows, command)
 
 
 if __name__ == "__main__":
