@@ -1,5 +1,7 @@
 # Every target makes .venv itself; set PYTHON to choose another interpreter, 3.11 to 3.13.
 PYTHON ?= python3
+# a file of tests stays in one process, for what its tests share
+SPLIT := --numprocesses auto --maxprocesses 4 --dist loadfile
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
 .PHONY: run test check quick newest oldest soak bench lab build publish site release clean
@@ -13,9 +15,9 @@ lint: .venv/dev      ## style, types, the course in step
 	$(BIN)/mypy xferlab
 	$(BIN)/python labs/build.py --check
 
-test: lint           ## everything that CI runs
-	$(BIN)/python -m pytest
-	XFERLAB_PROFILE=quick $(BIN)/python -m pytest --nbval-lax labs/solutions
+test: lint           ## everything that CI runs, a process a core
+	$(BIN)/python -m pytest $(SPLIT)
+	XFERLAB_PROFILE=quick OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPLIT) --nbval-lax labs/solutions
 
 check: lint          ## in seconds: style, types, the course in step, the tests of what changed since BASE (HEAD)
 	$(BIN)/python -m pytest $$($(BIN)/python tests/changed.py --base $(or $(BASE),HEAD))

@@ -7,6 +7,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 for name in ("XFERLAB_PROFILE", "XFERLAB_DATASET"):
     os.environ.pop(name, None)
+if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: threads of their own would fight
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch

@@ -147,7 +147,7 @@ def test_paired_compares_within_a_draw():
     assert new["gain"] == pytest.approx(0.022) and new["verdict"] == "separated" and new["n"] == 5
     assert (new["low"], new["high"]) == pytest.approx(t_interval([0.02, 0.021, 0.022, 0.023, 0.024])[1:])
     assert noisy["verdict"] == "not separated"
-    assert young["verdict"] == "4 only"  # however large the gain
+    assert young["verdict"] == "only 4 runs"  # however large the gain
     with pytest.raises(ArgumentError, match="plain, new"):
         paired(rows, "score", "baseline")
 

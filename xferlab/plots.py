@@ -154,7 +154,7 @@ def contact_sheet(*domains: Domain, per_class: int = 6, seed: int = 0):
     return figure
 
 
-def images(rows: Mapping[str, Tensor], overlay: Mapping[str, Tensor] | None = None):
+def images(rows: Mapping[str, Tensor], overlay: Mapping[str, Tensor] | None = None, titles: Sequence[str] = ()):
     """Rows of pictures by name.
 
     Parameters
@@ -163,6 +163,8 @@ def images(rows: Mapping[str, Tensor], overlay: Mapping[str, Tensor] | None = No
         Pictures `(N, C, H, W)` in 0..255.
     overlay
         Maps `(N, H, W)` in 0..1, by name, that are laid over their rows, in gray.
+    titles
+        What stands above the columns.
 
     Returns
     -------
@@ -180,6 +182,7 @@ def images(rows: Mapping[str, Tensor], overlay: Mapping[str, Tensor] | None = No
         for j, axis in enumerate(line):
             _bare(axis)
             if j < len(row):
+                axis.spines[:].set(visible=True, color="0.6", linewidth=0.6)  # a white picture has an edge too
                 picture = _picture(row[j])
                 if not (overlay and name in overlay):
                     axis.imshow(picture)
@@ -189,6 +192,8 @@ def images(rows: Mapping[str, Tensor], overlay: Mapping[str, Tensor] | None = No
                 heat = overlay[name][j].numpy()
                 axis.imshow(heat, cmap="inferno", alpha=0.8 * heat, vmin=0, vmax=1)
         line[0].set_ylabel(name, rotation=0, ha="right", va="center")
+    for title, axis in zip(titles, axes[0], strict=False):
+        axis.set_title(title, fontsize=10, rotation=45, ha="left", x=0.3)
     figure.subplots_adjust(wspace=0.04, hspace=0.06)
     return figure
 
@@ -271,6 +276,7 @@ def scatter(
         axis.scatter(xs, ys, s=70, label=name, alpha=0.85, **mark(i))
     if log:
         axis.set_xscale("log")
+        axis.xaxis.set_major_formatter("{x:g}")
     return _finish(axis, xlabel, ylabel)
 
 
@@ -385,7 +391,9 @@ def bars(groups: Mapping[str, Mapping[str, float]], *, xlabel: str, ylabel: str)
         at = np.arange(len(keys)) + (i - (len(groups) - 1) / 2) * width
         heights, hatch = [values.get(key, np.nan) for key in keys], ("", "//", "..", "xx")[i % 4]
         axis.bar(at, heights, width, label=name, hatch=hatch, color=PALETTE[i % 8], edgecolor="white")
-    axis.set_xticks(range(len(keys)), keys, rotation=30, ha="right")
+    axis.set_axisbelow(True)
+    tilt = {"rotation": 30, "ha": "right"} if max(map(len, keys)) * len(keys) > 60 else {}
+    axis.set_xticks(range(len(keys)), keys, **tilt)
     return _finish(axis, xlabel, ylabel, legend=len(groups) > 1)
 
 

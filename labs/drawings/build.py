@@ -176,7 +176,7 @@ def mmd_coral():
     for color, where in ((BLUE, (4.9, 1.75)), (ORANGE, (5.5, 1.75))):
         axis.add_patch(Ellipse(where, 1.9, 0.9, angle=28, facecolor="none", edgecolor=color, linewidth=2.2))
     note(axis, 5.2, 3.25, "CORAL: equal covariance")
-    note(axis, 5.2, 0.45, "shapes agree,\nno more is asked", size=9.5, color="0.35")
+    note(axis, 5.2, 0.45, "covariances agree,\nmeans may differ", size=9.5, color="0.35")
     for z, color, marker in (
         (cloud(5, 16, (8.3, 1.75), (0.55, 0.5)), BLUE, "o"),
         (cloud(6, 16, (8.35, 1.8), (0.55, 0.5)), ORANGE, "s"),
@@ -184,8 +184,8 @@ def mmd_coral():
         for point in z:
             axis.add_patch(Circle(point, 0.3, facecolor=color, alpha=0.1, edgecolor="none"))
         dots(axis, z, color, marker, size=18)
-    note(axis, 8.3, 3.25, "MMD: every bump agrees")
-    note(axis, 8.3, 0.45, "small only where\nthe clouds overlap", size=9.5, color="0.35")
+    note(axis, 8.3, 3.25, "MMD: compares whole clouds")
+    note(axis, 8.3, 0.2, "small only where\nthe clouds overlap", size=9.5, color="0.35")
     return figure
 
 
@@ -358,7 +358,7 @@ def spring():
     across = across / np.linalg.norm(across) * 0.13
     inside = (coil > 0.12) & (coil < 0.88)
     axis.plot(*(path + np.outer(across, np.sin(coil * 60) * inside)), color=PINK, linewidth=1.8)
-    note(axis, 3.1, 1.15, "the spring: α ‖w − w₀‖²", color=PINK)
+    note(axis, 3.1, 1.15, "the spring: α/2 ‖w − w₀‖²", color=PINK)
     note(axis, 7.6, 0.35, "lowest loss on the few labels", size=9.5, color="0.35")
     return figure
 

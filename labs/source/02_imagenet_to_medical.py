@@ -120,7 +120,7 @@ methods = {
 
 # %%
 settings = dict(batch_size=16, lr=1e-3, augment=None, progress_bar=lab.shows_progress)
-runs = {}  # of the first draw with 20 labels a class, for the questions further down
+runs, scores = {}, {}  # of the first draw with 20 labels a class, for the questions further down
 
 
 def trial(method: str, labels: int, draw: int) -> dict:
@@ -128,9 +128,10 @@ def trial(method: str, labels: int, draw: int) -> dict:
     encoder = xl.encoder(encoder, pretrained=pretrained, size=64 if encoder == "small_cnn" else size)
     model = xl.Classifier(encoder, splits.classes)
     run = xl.recipes[recipe].fit(model, splits.train.take(labels, seed=draw), steps=steps, **settings)
+    accuracy = xl.evaluate(model, splits.test).balanced_accuracy
     if (labels, draw) == (20, 0):
-        runs[method] = run
-    return {"balanced accuracy": xl.evaluate(model, splits.test).balanced_accuracy, "seconds": run.seconds}
+        runs[method], scores[method] = run, accuracy
+    return {"balanced accuracy": accuracy, "seconds": run.seconds}
 
 
 # %%
@@ -304,12 +305,12 @@ def score(model) -> float:
 
 
 # %%
-ladder = {"none": score(runs["linear probe"].model)}
+ladder = {"none": scores["linear probe"]}
 for blocks in lab.scale(quick=(1,), lab=(3,), full=(1, 2, 3, 5, 7)):
     model = xl.Classifier(xl.encoder("efficientnet_lite0", size=size), splits.classes)
     xl.fit(model, labeled, strategy=xl.strategies.top(blocks), steps=steps, **settings)
     ladder[f"last {blocks}"] = score(model)
-ladder["all 9"] = score(runs["full"].model)
+ladder["all 9"] = scores["full"]
 
 # %%
 xl.lab.show(
@@ -375,14 +376,15 @@ pictures = torch.cat([splits.test.inputs[splits.test.labels == k][:1] for k in r
 maps = {}
 for method in ("linear probe", "full"):
     maps[method] = xl.attribution.grad_cam(runs[method].model, pictures, layer="blocks.4")
+rows = dict.fromkeys(("picture", *maps), pictures)
 xl.lab.show(
-    xl.plots.images({"picture": pictures, "linear probe": pictures, "full": pictures}, overlay=maps),
+    xl.plots.images(rows, overlay=maps, titles=splits.classes),
     alt="One test picture of each class, and over it where the linear probe and the fully fine-tuned model look",
 )
 for method in maps:
     answers = runs[method].model.eval()(pictures).argmax(1)
     wrong = [f"{splits.classes[k]} called {splits.classes[a]}" for k, a in enumerate(answers) if k != a]
-    print(f"{method}: right on {len(answers) - len(wrong)} of {len(answers)}. {'; '.join(wrong)}")
+    print(f"{method}: {len(wrong)} of {len(answers)} wrong.", *wrong, sep="\n  ")
 
 # %% [markdown]
 # A heat map is a picture of the model and not of the truth. It tells you where the evidence was taken from; it cannot tell you

@@ -82,8 +82,6 @@ print("numbers a picture:", ", ".join(f"{name} {part.shape[1]}" for name, part i
 
 # %% [markdown]
 # ## Three ways to read a layer
-# ![](drawings/depth_probe.svg)
-#
 # - A **logistic probe** is a linear classifier that is fitted by gradient steps. Here it is scikit-learn's, with its default L2 penalty.
 # - **kNN** fits nothing at all. The five nearest labeled pictures vote, and closer ones have more weight: exp(s / 0.07), where s is the
 #   cosine similarity and 0.07 the **temperature** ([Wu et al., 2018](https://arxiv.org/abs/1805.01978)).
@@ -149,7 +147,9 @@ reading.table(over="logistic probe")
 
 # %% [markdown]
 # ### The whole path
-# With too little penalty the weights follow accidents of the few labeled pictures. With too much they follow nothing. The lines below
+# With too little penalty the weights may follow accidents of the labeled pictures. This hurts most where there are nearly as many pictures
+# as features: look at the left end of the line with the most labels. With far fewer pictures than features, the fit with the smallest
+# weights does well even there. With too much penalty the weights follow nothing. The lines below
 # show leave-one-out accuracy: every labeled picture is judged by a classifier that has not seen it. With too much penalty a line can
 # fall below a blind guess. Such a classifier answers with the commonest class, and when a picture is left out, its own class has become
 # the rarest.
@@ -266,7 +266,8 @@ xl.checks.check("03.2", left_out)
 # - **informative**: a probe on the layer tells the classes apart. You can measure that at home, where the labels are.
 # - **invariant**: the layer does not change from laboratory to laboratory. You can measure that without any labels, and there are two
 #   common measures. The **A-distance** asks how well a linear classifier tells the laboratories apart. It is 2 (1 − 2e), where e is its
-#   error on pictures it was not fitted on: 0 means not at all, 2 means without error ([Ben-David et al., 2007](https://papers.nips.cc/paper/2983-analysis-of-representations-for-domain-adaptation)).
+#   error on pictures it was not fitted on: 0 means not at all, 2 means without error ([Ben-David et al.,
+#   2007](https://papers.nips.cc/paper/2983-analysis-of-representations-for-domain-adaptation)).
 #   **CKA** compares two tables of features of the *same* cells, here each cell as both laboratories would photograph it. It is 0 when they
 #   are unrelated, and 1 when they are alike up to rotation and scale ([Kornblith et al., 2019](https://arxiv.org/abs/1905.00414)).
 #
@@ -351,7 +352,7 @@ measures = {
 
 # %%
 xl.lab.show(
-    xl.plots.by_depth(measures, layers),
+    xl.plots.by_depth(measures, layers, ylabel="accuracy, CKA or 1 - A/2"),
     alt="Accuracy at home and away, CKA between laboratories, and how far laboratories are confused, for each block",
 )
 best = depth.best("away")
@@ -373,7 +374,8 @@ xl.widgets.layers(clouds, measures)
 # %% [markdown]
 # ## The same curve on real pictures
 # Rendered cells are one case. The same reading, 20 labels a class from each block in turn, was measured on real chest X-rays
-# (PneumoniaMNIST) and on real blood smears (BCCD), both enlarged to 96 pixels where they are smaller. Where does each curve peak?
+# (PneumoniaMNIST) and on real blood smears (BCCD), the X-rays enlarged from 28 to 96 pixels, and the smears at 64. Where does each curve
+# peak?
 
 # %%
 curves = {source.name: depth.mean("home")}
@@ -391,6 +393,8 @@ for title, by_layer in curves.items():
 # %% [markdown]
 # The last block was trained to name photographs of a thousand things. What you need from an X-ray is texture and density, which the
 # middle of the network still holds. A depth probe (lab 02) reads several middle blocks at once, so you need not even choose.
+#
+# ![](drawings/depth_probe.svg)
 #
 # ## Can you choose without target labels?
 # You know the best layer away only in hindsight, because it took the target's test labels. Here are rules that need none. Each chooses
@@ -428,7 +432,7 @@ for rule in rules:
 
 # %% [markdown]
 # Before you trust a rule, see by how much it beats the last layer. Then go back to the first figure over depth and find its line
-# *untrained, at home*. In which blocks did ImageNet help, and in which would random weights have been as good?
+# *untrained, at home*. In which blocks did ImageNet help, and in which were random weights as good or better?
 #
 # ### Exercise 3: a distance from an error
 # A linear classifier is right about the laboratory of **85 %** of pictures it was not fitted on. With e its error, the proxy
@@ -534,7 +538,7 @@ chosen_layer = min(a_distance, key=lambda name: 1 - accuracy_home[name] + a_dist
 
 # %% [markdown] tags=["solution"] exercise="03.5"
 # 1.35 for the early layer, 1.07 for the middle one, 1.05 for the late one. The bound picks *late*, although *middle* turns out better
-# away. A rule that uses no target labels can be wrong; one that uses them has no test left.
+# away. A rule that uses no target labels can be wrong. A rule that uses the test labels leaves you no labels to test its choice on.
 
 # %% tags=["wrong"] exercise="03.5" mistake="used_target_labels"
 chosen_layer = max({"early": 0.30, "middle": 0.71, "late": 0.62}.items(), key=lambda item: item[1])[0]
@@ -668,7 +672,8 @@ xl.lab.show(
 cures.only(layer=[best, last]).gains(over="the source's")
 
 # %% [markdown]
-# The two figures tell you when you may use the cure: with how many pictures, of which mix, and at which layer.
+# Read off the two figures when the cure helps and when it hurts: with how many pictures, of which mix, and at which layer. Compare above
+# all the last layer with the best one.
 #
 # Batch norm with the target's statistics is the same idea inside the network. It is a part of every adaptation method that shows the
 # network both domains at once. That is why labs 04 and 05 count it as a baseline.
@@ -727,10 +732,12 @@ lab.answer(
 # - A map suggests something. Count the neighbors in the features to find out whether it is so.
 #
 # ### Papers
-# - Wu et al., 2018, *Unsupervised feature learning via non-parametric instance discrimination* [arXiv:1805.01978](https://arxiv.org/abs/1805.01978)
+# - Wu et al., 2018, *Unsupervised feature learning via non-parametric instance discrimination*
+#   [arXiv:1805.01978](https://arxiv.org/abs/1805.01978)
 # - Yosinski et al., 2014, *How transferable are features in deep neural networks?* [arXiv:1411.1792](https://arxiv.org/abs/1411.1792)
 # - Kornblith et al., 2019, *Similarity of neural network representations revisited* [arXiv:1905.00414](https://arxiv.org/abs/1905.00414)
-# - Ben-David et al., 2007, *Analysis of representations for domain adaptation* [NeurIPS 19](https://papers.nips.cc/paper/2983-analysis-of-representations-for-domain-adaptation)
+# - Ben-David et al., 2007, *Analysis of representations for domain adaptation* [NeurIPS
+#   19](https://papers.nips.cc/paper/2983-analysis-of-representations-for-domain-adaptation)
 # - Wattenberg et al., 2016, *How to use t-SNE effectively* [doi:10.23915/distill.00002](https://doi.org/10.23915/distill.00002)
 #
 # ### The same on your own data

@@ -220,10 +220,13 @@ def trial(method: str, draw: int) -> dict:
 
 
 # %%
+methods = ["source_only", "source_only_joint_bn", "dann", "cdan", "mdd"]
+# in the lab profile, DANN's two relatives are read from the file, to stay inside two minutes
+live = methods[:3] if lab.profile == "lab" and not lab.records else methods
 results = lab.experiment(
     f"methods_{source.name}_{target.name}",
     trial,
-    method=["source_only", "source_only_joint_bn", "dann", "cdan", "mdd"],
+    method=live,
     title=f"{source.name} to {target.name}, last weights, nothing selected",
 )
 

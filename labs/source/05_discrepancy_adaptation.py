@@ -25,7 +25,8 @@ xl.lab.show(
 
 # %% [markdown]
 # ### Predict
-# Which of three steps will bring the most at the second laboratory? The first two are added to plain fine-tuning at the first
+# Which of three steps will bring the most at the second laboratory: *color augmentation*, *batch norm of both places* (pictures of both
+# laboratories in one batch, as in lab 04), or *a distance on features*? The first two are each added to plain fine-tuning at the first
 # laboratory. The third, a distance, is added on top of color augmentation.
 
 # %% tags=["exercise"] exercise="05.p1"
@@ -47,8 +48,9 @@ xl.checks.predict("05.p1", guess, options=["color augmentation", "batch norm of 
 # - **Sliced Wasserstein** looks along many directions. Along each it moves one set onto the other and takes the mean of the *squared*
 #   distances moved.
 #
-# Below are pairs of point sets in the plane, and their distances by all three. The first pair is one sample cut in two, so its numbers come
-# from chance. With so few points, no smaller distance means anything. Look at the last pair before you look at the numbers.
+# Below are pairs of point sets in the plane, and their distances by all three. The first pair is one sample cut in two, so its numbers
+# show what chance alone gives for so few points. A distance that is no larger than these is no evidence of a difference. Look at the last
+# pair before you look at the numbers.
 
 
 # %%
@@ -187,6 +189,9 @@ cost = 3
 xl.checks.check("05.3", cost)
 
 # %% [markdown]
+# Transport may also divide a point. The *plan* on the right of the drawing says how much of each source point (its row) goes to each target
+# point (its column).
+#
 # ![](drawings/optimal_transport.svg)
 #
 # ## On digits: four ways to come closer, and a baseline
@@ -228,8 +233,10 @@ print(
 # ## The medical case, one step at a time
 # ![](drawings/batch_norm.svg)
 #
-# Now you climb a ladder for the two laboratories above, and each rung adds a step. The target's labels score each rung and choose nothing.
-# Rates, steps and weights are the same for every rung, and each model is taken as it stands after its last step. The drawing shows what
+# Now you climb a ladder for the two laboratories above. Each rung adds a step or exchanges one. The target's labels score each rung and
+# choose nothing.
+# The learning rate, the number of steps and the weights of the losses are the same for every rung, and each model is taken as it stands
+# after its last step. The drawing shows what
 # AdaBN does: it replaces the statistics of batch norm by the target's own.
 #
 # | rung | what is added |
@@ -270,7 +277,9 @@ def climb(rung: str, draw: int) -> dict:
 
 
 # %%
-slow = ("color + AdaBN", "color + MCC") if lab.profile == "lab" and not lab.records else ()
+slow = (
+    ("color + AdaBN", "color + both in batch norm", "color + MCC") if lab.profile == "lab" and not lab.records else ()
+)
 rungs = lab.experiment(
     f"ladder_{source.name}_{target.name}",
     climb,
@@ -296,12 +305,13 @@ steps_up = rungs.differences(below, "second laboratory")
 xl.checks.reveal("05.p1", names[steps_up.best()], [names[rung] for rung in steps_up.tied()])
 for rung, base in below.items():
     found = rungs.gain(rung, base, "second laboratory")
-    print(f"{names[rung]}: {found['gain']:+.3f}, {found['verdict']}")
+    print(f"{names[rung]}: {found['gain']:+.3f} over {base}, {found['verdict']} from zero")
 
 # %% [markdown]
 # ### Exercise 4: what did MMD bring?
-# The gain printed last compares MMD with color alone. But MMD trains with both laboratories in one forward pass, so part of that gain
-# may be batch norm's work (lab 04). `second` holds the mean accuracy of every rung at the second laboratory. Compute what MMD added over
+# The gain printed last compares MMD with color alone. But MMD trains with both laboratories in one forward pass, so batch norm may have
+# added to that gain, or taken from it (lab 04). `second` holds the mean accuracy of every rung at the second laboratory. Compute what MMD
+# added over
 # the rung that differs from it in the distance alone.
 
 # %% tags=["exercise"] exercise="05.4"
@@ -331,7 +341,7 @@ brought = second["color + MMD"] - second["color + AdaBN"]
 # %% [markdown] tags=["mistakes"] exercise="05.4"
 # - wrong_sign: The sign is the wrong way around: take the rung with MMD minus the one without.
 # - against_source_only: Against source only, color and batch norm are counted as MMD's work too.
-# - against_color: Against color alone, what batch norm gains from the target's pictures counts as MMD's work.
+# - against_color: Against color alone, what the joint batch gains or loses counts as MMD's work.
 # - against_adabn: These rungs differ in two things: AdaBN has the target's statistics alone, and MMD has those of both laboratories.
 
 # %% [markdown] tags=["hints"] exercise="05.4"
@@ -343,9 +353,10 @@ brought = second["color + MMD"] - second["color + AdaBN"]
 xl.checks.check("05.4", brought, second)
 
 # %% [markdown]
-# That is what the distance itself is worth. If it is near zero or below, all of the gain came from putting the pictures of both laboratories
-# into one batch. Then look at the rung with AdaBN. If it stands higher still, a step that trains nothing on the target did better than
-# either.
+# That is what the distance itself is worth. If it is larger than the gain printed above, the joint batch alone cost accuracy, and the
+# distance won that back and more. If it is near zero or below, the distance added nothing, and any gain came from putting the pictures of
+# both laboratories into one batch. Then look at the rung with AdaBN. If it stands higher still, a step that trains nothing on the target
+# did better than the joint batch and the distance.
 #
 # ## When it hurts: close, and in the wrong place
 # A distance between whole clouds does not know about classes. Here the target lacks half of the classes. The loss cannot know that, so it
@@ -405,6 +416,7 @@ lab.answer(
     color=gain("color augmentation", "source only"),
     joint=gain("+ both in batch norm", "source only"),
     mmd=gain("color + MMD", "color + both in batch norm"),
+    adabn=gain("color + AdaBN", "color augmentation"),
     least=least,
     best=best,
 )

@@ -33,7 +33,7 @@ xl.lab.show(
 # black bar, the cell lay at the edge of the scan.) An *augmentation* changes a training picture at random. If it imitates the changes
 # between laboratories, and leaves alone what makes a class, it teaches the model what to ignore.
 #
-# ## A pipeline is a list, and a picture of it is one call
+# ## A pipeline is a list, and one call shows what it does
 # An operation takes a batch of images and a random generator, and draws **anew for every picture**. A pipeline is a list of such
 # operations. Each row below shows one pipeline, applied six times to the same cell.
 
@@ -71,7 +71,8 @@ alt = f"One cell of {home.name} six times under each of {len(pipelines)} pipelin
 xl.lab.show(sheet(home.test.inputs[0], pipelines), alt=alt)
 
 # %% [markdown]
-# RandAugment draws two operations from a list, gray boxes among them. MixStyle moves a picture's mean and spread of color towards
+# RandAugment draws two operations from a list. One of them covers a box with the picture's mean color. MixStyle moves a picture's mean and
+# spread of color towards
 # those of another picture from home. FDA ([Yang & Soatto, 2020](https://arxiv.org/abs/2004.05498)) replaces the coarsest waves of a picture's
 # color by those of a picture from abroad. For that it needs unlabeled pictures of the new laboratory. The other rows need none, so the
 # comparison favors FDA. Look for a halo around its cells: no laboratory makes such a picture.
@@ -92,12 +93,13 @@ for what, tissue in {"colon tissue": colon, "retina": eye}.items():
 # disc stands in a place where no eye has it. To find the right augmentation, ask how the picture was made.
 #
 # ## What "stain" means
-# A dye absorbs a *share* of the light. Two layers of dye therefore multiply their shares, and what adds up is the **optical density**: minus
-# the logarithm of the share that comes through (the law of Beer and Lambert).
+# A layer of dye lets a *share* of the light through. A second layer lets a share of what is left through, so the two shares multiply. What
+# adds up is the **optical density**: minus the logarithm of the share that comes through (the law of Beer and Lambert).
 # [Ruifrok & Johnston (2001)](https://pubmed.ncbi.nlm.nih.gov/11531144/) turn this around. If you know the colors of three dyes, one
 # matrix gives their amounts from the three channels of a pixel.
 #
-# scikit-image has an implementation of its own, `rgb2hed`, so it can judge ours. We stain the colon anew, once, and let scikit-image say how
+# scikit-image has its own implementation, `rgb2hed`, so you can check ours against it. We stain the colon anew, once, and let scikit-image
+# say how
 # much of each dye it sees before and after. (It also looks for a third dye, eosin, which this slide does not have. The factor 6
 # turns its unit into optical density to base 10.)
 
@@ -162,7 +164,8 @@ xl.checks.check("06.1", reads)
 
 # %% [markdown]
 # ### Exercise 2: one draw for every sample
-# Many augmentation libraries draw once for a whole batch. Then 32 pictures share one lamp, and the model sees 32 times fewer lamps.
+# Many augmentation libraries draw once for a whole batch. Then all 32 pictures of a batch get the same brightness, and the model sees 32
+# times fewer brightnesses.
 # Write `brighten(images, generator)`: uint8 images `(B, C, H, W)`, each multiplied by **its own** factor, uniform in 0.8 to 1.2,
 # drawn from `generator`. Values stay in 0 to 255, and the result is uint8.
 
@@ -217,7 +220,7 @@ def brighten(images, generator):
 xl.checks.check("06.2", brighten)
 
 # %% [markdown]
-# ## Predict
+# ### Predict
 # A model is trained at home with 20 labels a class and one of the pipelines above. Which pipeline has the best balanced accuracy
 # **abroad**, over all new laboratories?
 
@@ -231,8 +234,9 @@ xl.checks.predict("06.p1", guess, options=list(pipelines))
 
 # %% [markdown]
 # ## The experiment
-# You fine-tune an ImageNet encoder at home, with the same number of steps for every pipeline, and test it at home and abroad. The first
-# draw of labeled cells trains now; four more draws were measured earlier with this code. Nobody chose a strength by looking at the
+# You fine-tune an ImageNet encoder at home, with the same number of steps for every pipeline, and test it at home and abroad. Some
+# pipelines train now, on the first draw of labeled cells. All other runs were measured earlier with this code. Nobody chose a strength by
+# looking at the
 # laboratories abroad: all strengths are the library's defaults or round numbers.
 
 # %%
@@ -260,9 +264,9 @@ def trial(method: str, draw: int) -> list[dict]:
 
 
 # %%
-# in the lab profile three pipelines are read from the file alone, to stay inside two minutes
+# in the lab profile four pipelines are read from the file alone, to stay inside two minutes
 waiting = lab.scale(
-    quick=("flips and turns", "color", "stain"), lab=("flips and turns", "RandAugment", "MixStyle"), full=()
+    quick=("flips and turns", "color", "stain"), lab=("flips and turns", "color", "RandAugment", "MixStyle"), full=()
 )
 results = lab.experiment(
     f"sites_{'_'.join(site.name for site in (home, *abroad))}",
@@ -510,8 +514,9 @@ xl.checks.check("06.5", own)
 # ## What else goes wrong in a microscope?
 # A new laboratory is one kind of change. A smeared slide, a lens out of focus and a cheap camera are others. `xl.augment.corruptions` holds
 # fourteen such *corruptions* at severities 1 to 5, for testing. They follow the idea of
-# [MedMNIST-C](https://arxiv.org/abs/2406.17536), with amounts of our own, so do not compare the numbers with that benchmark's. The
-# pictures stand in the order of the bars below them. Is a model that trained with stain and color also better on these?
+# [MedMNIST-C](https://arxiv.org/abs/2406.17536), with amounts of our own, so do not compare the numbers with that benchmark's. The first
+# picture is unchanged, and the others stand in the order of the bars below them. Is a model that trained with stain and color also better
+# on these?
 
 # %%
 tested = tests[0].take(per_class=lab.scale(quick=2, lab=20, full=1000), seed=0)
@@ -522,10 +527,12 @@ def hit(corrupt):
     return [lambda images, generator: corrupt(images, 3, generator)]
 
 
-shown = [xl.augment.apply(hit(c), tested.inputs[:1], torch.Generator()) for c in xl.augment.corruptions.values()]
+shown = [tested.inputs[:1]]
+shown += [xl.augment.apply(hit(c), tested.inputs[:1], torch.Generator()) for c in xl.augment.corruptions.values()]
 xl.lab.show(
     xl.plots.images({"severity 3": torch.cat(shown)}),
-    alt="One cell under each of the fourteen corruptions at severity 3: " + ", ".join(xl.augment.corruptions),
+    alt="One cell as it is, then under each of fourteen corruptions at severity 3: "
+    + ", ".join(xl.augment.corruptions),
 )
 
 # %%
@@ -542,14 +549,15 @@ xl.lab.show(
 # %%
 plain, trained = robust.values()
 helped = sorted(xl.augment.corruptions, key=lambda what: trained[what] - plain[what])
-for what, word in ((helped[-1], "most"), (helped[0], "least")):
-    print(f"Training with augmentation helps {word} against {what}: {trained[what] - plain[what]:+.2f}. One draw.")
+for what, word in ((helped[-1], "Most"), (helped[0], "Least, a loss if negative")):
+    print(f"{word} gained by training with augmentation: {what}, {trained[what] - plain[what]:+.2f}. One draw.")
 
 # %% [markdown]
 # ## Or learn from two laboratories
-# Augmentation imagines another laboratory. If a second one has labels, you can ask it instead. Below each of the three laboratories is the
-# new one in turn. You train on either of the others alone, and on both together, and test on the third. The model is quick to train: a
-# linear head on ImageNet's middle blocks (`depth_probe`, see lab 03), with 20 labeled cells a class of every laboratory it learns from.
+# Augmentation imagines another laboratory. If a second one has labels, you can ask it instead. Below, each of the three laboratories takes
+# its turn as the new one. You train on either of the others alone, and on both together, and test on the third. The model is quick to
+# train: a
+# linear head on ImageNet's middle blocks (`depth_probe`, see lab 02), with 20 labeled cells a class of every laboratory it learns from.
 #
 # ### Predict
 # Which laboratory is the hardest as the third one, for the model that learned from the two others?
@@ -605,7 +613,8 @@ for name in names:
 # %% [markdown]
 # Read a column from top to bottom: which laboratory should you have asked? You cannot know that before you see labels of the third. With
 # two sources you need not guess which of them is like the new one, and that is what they are worth. Where one of the two misleads, both
-# together may come out between them, below the better one alone. `bench/tables/sites.md` has such a case and looks for its reason.
+# together may come out between them, below the better one alone. Look for a negative number in the lines above. The file
+# `bench/tables/sites.md` of the course's repository looks for the reason.
 #
 # With labels in three laboratories you can play this game before the fourth calls. `xl.compare` with a dict of sources does so: it leaves
 # out each place in turn, chooses by the mean (`leave_one_site_out`), and lists the places in its report, the worst first.
@@ -671,7 +680,8 @@ worst = digits.classes[int(np.argmin(changes))]
 print(f"They change it most for digit {worst} ({min(changes):+.3f}).")
 
 # %% [markdown]
-# A 6 that is flipped both ways is a 9, and a 2 upside down is nearly a 5. Here the augmentation makes pictures with a wrong label. (A digit
+# A 6 that is flipped both ways is a 9, and a 2 that is mirrored from top to bottom is nearly a 5. Here the augmentation makes pictures
+# with a wrong label. (A digit
 # that looks the same when flipped may lose a little too, because the same steps now have to cover four versions of each digit.) Before
 # you add an operation, look at twenty of its pictures and name the class yourself. If you cannot, neither can the model.
 #
@@ -726,7 +736,8 @@ lab.answer(
 # - Dyes add up in optical density. So a new stain is a slope and an offset in optical density, and not in RGB.
 # - What training with the augmentation does not bring back was erased. The rest was unfamiliar.
 # - MixUp and CutMix change the label too, in proportion to what is in the picture.
-# - A second laboratory with labels spares you the guess which of them the new one is like. Leave each out once before you promise anything.
+# - With labels from two laboratories you need not guess which of them the new one is like. Before you promise anything, leave each
+#   laboratory out once and test on it.
 # - Some differences above are not separated from zero. Then the pipeline that is easiest to explain is a fine choice.
 #
 # ### Papers

@@ -37,7 +37,8 @@ for value in both[:: max(1, len(both) // 9)]:
     chapter = source.classes[int(formal.labels)]
     phrases.append(phrase.inputs)
     pairs[xl.text.decode(formal.inputs)[0]] = {"inclusion term": xl.text.decode(phrase.inputs)[0], "chapter": chapter}
-xl.lab.table(pairs, "The same disease in both wordings.", corner="formal description")
+caption = "Each row shows one text of each wording from the same category. They need not name the same disease."
+xl.lab.table(pairs, caption, corner="formal description")
 
 # %% [markdown]
 # One warning comes before any number. *Asthma, mild* and *asthma, severe* are neighbors in this list. If one is in training and the
@@ -151,8 +152,8 @@ xl.checks.check("09.2", pool)
 # | name | what it is | why you might want it |
 # |---|---|---|
 # | TF-IDF | counts of words and parts of words, then logistic regression; no pretraining at all | It takes seconds and no GPU, and among rare words it may win. |
-# | probe | MiniLM stays frozen under a new last layer | A few labels cannot spoil what they cannot touch. |
-# | full | all 22 million weights move | The wording of the list is unlike ordinary text. |
+# | probe | MiniLM stays frozen under a new last layer | A few labels cannot damage weights that stay frozen. |
+# | full | all 22 million weights move | The wording of the list is unlike ordinary text, so every layer may have to change. |
 # | LoRA | beside each frozen matrix, the product of two thin matrices moves ([Hu et al., 2021](https://arxiv.org/abs/2106.09685)) | All tasks share the 90 MB of weights, and each task is a small file. |
 #
 # ### Predict
@@ -172,7 +173,7 @@ xl.checks.predict("09.p1", guess, options=ways)
 # The first draw with 20 labels a class trains now. The other draws, and 5 and 100 labels a class, were measured earlier with the same
 # settings by `bench/text_table.py`, and are read from a file that says when and where. (There are three draws of 100 labels and of
 # adaptation.) The three learning rates were tried on the validation part of the descriptions. The other settings are customary ones, and
-# nobody tuned them. The test sets hold as many texts of every class, so a blind guess is right once in 18 times.
+# nobody tuned them. The test sets hold the same number of texts of each class, so a blind guess is right once in 18 times.
 
 # %%
 steps = lab.scale(quick=2, lab=60, full=600)  # for 20 labels a class; half for 5, twice for 100
@@ -212,10 +213,11 @@ def trial(method: str, labels: int, draw: int) -> dict:
 
 
 counts = (5, 20, 100) if lab.records else lab.scale(quick=(20,), lab=(20,), full=(5, 20, 100))
-results = lab.experiment(f"labels_{source.name}", trial, method=ways, labels=counts, title=f"trained on {source.name}")
+title = f"balanced accuracy, trained on {source.name}, tested on"
+results = lab.experiment(f"labels_{source.name}", trial, method=ways, labels=counts, title=title)
 
 # %%
-results.curves(target.name, xlabel="labels a class")
+results.curves(target.name, xlabel="labels a class", ylabel=f"balanced accuracy, {target.name}")
 
 # %% tags=["results"]
 results.table(target.name, over="TF-IDF")
@@ -329,14 +331,14 @@ xl.checks.check("09.4", numbers)
 # | DANN (lab 04) | beside the labels | an adversary tells descriptions from phrases by their features, and the encoder works against it ([Ganin et al., 2016](https://arxiv.org/abs/1505.07818)) |
 # | MMD (lab 05) | beside the labels | the distance between the two clouds of features is part of the loss ([Long et al., 2015](https://arxiv.org/abs/1502.02791)) |
 #
-# DANN and MMD are the same objectives as in the labs on pictures. An objective sees features `(B, D)`, and it does not matter to it whether
-# they came from pixels or words. The packaged MiniLM has no head for guessing words, so MLM starts with a new one.
+# DANN and MMD are the same objectives as in the labs on pictures. An objective sees features `(B, D)`, and it works the same whether they
+# came from pixels or from words. The packaged MiniLM has no head for guessing words, so MLM starts with a new one.
 #
 # What is fine-tuned here is called *layers*: all six layers, but not the word embeddings. The embeddings hold more than half of the
-# weights, and a batch meets few of the 30,000 words. Each weight that moves also needs memory for a gradient and two running means. The
-# first difference below says what it costs to leave the embeddings alone.
+# weights, and a batch meets few of the 30,000 words. Each weight that moves also needs memory for its gradient and for AdamW's two
+# running means. The first difference below says what it costs to leave the embeddings alone.
 #
-# In the `lab` profile MLM before a probe, *layers* and DANN train now. The two others are read from the file.
+# In the `lab` profile, *probe + MLM* and *layers + DANN* train now. The three others are read from the file.
 
 # %%
 adaptations = {
@@ -369,11 +371,9 @@ def adapt(method: str, draw: int) -> dict:
 
 
 # %%
-live = list(adaptations) if lab.records or lab.profile != "lab" else ["probe + MLM", "layers", "layers + DANN"]
+live = list(adaptations) if lab.records or lab.profile != "lab" else ["probe + MLM", "layers + DANN"]
 kept, guesses = {}, []
-adapted = lab.experiment(
-    f"adapted_{source.name}", adapt, method=live, title=f"trained on {source.name}, 20 labels a class"
-)
+adapted = lab.experiment(f"adapted_{source.name}", adapt, method=live, title=f"20 labels a class; {title}")
 tuned = kept["layers + DANN"]
 for when, part in (("first", guesses[:10]), ("last", guesses[-10:])):
     loss, right = (np.mean([entry[f"MaskedLanguageModeling{end}"] for entry in part]) for end in ("", ".accuracy"))
@@ -381,11 +381,12 @@ for when, part in (("first", guesses[:10]), ("last", guesses[-10:])):
 print(f"A guess at random among {encoder.vocabulary:,} pieces has loss {np.log(encoder.vocabulary):.2f}.")
 
 # %% [markdown]
-# So few steps teach a new head the commonest words and little else. Real pretraining on a domain's text takes thousands of steps. So
-# the MLM rows below show you the call, and they are no verdict on the method.
+# So few steps teach a new head the commonest words and little else. Real pretraining on a domain's text takes thousands of steps. The MLM
+# rows below therefore show how to call it, and they do not judge the method.
 
 # %%
-compared = xl.lab.Results([*results.only(labels=20, method=["probe", "full"]), *adapted], title="20 labels a class")
+both = [*results.only(labels=20, method=["probe", "full"]), *adapted]
+compared = xl.lab.Results(both, title=f"20 labels a class; {title}")
 compared.table(target.name, source.name, over="layers")
 
 # %%
@@ -394,8 +395,8 @@ bases |= {"layers + MLM": "layers", "layers + DANN": "layers", "layers + MMD": "
 compared.gains(target.name, source.name, over=bases)
 
 # %% [markdown]
-# Is the adversary alive? An adversary that is right half of the time from the first step to the last teaches the encoder nothing. One
-# that is nearly always right was never fooled. The axis runs from 0 to 1, so that a small wobble looks small.
+# Did the adversary learn anything? An adversary that is right half of the time from the first step to the last teaches the encoder
+# nothing. One that is nearly always right was never fooled. The axis runs from 0 to 1, so that a small wobble looks small.
 
 # %%
 right = [entry["DANN.adversary_accuracy"] for entry in tuned.history]
@@ -515,9 +516,8 @@ def predicted(texts) -> tuple[list[str], list[float]]:
 same = sum(a == b for a, b in zip(said, denied))
 print(f"{same} of {len(negated)} made-up denials get the chapter of the thing denied.")
 print(f"Mean confidence {np.mean(sure):.2f} for the thing, {np.mean(sure_denied):.2f} for its denial.")
-xl.lab.table(
-    dict(zip(negated.values(), (dict(zip(("predicted", "confidence"), row)) for row in zip(denied, sure_denied))))
-)
+rows = (dict(zip(("predicted", "confidence"), row)) for row in zip(denied, sure_denied))
+xl.lab.table(dict(zip(negated.values(), rows)), corner="made-up denial")
 
 # %%
 abbreviated = {  # made up: an abbreviation, what it stands for, and the chapter
@@ -539,7 +539,7 @@ for letters, a, b in zip(abbreviated, short, long):
     rows[letters] = {"predicted": a, "written out": phrase, "predicted, written out": b, "true chapter": truth}
     right = [right[0] + (a == truth), right[1] + (b == truth)]
 print(f"Of {len(rows)} made-up abbreviations {right[0]} get their chapter; written out, {right[1]} do.")
-xl.lab.table(rows)
+xl.lab.table(rows, corner="abbreviation")
 
 # %% [markdown]
 # The scores above show hardly any of this, because hardly any test text denies its own disease or is a bare abbreviation. A test set
@@ -553,12 +553,13 @@ xl.lab.table(rows)
 # - [ ] The tokenizer would cut both texts alike.
 #   It may, and that does no harm by itself.
 # - [x] The model could know the disease by its name.
-#   Yes. The two wordings share most of their words, so the test would ask for memory. The score would not hold for diseases it has not met.
+#   Yes. The two wordings share most of their words, so the test would only measure memory. The score would not hold for diseases it has
+#   not met.
 # - [ ] The classes would be out of balance, and the rare chapters would lose.
-#   How many texts are drawn decides about balance, and not from which categories.
+#   Balance depends on how many texts each class gives, not on the categories they come from.
 
 # %% [markdown] tags=["quiz"]
-# ### TF-IDF catches up with a frozen encoder as labels grow. What is the likely reason?
+# ### The gap between TF-IDF and a frozen encoder shrinks as labels are added. What is the likely reason?
 # - [x] With more labels it has met more of the words itself.
 #   Yes. Pretraining gave the encoder knowledge of words that nobody had labeled, and each new label makes that worth less.
 # - [ ] Logistic regression is a better classifier than the probe's layer.
@@ -604,7 +605,7 @@ lab.answer(
 # - Alsentzer et al., 2019, *Publicly available clinical BERT embeddings* [arXiv:1904.03323](https://arxiv.org/abs/1904.03323)
 #
 # ### The same on your own data
-# Two CSV or JSON Lines files with columns `text` and `label` (and `group`, such as a patient's id) of the same classes:
-# `XFERLAB_DATASET=formal.csv:notes.csv`, then run this notebook again; the made-up phrases fit the default data only. Where there
-# is a network, `xl.encoder("emilyalsentzer/Bio_ClinicalBERT")` gives an encoder that has read hospital notes; load the data with the
+# Prepare two CSV or JSON Lines files with the same classes and the columns `text` and `label` (and `group`, such as a patient's id). Set
+# `XFERLAB_DATASET=formal.csv:notes.csv` and run this notebook again. The made-up phrases fit the default data only. With an internet
+# connection, `xl.encoder("emilyalsentzer/Bio_ClinicalBERT")` gives an encoder that has read hospital notes; load the data with the
 # same `tokenizer=`. Texts stay on your machine. Nothing here is for clinical use.

@@ -6,11 +6,11 @@
 # This lab puts the whole course together, in six steps.
 #
 # 1. You promise which labels may be used for what.
-# 2. You train six models. Each adds one technique to an earlier one.
+# 2. You train six models. Each after the first adds one technique to an earlier one.
 # 3. You choose one of them, without any label of hospital B.
 # 4. You estimate how good it is there, and write a report.
 # 5. Only then do you look at the labels of hospital B's test part.
-# 6. You ask hospital B for twenty labels and go round once more.
+# 6. You ask hospital B for twenty labels and repeat the experiment.
 #
 # By default both hospitals are rendered laboratories, so a result here is about the methods on this rendering and not about patients.
 # You can also bring two folders of your own: the last lines of this notebook say how.
@@ -105,7 +105,7 @@ xl.checks.check("10.1", plan)
 # | `linear_probe` | | ImageNet's features, frozen, and a new head |
 # | `source_only` | `linear_probe` | every layer may move |
 # | `colour` | `source_only` | stain and color are changed at random in every picture, as another laboratory might change them |
-# | `colour_adabn` | `colour` | after training, batch norm takes its statistics from the target (the last 0.3 of the steps are spent on that) |
+# | `colour_adabn` | `colour` | after training, batch norm takes its statistics from the target (this takes the last 0.3 of the steps, so the training itself is shorter) |
 # | `colour_joint_bn` | `colour` | source and target stand in one batch, so that batch norm sees both; no loss looks at the target |
 # | `colour_coral` | `colour_joint_bn` | a loss that pulls the feature covariances of the two together ([Sun & Saenko, 2016](https://arxiv.org/abs/1607.01719)) |
 #
@@ -196,8 +196,9 @@ xl.lab.runs(board).table(*board.validators, caption="What the validators say.")
 # ### Predict: how far off will the estimate be?
 # You can also *estimate* the accuracy at hospital B without labels. Here are two ways.
 #
-# - **Average thresholded confidence** ([Garg et al., 2022](https://arxiv.org/abs/2201.04234)) sets a threshold at hospital A. Then it
-#   counts the pictures of hospital B on which the model is surer than that.
+# - **Average thresholded confidence** ([Garg et al., 2022](https://arxiv.org/abs/2201.04234)) sets a threshold at hospital A so that the
+#   share of validation pictures below it equals the share that the model gets wrong there. The share of hospital B's pictures above it is
+#   the estimate.
 # - **Difference of confidences** ([Guillory et al., 2021](https://arxiv.org/abs/2107.03315)) starts from the accuracy at hospital A. From
 #   it, it subtracts what the model has lost in mean confidence on the way to hospital B.
 #
@@ -220,7 +221,8 @@ for name, (value, low, high) in board.estimates.items():
 #
 # ### Exercise 2: is the rung worth keeping?
 # Here are the scores of two rungs, each trained with the same five seeds. Give the mean gain of the upper rung, to three decimals. Say
-# also whether the gain is **separated**: the 95 % t-interval of the paired difference leaves out zero, over five or more seeds.
+# also whether the gain is **separated**. It is if there are five or more seeds and the 95 % t-interval of the paired differences leaves
+# out zero. `xl.evaluation.t_interval(differences)` returns the mean and both ends.
 
 # %% tags=["exercise"] exercise="10.2"
 lower = [0.61, 0.70, 0.55, 0.66, 0.63]
@@ -306,7 +308,8 @@ mine = xl.Recipe(
 # %% [markdown] tags=["hints"] exercise="10.3"
 # 1. Look at how `colour_coral` is written above; you need two stages in its tuple.
 # 2. `xl.Stage(data="source", share=0.7)` is the first; objectives are given as `lambda: [...]`, so that each run makes its own.
-# 3. `mine = xl.Recipe("mine", (xl.Stage(data="source", share=0.7), xl.Stage(lambda: [xl.CrossEntropy(), xl.MMD()], data="both", share=0.3, lr=0.3)))`
+# 3. `mine = xl.Recipe("mine", (xl.Stage(data="source", share=0.7), xl.Stage(lambda: [xl.CrossEntropy(), xl.MMD()], data="both", share=0.3,
+#    lr=0.3)))`
 
 # %% tags=["check"] exercise="10.3"
 xl.checks.check("10.3", mine)
@@ -381,8 +384,8 @@ xl.lab.show(
 )
 
 # %% [markdown]
-# A mean over classes hides which class pays. Each row of this matrix is a true class. What stands beside the diagonal is what such cells
-# were taken for. Which class would you warn hospital B about?
+# A mean over classes hides which class does worst. Each row of this matrix is a true class. The numbers off the diagonal say which other
+# classes its cells were taken for. Which class would you warn hospital B about?
 #
 # Perhaps the report has said that a class seems rare at hospital B. It need not be rarer there. The report assumes that a class looks alike
 # in both places, and perhaps the pictures of this class just look like another one to the model.
@@ -512,22 +515,22 @@ size = "less than 0.02" if added["gain"] < 0.02 else "0.02 to 0.10" if added["ga
 xl.checks.reveal("10.p3", size)
 better = bought.gain("twenty proposed", "twenty at random")
 print(f"Twenty proposed labels add {added['gain']:+.3f} ({added['verdict']}).")
-print(f"They add {better['gain']:+.3f} to what twenty random ones add ({better['verdict']}).")
+print(f"Compared with twenty random ones, that is {better['gain']:+.3f} ({better['verdict']}).")
 
 # %% [markdown]
 # Tell hospital B the whole interval before it spends its time. The middle says what the labels bring on average, and the width says how
 # much that depends on the draw. Which of the two ways is more of a lottery? The last line says whether their means can be told apart.
 #
 # This was one pair of laboratories. `bench/tables/labels.md` has seven pairs with 20, 40 and 80 labels, and it says where random pictures
-# would have been better. Note also that labels that train a model cannot measure it as well. When `compare` gets 40 labels or more, it
+# would have been better. Labels that were used to train a model cannot also be used to measure it. When `compare` gets 40 labels or more, it
 # keeps half of them out of the training and chooses by them.
 
 # %% [markdown]
 # ## When it hurts: half the classes never come
 # Hospital B may see only some of the kinds of cells that hospital A has labeled. A method that aligns the two domains as wholes does not
 # know that. Below, the last rung trains once more, and its target pictures show only the first half of the classes. (So there are also only
-# about half as many of them.) Then both models are judged on these classes. Labels are used here to stage the accident, by picking the
-# pictures. Training gets none of them.
+# about half as many of them.) Then both models are judged on these classes. Labels are used here only to pick the pictures. Training gets
+# none of them.
 
 # %%
 half = len(source.classes) // 2
@@ -567,7 +570,7 @@ xl.lab.show(
 # | none, and you know what differs (stain, lamp, scanner) | augmentation that imitates it | lab 06; the `colour` rows of `bench/tables/cells.md` |
 # | none, and a model is already trained | the target's batch-norm statistics | the `adabn` rows of `bench/tables/*.md` |
 # | none, many target pictures, the same classes | a discrepancy (CORAL, MMD) before an adversary | labs 04 and 05; the column *vs source_only_joint_bn* of `bench/tables/*.md` |
-# | the model is nearly right and sure | self-training | the spread over seeds of those rows; lab 08 for its collapse |
+# | the model is nearly right and sure | self-training | the spread over seeds in the `pseudo_label` rows of `bench/tables/*.md`; lab 08 for its collapse |
 # | classes missing, or other shares of them | no alignment of whole domains; look at class shares | "When it hurts" above, and the report's class shares |
 # | several trained models, no target label | a validator fixed beforehand, two read side by side | `bench/tables/ranks.md` and lab 08 |
 #
@@ -580,9 +583,9 @@ xl.lab.show(
 # | | 0 | 1 | 2 | 3 |
 # |---|---|---|---|---|
 # | **Promises** | target labels were used in training or choosing | not used, not written down | written down | written down before the first run, and kept |
-# | **Baselines** | none | source only | and a probe | and joint batch-norm statistics, one change a rung |
+# | **Baselines** | none | source only | source only and a probe | joint batch-norm statistics too, and one change per rung |
 # | **Evidence** | one run | several seeds, means only | intervals | paired differences, and "not separated" said where it is so |
-# | **Honesty** | the best number is reported | the choice is explained | the gap to the oracle is shown | and a failure is shown and explained, with whom it would harm |
+# | **Honesty** | the best number is reported | the choice is explained | the gap to the oracle is shown | and a failure is also shown and explained, and the report says whom it would harm |
 #
 # ## Quiz
 
@@ -596,11 +599,11 @@ xl.lab.show(
 #   They can, and all rungs after the second do.
 
 # %% [markdown] tags=["quiz"]
-# ### `colour_coral` beats `colour` but not `colour_joint_bn`. What does that suggest?
+# ### Suppose that on another pair `colour_coral` beats `colour` but not `colour_joint_bn`. What would that suggest?
 # - [ ] Aligning covariances works.
 #   The joint forward pass alone gave as much; nothing is left for CORAL to explain.
 # - [x] The gain came from the target's batch-norm statistics.
-#   Yes: both domains in one forward pass is a free adaptation, so it must be a baseline of its own.
+#   Yes: putting both domains into one batch already adapts the model, so it must be a baseline of its own.
 # - [ ] The target has labels.
 #   Neither of the two looks at target labels.
 
@@ -631,8 +634,8 @@ lab.answer(
 
 # %% [markdown]
 # - Make your promises first: which labels train, which choose, and which report.
-# - Add one technique a rung and pair the runs within a seed. A rung that gains nothing comes off again.
-# - A report should show the choice, its gap to the oracle, the class that pays, and the case in which the method hurts.
+# - Add one technique a rung and pair the runs within a seed. Remove a rung that gains nothing.
+# - A report should show the choice, its gap to the oracle, the class that does worst, and the case in which the method hurts.
 # - An estimate without labels is a guess about confidence. Say so, and say how many labels would measure it.
 #
 # ### Papers
@@ -640,8 +643,10 @@ lab.answer(
 # - Li et al., 2016, *Revisiting batch normalization for practical domain adaptation* [arXiv:1603.04779](https://arxiv.org/abs/1603.04779)
 # - Hacohen et al., 2022, *Active learning on a budget: opposite strategies suit high and low budgets*
 #   [arXiv:2202.02794](https://arxiv.org/abs/2202.02794)
-# - Garg et al., 2022, *Leveraging unlabeled data to predict out-of-distribution performance* [arXiv:2201.04234](https://arxiv.org/abs/2201.04234)
-# - Tellez et al., 2019, *Quantifying the effects of data augmentation and stain color normalization* [arXiv:1902.06543](https://arxiv.org/abs/1902.06543)
+# - Garg et al., 2022, *Leveraging unlabeled data to predict out-of-distribution performance*
+#   [arXiv:2201.04234](https://arxiv.org/abs/2201.04234)
+# - Tellez et al., 2019, *Quantifying the effects of data augmentation and stain color normalization*
+#   [arXiv:1902.06543](https://arxiv.org/abs/1902.06543)
 # - Gulrajani & Lopez-Paz, 2021, *In search of lost domain generalization* [arXiv:2007.01434](https://arxiv.org/abs/2007.01434)
 #
 # ### The same on your own data

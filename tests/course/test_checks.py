@@ -202,7 +202,7 @@ def test_predictions_wait_for_a_guess_and_are_compared(capsys):
     checks.reveal("77.p1", "probe")
     assert "As you thought." in capsys.readouterr().out
     checks.reveal("77.p1", "full", ["full", "probe"])
-    assert "Not separated from full: probe. Your guess is one of them, so it stands." in capsys.readouterr().out
+    assert "Not separated from 'full': 'probe'. Your guess is one of them, so it stands." in capsys.readouterr().out
     checks.predict("77.p1", 0.8)
     checks.reveal("77.p1", 0.71234)
     assert "You predicted 0.8; the run says 0.712." in capsys.readouterr().out

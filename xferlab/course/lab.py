@@ -132,6 +132,10 @@ class Lab:
         key = tuple(column for column in (by, across, unit) if column)
         together = self.pooled(name, rows, by=key)
         together = [{**row, "here": i < len(rows)} for i, row in enumerate(together)]
+        order = list(
+            dict.fromkeys(row[by] for row in [*together[len(rows) :], *rows])
+        )  # of the file, which holds them all
+        together.sort(key=lambda row: order.index(row[by]))
         return Results(together, by, across, unit, title)
 
     def leaderboard(self, name: str, board: Leaderboard) -> Leaderboard:

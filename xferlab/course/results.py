@@ -169,7 +169,7 @@ class Results:
         caption = " ".join([caption, *notes, self._provenance()]).strip()
         return Table(heads, cells, caption, self.by, frozenset(best), marks)
 
-    def curves(self, measure: str | None = None, *, xlabel: str = "", log: bool = True) -> Picture:
+    def curves(self, measure: str | None = None, *, xlabel: str = "", ylabel: str = "", log: bool = True) -> Picture:
         """A line for each name over `across`, with 95 % t-intervals; a filled dot is a run of this notebook, a hollow one an earlier one."""
         from .. import plots
 
@@ -181,14 +181,14 @@ class Results:
             y=measure,
             by=self.by,
             xlabel=xlabel or self.across,
-            ylabel=measure,
+            ylabel=ylabel or measure,
             log=log,
             filled="here",
         )
         ends = ", ".join(
             f"{name} {value:.2f}" for name, value in self.mean(measure, **{self.across: self.levels[-1]}).items()
         )
-        words = f"{measure} over {xlabel or self.across}, a line for each {self.by}. At {self.levels[-1]}: {ends}."
+        words = f"{ylabel or measure} over {xlabel or self.across}, a line for each {self.by}. At {self.levels[-1]}: {ends}."
         return Picture(figure, f"{self.title}: {words} {self._provenance()}".removeprefix(": ").strip())
 
     def gains(self, *measures: str, over: str | Mapping[str, str]) -> Picture:
@@ -215,9 +215,8 @@ class Results:
                 ]
                 words.append(f"{title}: {'; '.join(shown)}.")
         base = f" over {over}" if isinstance(over, str) else ""
-        figure = forest(
-            panels, xlabel=f"gain in {(measures or (self.measure,))[0] if len(measures) < 2 else 'each'}{base}"
-        )
+        what = f" in {(measures or (self.measure,))[0]}" if len(measures) < 2 else ""
+        figure = forest(panels, xlabel=f"gain{what}{base}")
         opening = f"{self.title or 'Gains'}: paired differences{base} within a {self.unit}, 95 % t-intervals."
         return Picture(figure, " ".join([opening, *words, self._provenance()]).strip())
 
@@ -298,7 +297,9 @@ def forest(panels: Mapping[str, Mapping[str, Sequence[tuple[float, bool]]]], *, 
     across = min(len(panels), 3)
     down = -(-len(panels) // across)
     size = (2.3 + (2.6 * across if across > 1 else 5.2), down * (0.42 * len(names) + 1.0) + 0.3)
-    figure, axes = plt.subplots(down, across, figsize=size, sharex=True, sharey=True, squeeze=False)
+    figure, axes = plt.subplots(
+        down, across, figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained"
+    )
     for axis, (title, panel) in zip(axes.flat, panels.items(), strict=False):
         axis.axvline(0, color="0.3", linewidth=1.2)
         for y, name in enumerate(names):
@@ -320,8 +321,9 @@ def forest(panels: Mapping[str, Mapping[str, Sequence[tuple[float, bool]]]], *, 
     axes[0, 0].set_ylim(len(names) - 0.5, -0.5)
     for axis in list(axes.flat)[len(panels) :]:
         axis.set_visible(False)
-    figure.supxlabel(f"{xlabel} (blue or orange: separated from zero)", fontsize=11)
-    figure.tight_layout()
+    for axis in list(axes.flat)[len(panels) - across : len(panels)]:  # the lowest of each column
+        axis.tick_params(labelbottom=True)
+    figure.supxlabel(f"{xlabel} (blue or orange: separated from zero; filled dot: trained here)", fontsize=11)
     return figure
 
 

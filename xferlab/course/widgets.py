@@ -309,7 +309,7 @@ def labels(
         curve.set_xscale("log")
         curve.minorticks_off()
         curve.set_xticks(counts, [f"{count:g}" for count in counts])
-        curve.set_xlabel(f"{x} per class", fontsize=11)
+        curve.set_xlabel(f"{x} a class", fontsize=11)
         curve.set_title(f"{y}; thick: {baseline}", fontsize=11, loc="left")
         for k, (name, gain) in enumerate(gains.items()):
             ends = None if math.isnan(gain["low"]) else [[gain["gain"] - gain["low"]], [gain["high"] - gain["gain"]]]
@@ -317,6 +317,7 @@ def labels(
         ladder.axvline(0, color="0.3", linewidth=1.2)
         ladder.set_yticks([-k for k in range(len(gains))], list(gains), fontsize=10)
         ladder.set_ylim(0.6 - max(1, len(gains)), 0.6)
+        ladder.locator_params(axis="x", nbins=4)
         ladder.set_title("gain over it, paired", fontsize=11)
         figure.subplots_adjust(left=0.07, right=0.98, top=0.9, bottom=0.15, wspace=0.55)
         words = "; ".join(f"{name} {gain['gain']:+.3f} ({gain['verdict']})" for name, gain in gains.items())
@@ -364,6 +365,8 @@ def layers(clouds: Mapping[str, tuple[Tensor, Tensor]], measures: Mapping[str, M
         for z, i, side in ((flat[name][1], 1, "target"), (flat[name][0], 0, "source")):
             plane.scatter(*z.T.numpy(), s=16, alpha=0.6, label=side, **mark(i))
         plane.set(xticks=[], yticks=[])
+        plane.set_xlabel("first direction of PCA", fontsize=10)
+        plane.set_ylabel("second", fontsize=10)
         plane.set_title(f"block {block}: {name}", fontsize=11)
         plane.legend(fontsize=10)
         for i, (measure, by_layer) in enumerate(measures.items()):
@@ -371,10 +374,10 @@ def layers(clouds: Mapping[str, tuple[Tensor, Tensor]], measures: Mapping[str, M
             depth.plot(height, alpha=0.6, label=measure, **mark(i))
             depth.plot([block], [height[block]], markersize=13, **mark(i))
         depth.axvline(block, color="0.3", linestyle="--", linewidth=1.2)
-        depth.set_xticks(range(len(names)))
+        depth.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=9)
         depth.set_xlabel("block, input side first", fontsize=11)
         depth.legend(fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-        figure.subplots_adjust(left=0.02, right=0.98, top=0.82, bottom=0.15, wspace=0.16)
+        figure.subplots_adjust(left=0.05, right=0.98, top=0.82, bottom=0.28, wspace=0.16)
         readings = ", ".join(f"{measure} {by_layer[name]:.2f}" for measure, by_layer in measures.items())
         return figure, f"Block {block}, {name}: {readings}."
 
@@ -499,8 +502,7 @@ def stain(
         best = max(range(len(p)), key=p.__getitem__)
         figure, (cell, bars) = _panels(2.9, 4.4)
         cell.imshow(pictures[at].expand(3, -1, -1).permute(1, 2, 0).numpy())
-        cell.set(xticks=[], yticks=[])
-        cell.grid(False)
+        cell.set_axis_off()
         drawn = bars.barh(model.classes, p, color=[PALETTE[1] if k == best else PALETTE[0] for k in range(len(p))])
         bars.bar_label(drawn, [f"{share:.2f}" for share in p], fontsize=9, padding=2)
         bars.set(xlim=(0, 1.15), xticks=[0, 0.5, 1])

@@ -137,7 +137,8 @@ class Domain:
         return len(self.inputs)
 
     def __repr__(self) -> str:
-        kind = f"{'x'.join(map(str, self.inputs.shape[1:]))} {'images' if self.is_image else 'tokens'}"
+        shape = "x".join(map(str, self.inputs.shape[1:]))
+        kind = f"{shape} images" if self.is_image else f"texts of {shape} tokens"
         marks = "" if self.labels is not None else ", unlabeled"
         marks += ", synthetic" if self.synthetic else ""
         return f"Domain({self.name!r}, {len(self)} {kind}, {len(self.classes)} classes{marks})"

@@ -346,7 +346,7 @@ def reveal(exercise: str, actual, tied: Sequence = ()) -> None:
         print(f"You predicted {guess}; the run says {actual}.{' As you thought.' if guess == actual else ''}")
     if others := [answer for answer in tied if answer != actual]:
         yours = " Your guess is one of them, so it stands." if guess in others else ""
-        print(f"Not separated from {actual}: {', '.join(others)}.{yours}")
+        print(f"Not separated from '{actual}': {', '.join(map(repr, others))}.{yours}")
 
 
 def quiz(lab: str) -> None:

@@ -30,7 +30,7 @@ def weighted_vote(monocyte):
     return number(monocyte, right, mistakes, otherwise, abs_tol=2e-3)
 
 
-@recognizes("03.2", right="Exactly what fitting N times would give, for one fit.")
+@recognizes("03.2", right="These are exactly the scores that N separate fits would give, and you fitted once.")
 def leave_one_out(left_out):
     x = torch.tensor([0.0, 1.0, 2.0, 4.0, 7.0], dtype=torch.float64)
     y = torch.tensor([0.0, 0.0, 1.0, 0.0, 1.0], dtype=torch.float64)
@@ -89,7 +89,10 @@ def linear_cka(cka):
     return number(answer, of(ca, cb), mistakes, otherwise, rel_tol=1e-6)
 
 
-@recognizes("03.5", right="Chosen without the target's labels. That it is not the best away is for next year to say.")
+@recognizes(
+    "03.5",
+    right="You chose without the target's labels. Only next year's labels can show that another layer was better away.",
+)
 def layer_by_bound(chosen_layer):
     known = {"early": Mistake("largest"), "middle": Mistake("used_target_labels"), "late": None}
     otherwise = f"{chosen_layer!r} is not a layer: give one of the names early, middle and late."

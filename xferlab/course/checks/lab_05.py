@@ -46,7 +46,10 @@ def coral_by_hand(function):
     return number(value, right, mistakes, otherwise, rel_tol=1e-4)
 
 
-@recognizes("05.3", right="Everyone moves by one; nobody gains by jumping the queue.")
+@recognizes(
+    "05.3",
+    right="Each point moves by 1. Leaving the point at 1 where it is saves nothing, because the point at 0 then has to move by 2.",
+)
 def transport_by_hand(cost):
     mistakes = ((2 / 3, "nearest_neighbor"), (2, "nearest_neighbor"), (3, "total_not_mean"))
     otherwise = f"{cost} is not it; pair the points in sorted order and take the mean distance."

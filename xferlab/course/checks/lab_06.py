@@ -17,7 +17,8 @@ def _not_broadcast(error: RuntimeError, message: str) -> Mistake:
 
 
 @recognizes(
-    "06.1", right="A quarter of a quarter comes through: 16. Halving the value is half as much dye again, not twice."
+    "06.1",
+    right="A quarter of a quarter comes through: 16. A value of 32 would need only one and a half times the dye.",
 )
 def reading_with_twice_the_dye(reads):
     mistakes = (
@@ -119,7 +120,8 @@ def label_left_after_clipping(own):
 
 
 @recognizes(
-    "06.6", right="Only a laboratory that was left out tells what a new one is like; and it may be as bad as the worst."
+    "06.6",
+    right="Only laboratories that were left out tell you what a new one may expect. It may do as badly as the worst of them, or worse.",
 )
 def promise_to_the_fourth(answer):
     expected, worst = answer
