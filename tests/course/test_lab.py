@@ -190,6 +190,15 @@ def test_live_draws_are_pooled_with_the_committed_ones(monkeypatch, checkout, ca
     assert list(lab.Lab("77", "full").draws(3)) == [0, 1, 2]
 
 
+def test_methods_stand_in_the_order_of_the_record(checkout):
+    """Draw 0 of the second trained here: it comes neither first nor last."""
+    recorded = [{"method": m, "draw": d, "y": 0.5} for d in range(2) for m in ("c", "a", "b")]
+    lab.Lab("77", "full").record("order", recorded, "by hand")
+    found = lab.Lab("77", "lab").results("order", [{"method": "a", "draw": 0, "y": 0.7}])
+    assert found.names == ["c", "a", "b"]
+    assert [row["method"] for row in found.rows if row["here"]] == ["a"]
+
+
 @pytest.mark.parametrize("number", ["55", "../02"])
 def test_an_unknown_lab_is_refused(number):
     with pytest.raises(ArgumentError, match=f"'{number}'"):

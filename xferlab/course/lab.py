@@ -132,9 +132,7 @@ class Lab:
         key = tuple(column for column in (by, across, unit) if column)
         together = self.pooled(name, rows, by=key)
         together = [{**row, "here": i < len(rows)} for i, row in enumerate(together)]
-        order = list(
-            dict.fromkeys(row[by] for row in [*together[len(rows) :], *rows])
-        )  # of the file, which holds them all
+        order = list(dict.fromkeys(row[by] for row in reversed(together)))[::-1]  # the last draw's, which has them all
         together.sort(key=lambda row: order.index(row[by]))
         return Results(together, by, across, unit, title)
 
