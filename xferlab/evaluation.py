@@ -317,7 +317,7 @@ def gain(differences: Sequence[float]) -> dict:
     """
     mean, low, high = t_interval(differences)
     n, apart = len(differences), low > 0 or high < 0
-    verdict = f"only {n} runs" if n < DRAWS else "separated" if apart else "not separated"
+    verdict = f"only {n} run{'s' * (n != 1)}" if n < DRAWS else "separated" if apart else "not separated"
     return {"gain": mean, "low": low, "high": high, "n": n, "verdict": verdict}
 
 

@@ -381,6 +381,8 @@ xl.lab.show(
     xl.plots.images(rows, overlay=maps, titles=splits.classes),
     alt="One test picture of each class, and over it where the linear probe and the fully fine-tuned model look",
 )
+
+# %%
 for method in maps:
     answers = runs[method].model.eval()(pictures).argmax(1)
     wrong = [f"{splits.classes[k]} called {splits.classes[a]}" for k, a in enumerate(answers) if k != a]

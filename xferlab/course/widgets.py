@@ -291,7 +291,7 @@ def labels(
     ...     for m, n, a in [("a", 5, 0.5), ("a", 20, 0.75), ("b", 5, 0.6), ("b", 20, 0.8)]
     ... ]
     >>> xl.widgets.labels(rows)
-    At 20 labels a class a has balanced accuracy 0.750. Gains over it, paired: b +0.050 (1 only).
+    At 20 labels a class a has balanced accuracy 0.750. Gains over it, paired: b +0.050 (only 1 run).
     """
     results = Results(rows, by=by, across=x, unit=unit)
     counts, names = results.levels, results.names
