@@ -392,7 +392,7 @@ def bars(groups: Mapping[str, Mapping[str, float]], *, xlabel: str, ylabel: str)
         heights, hatch = [values.get(key, np.nan) for key in keys], ("", "//", "..", "xx")[i % 4]
         axis.bar(at, heights, width, label=name, hatch=hatch, color=PALETTE[i % 8], edgecolor="white")
     axis.set_axisbelow(True)
-    tilt = {"rotation": 30, "ha": "right"} if max(map(len, keys)) * len(keys) > 60 else {}
+    tilt = {"rotation": 30, "ha": "right"} if sum(len(str(key)) for key in keys) > 60 else {}
     axis.set_xticks(range(len(keys)), keys, **tilt)
     return _finish(axis, xlabel, ylabel, legend=len(groups) > 1)
 

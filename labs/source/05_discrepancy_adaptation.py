@@ -305,7 +305,7 @@ steps_up = rungs.differences(below, "second laboratory")
 xl.checks.reveal("05.p1", names[steps_up.best()], [names[rung] for rung in steps_up.tied()])
 for rung, base in below.items():
     found = rungs.gain(rung, base, "second laboratory")
-    print(f"{names[rung]}: {found['gain']:+.3f} over {base}, {found['verdict']} from zero")
+    print(f"{names[rung]}: {found['gain']:+.3f} over {base}, {found['verdict']}")
 
 # %% [markdown]
 # ### Exercise 4: what did MMD bring?
