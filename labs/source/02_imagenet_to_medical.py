@@ -7,7 +7,6 @@
 # You could keep the encoder as it is and train only a new
 # last layer. You could read one of its inner layers instead, or train all of it further. You could also train a small network from
 # scratch and forget about the photographs.
-#
 # This lab measures all of these in the same way. You need lab 00 for it and nothing else. You train on the data that the next cell names, which by default is a rendered
 # blood smear. Afterwards you see the same comparison on real blood smears and real chest X-rays, measured earlier with this code.
 #
@@ -91,8 +90,9 @@ xl.checks.predict("02.p1", guess, options=ways)
 # %% [markdown]
 # ## The experiment
 # A *recipe* is a named way of training, and each row of the table above is one recipe with one encoder. A *draw* is one random
-# choice of which pictures were labeled. The first draw with 20 labels a class trains now, while you watch. The other four draws, and
-# 5 and 100 labels a class, were measured earlier with this same code and are read from a file that says when and where.
+# choice of which pictures were labeled. The first draw with 20 labels a class trains now, while you watch. The rest was measured earlier
+# with this same code: the other draws, the other numbers of labels, LP-FT and the large net from scratch. It is read from a file that says
+# when and where.
 #
 # Learning rate, steps and batch size were chosen on validation parts. They are the same for every set and for every method, except
 # that some recipes scale the rate for a stage of their own. No picture is augmented here, so that you see the effect of the start
@@ -135,13 +135,12 @@ def trial(method: str, labels: int, draw: int) -> dict:
 
 
 # %%
-every = lab.records or lab.profile == "full"
 results = lab.experiment(
     f"labels_{splits.name}",
     trial,
-    # in profile lab, the large net from scratch is read from the file, to stay inside two minutes
-    method=[way for way in methods if every or lab.profile == "quick" or way != "large net from scratch"],
-    labels=(5, 20, 100) if every else (20,),
+    method=list(methods),
+    labels=lab.scale(quick=(20,), lab=(5, 20, 100), full=(5, 20, 100)),
+    earlier=("large net from scratch", "LP-FT", 5, 100),  # read from the file, to save you minutes
     title=splits.name,
 )
 

@@ -193,7 +193,7 @@ def measure(model) -> dict:
 alphas = lab.scale(quick=(0, 0.5, 1), lab=(0, 0.25, 0.5, 0.75, 1), full=(0, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 1))
 
 
-def path(labeled, draw: int) -> list[dict]:
+def path(labeled) -> list[dict]:
     model, rows = xl.Classifier(copy.deepcopy(pretrained), home.classes), []
     xl.recipes["linear_probe"].fit(model, labeled, **settings)
     start = copy.deepcopy(model.state_dict())
@@ -202,20 +202,26 @@ def path(labeled, draw: int) -> list[dict]:
     for alpha in alphas:
         model.load_state_dict(interpolate(start, end, alpha))
         name = {0: "linear probe", 0.5: "WiSE-FT half-way", 1: "LP-FT"}.get(alpha, f"WiSE-FT {alpha}")
-        rows.append({"method": name, "draw": draw, "alpha": alpha, **measure(model)})
+        rows.append({"method": name, "alpha": alpha, **measure(model)})
     return rows
 
 
 # %%
-rows = []
-# in the lab profile the two slowest are read from the file alone, to stay inside two minutes
-live = [name for name in penalties if lab.records or lab.profile == "full" or name not in ("DELTA", "BSS")]
-for draw in lab.draws(5):
+def trial(method: str, draw: int) -> dict | list[dict]:
     labeled = home.train.take(per_class=20, seed=draw)
-    for method in live:
-        rows.append({"method": method, "draw": draw, "alpha": None, **measure(tune(labeled, penalties[method]()))})
-    rows += path(labeled, draw)
-results = lab.results(f"kept_{home.name}_{abroad.name}", rows, title=f"{home.name} (home) and {abroad.name} (abroad)")
+    if method == "path":
+        return path(labeled)
+    return {"alpha": None, **measure(tune(labeled, penalties[method]()))}
+
+
+# %%
+results = lab.experiment(
+    f"kept_{home.name}_{abroad.name}",
+    trial,
+    method=[*penalties, "path"],
+    earlier=("DELTA", "BSS"),  # read from the file, to save you minutes
+    title=f"{home.name} (home) and {abroad.name} (abroad)",
+)
 
 # %% [markdown]
 # ## Home against abroad, one curve
@@ -393,15 +399,16 @@ xl.checks.check("07.5", bss)
 
 # %% [markdown]
 # ## How tight a spring?
-# Here is the same training with a stronger and stronger L2-SP. Watch three things: how far the weights move, how much of ImageNet is
+# Here is the same training with a much stronger L2-SP than above. Watch three things: how far the weights move, how much of ImageNet is
 # remembered, and what it costs at home.
 
 # %%
 labeled = home.train.take(per_class=20, seed=0)
 still = xl.strategies.full(freeze_statistics=True)
 measured = ("home", "abroad", "moved", "remembered")
-tight = {"0 (plain)": dict(zip(measured, map(rows[0].get, measured)))}  # the first run above
-for weight in lab.scale(quick=(1.0,), lab=(1.0, 10.0), full=(0.01, 0.1, 1.0, 10.0, 100.0)):
+plain = results.only(method="plain", draw=0).rows[0]  # the first run above
+tight = {"0 (plain)": dict(zip(measured, map(plain.get, measured)))}
+for weight in lab.scale(quick=(1.0,), lab=(10.0,), full=(0.01, 0.1, 1.0, 10.0, 100.0)):
     tight[f"{weight:g}"] = measure(tune(labeled, [xl.L2SP(weight)]))
 tight[f"{weight:g}, statistics kept"] = measure(tune(labeled, [xl.L2SP(weight)], strategy=still))
 xl.lab.table(tight, "By the weight of L2-SP. One draw, one seed.", corner="weight")

@@ -212,9 +212,9 @@ def trial(method: str, labels: int, draw: int) -> dict:
     return scored([xl.evaluate(run.model, test) for test in tests], run.seconds)
 
 
-counts = (5, 20, 100) if lab.records else lab.scale(quick=(20,), lab=(20,), full=(5, 20, 100))
+counts = lab.scale(quick=(20,), lab=(5, 20, 100), full=(5, 20, 100))
 title = f"balanced accuracy, trained on {source.name}, tested on"
-results = lab.experiment(f"labels_{source.name}", trial, method=ways, labels=counts, title=title)
+results = lab.experiment(f"labels_{source.name}", trial, method=ways, labels=counts, earlier=(5, 100), title=title)
 
 # %%
 results.curves(target.name, xlabel="labels a class", ylabel=f"balanced accuracy, {target.name}")
@@ -371,9 +371,9 @@ def adapt(method: str, draw: int) -> dict:
 
 
 # %%
-live = list(adaptations) if lab.records or lab.profile != "lab" else ["probe + MLM", "layers + DANN"]
-kept, guesses = {}, []
-adapted = lab.experiment(f"adapted_{source.name}", adapt, method=live, title=f"20 labels a class; {title}")
+kept, guesses, slow = {}, [], [name for name in adaptations if name not in ("probe + MLM", "layers + DANN")]
+name, title = f"adapted_{source.name}", f"20 labels a class; {title}"
+adapted = lab.experiment(name, adapt, method=list(adaptations), earlier=slow, title=title)
 tuned = kept["layers + DANN"]
 for when, part in (("first", guesses[:10]), ("last", guesses[-10:])):
     loss, right = (np.mean([entry[f"MaskedLanguageModeling{end}"] for entry in part]) for end in ("", ".accuracy"))
@@ -385,8 +385,7 @@ print(f"A guess at random among {encoder.vocabulary:,} pieces has loss {np.log(e
 # rows below therefore show how to call it, and they do not judge the method.
 
 # %%
-both = [*results.only(labels=20, method=["probe", "full"]), *adapted]
-compared = xl.lab.Results(both, title=f"20 labels a class; {title}")
+compared = xl.lab.Results([*results.only(labels=20, method=["probe", "full"]), *adapted], title=title)
 compared.table(target.name, source.name, over="layers")
 
 # %%

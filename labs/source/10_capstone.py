@@ -161,12 +161,12 @@ settings = dict(
 )
 
 # %% [markdown]
-# `compare` trains every rung. Then four *validators* score each trained model, and none of them needs a target label. One of the four
+# `compare` trains every rung. Then three *validators* score each trained model, and none of them needs a target label. One of the three
 # will choose. `selector` names it now, before anybody has seen a result.
 
 # %%
 fixed = dict(
-    validators=["source_val", "entropy", "information_maximization", "reverse_validation"],
+    validators=["source_val", "entropy", "information_maximization"],
     selector="information_maximization",
     metric="balanced_accuracy",
 )
@@ -190,8 +190,8 @@ print(f"Chosen by {board.selector}, without a target label: {choice.recipe}, see
 xl.lab.runs(board).table(*board.validators, caption="What the validators say.")
 
 # %% [markdown]
-# Higher is better in every column, and no column is an accuracy at hospital B. `source_val` is the score at hospital A. The other three
-# look at unlabeled pictures of hospital B. The four may disagree, and that is why one of them was named beforehand.
+# Higher is better in every column, and no column is an accuracy at hospital B. `source_val` is the score at hospital A. The other two look
+# at unlabeled pictures of hospital B. The three may disagree, and that is why one of them was named beforehand.
 #
 # ### Predict: how far off will the estimate be?
 # You can also *estimate* the accuracy at hospital B without labels. Here are two ways.

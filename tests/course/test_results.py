@@ -32,6 +32,14 @@ def rows(draws=5, here=1):
 
 
 @pytest.fixture
+def course(monkeypatch, tmp_path):
+    """A course of its own, whose results go where nobody else's lie."""
+    (tmp_path / "labs").mkdir()
+    (tmp_path / "labs" / "course.toml").write_text('repository = "x"\n')
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
 def results():
     return lab.Results(rows(), across="labels", title="cells")
 
@@ -115,10 +123,7 @@ def test_what_is_not_there_is_named(results, ask, match):
         ask(results)
 
 
-def test_an_experiment_runs_every_setting_and_adds_the_earlier_runs(monkeypatch, tmp_path):
-    (tmp_path / "labs").mkdir()
-    (tmp_path / "labs" / "course.toml").write_text('repository = "x"\n')
-    monkeypatch.chdir(tmp_path)
+def test_an_experiment_runs_every_setting_and_adds_the_earlier_runs(monkeypatch, course):
     monkeypatch.setenv("XFERLAB_RECORD", "")
     this = lab.Lab("77", "lab")
     earlier = [{"method": m, "labels": 5, "draw": d, "y": 9.0} for m in "ab" for d in range(3)]
@@ -127,6 +132,38 @@ def test_an_experiment_runs_every_setting_and_adds_the_earlier_runs(monkeypatch,
     assert [(r["method"], r["draw"], r["y"]) for r in found if r["here"]] == [("a", 0, 1.0)]
     assert len(found) == 6  # draws 1 and 2 of a, and all three of b, from the file
     assert (found.by, found.across) == ("method", "labels")
+
+
+@pytest.mark.parametrize(
+    ("profile", "recording", "name", "trains"),
+    [
+        ("lab", "", "all", [("a", 20)]),  # the slow method and the other number of labels come from the file
+        ("lab", "", "my own data", [("a", 5), ("a", 20), ("b", 5), ("b", 20)]),  # which nobody measured earlier
+        ("lab", "1", "all", [("a", 5), ("a", 20), ("b", 5), ("b", 20)]),
+        ("full", "", "all", [("a", 5), ("a", 20), ("b", 5), ("b", 20)]),
+    ],
+)
+def test_what_is_too_slow_for_a_lesson_is_read_where_there_is_a_file(
+    monkeypatch, course, profile, recording, name, trains
+):
+    monkeypatch.setenv("XFERLAB_RECORD", recording)
+    this, trained = lab.Lab("77", profile), []
+    this.record("all", [{"method": m, "labels": n, "draw": 0, "y": 9.0} for m in "ab" for n in (5, 20)], "measure.py")
+
+    def trial(method, labels, draw):
+        trained.append((method, labels))
+        return {"y": 1.0}
+
+    found = this.experiment(name, trial, draws=1, method=["a", "b"], labels=(5, 20), earlier=("b", 5))
+    assert trained == trains
+    assert len(found) == 4
+
+
+def test_an_earlier_value_that_no_setting_has_is_refused(course):
+    this = lab.Lab("77", "lab")
+    this.record("all", [{"method": "a", "draw": 0, "y": 9.0}], "measure.py")
+    with pytest.raises(ArgumentError, match=r"'c'.*method"):
+        this.experiment("all", dict, method=["a"], earlier=("c",))
 
 
 def test_a_trial_may_be_tested_in_several_places():

@@ -106,6 +106,7 @@ class Lab:
         draws: int = 5,
         across: str | None = None,
         title: str = "",
+        earlier: tuple = (),
         **grid,
     ) -> Results:
         """Calls `trial(**setting, draw=draw)` for each setting of `grid` and each draw that trains here, and adds what was measured earlier.
@@ -115,13 +116,22 @@ class Lab:
         name: Of the file that holds the earlier runs (see `pooled`).
         trial: One run. Returns what it measured as a dict, or several dicts where it was tested in several places.
         across: The column that tables have their columns for; the second of `grid` if there is one.
+        earlier: Values of `grid` too slow for a lesson: profile `lab` reads them from the file, where there is one.
         grid: A list of values for each argument of `trial`; the first is what is compared.
+
+        Raises `ArgumentError` for a value to read that is nowhere in `grid`.
         """
         by, *more = grid
         across = across or next(iter(more), None)
+        if self.profile != "lab" or self.records or not self._results(name).is_file():
+            earlier = ()
+        if unknown := [value for value in earlier if not any(value in values for values in grid.values())]:
+            raise ArgumentError(f"earlier names {unknown[0]!r}, which is no value of {', '.join(grid)}")
         rows = []
         for draw in self.draws(draws):
             for values in itertools.product(*grid.values()):
+                if any(value in earlier for value in values):
+                    continue
                 setting = dict(zip(grid, values, strict=True)) | {"draw": draw}
                 found = trial(**setting)
                 rows += [setting | row for row in (found if isinstance(found, list) else [found])]
