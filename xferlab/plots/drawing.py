@@ -1,0 +1,98 @@
+"""How figures look: the palette and markers, the axes, and what every figure is finished with."""
+
+from __future__ import annotations
+
+from ..errors import needs
+
+# Okabe & Ito's palette: told apart with any color vision, on a projector too. Markers differ as well.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
+
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+
+def pyplot():
+    """Matplotlib's pyplot, imported when a picture is first drawn.
+
+    Returns
+    -------
+    module
+        `matplotlib.pyplot`.
+
+    Raises
+    ------
+    MissingExtra
+        Without matplotlib.
+
+    Examples
+    --------
+    >>> figure, axes = xl.plots.pyplot().subplots(1, 2)
+    """
+    with needs("matplotlib", extra="labs"):
+        from matplotlib import pyplot
+    return pyplot
+
+
+def style() -> None:
+    """Sets matplotlib up for the labs: large type, a white ground that survives dark mode, the palette.
+
+    Examples
+    --------
+    >>> xl.plots.style()
+    """
+    plt = pyplot()
+    plt.rcParams.update(
+        {
+            "figure.facecolor": "white",
+            "axes.facecolor": "white",
+            "savefig.facecolor": "white",
+            "font.size": 12,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.alpha": 0.3,
+            "axes.prop_cycle": plt.cycler(color=PALETTE),
+            "lines.linewidth": 2,
+            "legend.frameon": False,
+        }
+    )
+
+
+def mark(i: int) -> dict[str, str]:
+    """The color and the marker by which the i-th of several names is told apart, from `PALETTE` and `MARKERS`.
+
+    Parameters
+    ----------
+    i
+        From 0; the ninth looks as the first.
+
+    Returns
+    -------
+    dict
+        `color` and `marker`, for matplotlib's functions.
+
+    Examples
+    --------
+    >>> xl.plots.mark(1)
+    {'color': '#D55E00', 'marker': 's'}
+    """
+    return {"color": PALETTE[i % 8], "marker": MARKERS[i % 8]}
+
+
+def bare(axis):
+    axis.set(xticks=[], yticks=[])
+    axis.grid(False)
+    axis.spines[:].set_visible(False)
+
+
+def new_axis(width: float, height: float):
+    """The one axis of a new figure."""
+    return pyplot().subplots(figsize=(width, height))[1]
+
+
+def finish(axis, xlabel: str, ylabel: str, legend: bool = True):
+    """Names the axes; the legend stands beside them, where it hides nothing. Gives the figure."""
+    axis.set(xlabel=xlabel, ylabel=ylabel)
+    if legend:
+        axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return axis.figure
