@@ -18,6 +18,7 @@ ELSEWHERE = {
         (f"comparison/{name}" for name in ("card", "modelfile", "plan", "prediction", "reading", "report")),
         "comparison/test_commands.py",
     ),
+    **dict.fromkeys(("comparison/confidence", "comparison/retraining"), "comparison/test_selection.py"),
     "course": "test_cli.py",
     "course/content": "course/test_lab.py",
     "course/display": "course/test_lab.py",

@@ -11,6 +11,7 @@ from small import blobs
 
 import xferlab as xl
 from xferlab import selection
+from xferlab.comparison import confidence, retraining
 from xferlab.errors import TargetLabelsError
 
 CLASSES = ("a", "b", "c")
@@ -222,14 +223,14 @@ def test_of_a_large_target_so_many_rows_are_looked_at(model, monkeypatch, name, 
         return selection.validators[name](candidate(model, colours(rows.tolist())))
 
     assert value() > drawn_only + 0.1
-    monkeypatch.setattr(selection, "ROWS", 6)
+    monkeypatch.setattr(retraining, "ROWS", 6)
     seen = candidate(model, colours(SURE))
     assert value() == pytest.approx(drawn_only)
     assert [len(part) for part in (*seen.on_source_train, *seen.on_source_val)] == [6, 6, 90, 90]
 
 
 def test_snd_looks_at_ten_thousand_rows(model, monkeypatch):
-    monkeypatch.setattr(selection, "soft_neighborhood_density", len)
+    monkeypatch.setattr(confidence, "soft_neighborhood_density", len)
     assert [selection.snd(candidate(model, colours(SURE * n))) for n in (3333, 3334)] == [9_999, 10_000]
 
 

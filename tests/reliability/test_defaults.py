@@ -6,6 +6,8 @@ import inspect
 MODULES = [
     *(f"objectives.{name}" for name in ("adversarial", "discrepancy", "masked_language", "objective", "pretraining")),
     *(f"objectives.{name}" for name in ("regularization", "selftraining", "supervised")),
+    "comparison.confidence",
+    "comparison.retraining",
     "comparison.selection",
     "transferability",
 ]
@@ -59,10 +61,10 @@ objectives.selftraining.PseudoLabel.__init__(weight=1.0, threshold=0.9, ramp=(0.
 objectives.selftraining.mcc(temperature=2.5)
 objectives.supervised.CrossEntropy.__init__(weight=1.0, balanced=False, label_smoothing=0.0, on='source')
 objectives.supervised.GroupDRO.__init__(weight=1.0, eta=0.1)
+comparison.confidence.mano(p=4, eta=5.0)
+comparison.confidence.soft_neighborhood_density(temperature=0.05)
+comparison.retraining.mixval(ratio=0.55)
 comparison.selection.Candidate.__init__(retrain=None)
-comparison.selection.mano(p=4, eta=5.0)
-comparison.selection.mixval(ratio=0.55)
-comparison.selection.soft_neighborhood_density(temperature=0.05)
 comparison.selection.validate(chosen=None)
 transferability.proxy_a_distance(limit=5000)
 transferability.transrate(epsilon=0.0001)
