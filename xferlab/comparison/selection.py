@@ -38,7 +38,6 @@ from .retraining import density_ratio, dev, dev_risk, mixval, reverse_validation
 
 __all__ = [
     "Candidate",
-    "Validator",
     "aligns",
     "bnm",
     "density_ratio",
