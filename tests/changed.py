@@ -19,6 +19,7 @@ ELSEWHERE = {
         "comparison/test_commands.py",
     ),
     **dict.fromkeys(("comparison/confidence", "comparison/retraining"), "comparison/test_selection.py"),
+    **dict.fromkeys(("distances", "matrices"), "test_transferability.py"),
     "course": "test_cli.py",
     "course/content": "course/test_lab.py",
     "course/display": "course/test_lab.py",

@@ -12,6 +12,7 @@ from scipy.optimize import minimize
 from scipy.stats import ortho_group
 from sklearn.covariance import LedoitWolf
 
+from xferlab import matrices
 from xferlab import transferability as tr
 from xferlab.errors import ArgumentError, DataError
 
@@ -324,7 +325,7 @@ def test_rows_beyond_one_block_count_once(monkeypatch):
         ]
 
     whole = scores()
-    monkeypatch.setattr(tr, "BLOCK", 7)
+    monkeypatch.setattr(matrices, "BLOCK", 7)
     assert scores() == pytest.approx(whole, abs=1e-9)
 
 

@@ -10,13 +10,22 @@ target set; their absolute values, and values from different sets, do not compar
 """
 
 import numpy as np
-import torch
 
-from .errors import ArgumentError, DataError
-from .machine import one_blas_thread
+from .distances import cka, frechet_distance, proxy_a_distance
+from .errors import ArgumentError
+from .matrices import axes, blocks, checked_labels, checked_matrix, checked_probabilities, gram_matrix, mean_row
 
-BLOCK = 4096  # rows turned to float64 at a time: large float32 features never exist twice
-LARGEST = 1e50  # beyond it, fourth powers leave float64
+__all__ = [
+    "cka",
+    "frechet_distance",
+    "h_score",
+    "leep",
+    "logme",
+    "nce",
+    "proxy_a_distance",
+    "regularized_h_score",
+    "transrate",
+]
 
 
 def logme(*, features, labels) -> float:
@@ -52,8 +61,8 @@ def logme(*, features, labels) -> float:
     >>> xl.transferability.logme(features=np.eye(3)[labels], labels=labels) > 0
     True
     """
-    features = _matrix(features, "features")
-    labels, counts = _labels(labels, "labels", rows=len(features))
+    features = checked_matrix(features, "features")
+    labels, counts = checked_labels(labels, "labels", rows=len(features))
     spectrum, projected = _project(features, labels, len(counts), center=0.0)
     return float(_log_evidence(spectrum, projected.T**2, counts.astype(float), len(features)).mean() / len(features))
 
@@ -87,16 +96,16 @@ def leep(*, source_probabilities, target_labels) -> float:
     >>> xl.transferability.leep(source_probabilities=np.eye(2)[[0, 0, 1, 1]], target_labels=[0, 0, 1, 1])
     0.0
     """
-    probabilities = _matrix(source_probabilities, "source_probabilities")
-    labels, counts = _labels(target_labels, "target_labels", rows=len(probabilities))
+    probabilities = checked_matrix(source_probabilities, "source_probabilities")
+    labels, counts = checked_labels(target_labels, "target_labels", rows=len(probabilities))
     onehot, joint = np.eye(len(counts)), np.zeros((len(counts), probabilities.shape[1]))
-    for rows, block in _blocks(probabilities):
-        joint += onehot[labels[rows]].T @ _normalized(block, rows.start)
+    for rows, block in blocks(probabilities):
+        joint += onehot[labels[rows]].T @ checked_probabilities(block, rows.start)
     mass = joint.sum(axis=0)
     conditional = np.divide(joint, mass, out=np.zeros_like(joint), where=mass > 0)
     total = 0.0
-    for rows, block in _blocks(probabilities):
-        expected = np.einsum("iz,iz->i", _normalized(block, rows.start), conditional[labels[rows]])
+    for rows, block in blocks(probabilities):
+        expected = np.einsum("iz,iz->i", checked_probabilities(block, rows.start), conditional[labels[rows]])
         total += np.log(expected).sum()
     return float(total / len(labels))
 
@@ -127,8 +136,8 @@ def nce(*, source_labels, target_labels) -> float:
     >>> round(xl.transferability.nce(source_labels=[0, 0, 0, 0], target_labels=[0, 0, 1, 1]), 3)
     -0.693
     """
-    target, target_counts = _labels(target_labels, "target_labels")
-    source, source_counts = _labels(source_labels, "source_labels", rows=len(target), classes=1)
+    target, target_counts = checked_labels(target_labels, "target_labels")
+    source, source_counts = checked_labels(source_labels, "source_labels", rows=len(target), classes=1)
     pairs = np.bincount(source * len(target_counts) + target, minlength=len(source_counts) * len(target_counts))
     joint = pairs.reshape(len(source_counts), -1) / len(target)
     conditional = joint / joint.sum(axis=1, keepdims=True)
@@ -161,9 +170,9 @@ def h_score(*, features, labels) -> float:
     >>> round(xl.transferability.h_score(features=[[0.0], [0.1], [1.0], [1.1]], labels=[0, 0, 1, 1]), 2)
     0.99
     """
-    features = _matrix(features, "features")
-    labels, counts = _labels(labels, "labels", rows=len(features))
-    _, projected = _project(features, labels, len(counts), center=_mean(features))
+    features = checked_matrix(features, "features")
+    labels, counts = checked_labels(labels, "labels", rows=len(features))
+    _, projected = _project(features, labels, len(counts), center=mean_row(features))
     return float((projected**2 / counts).sum())
 
 
@@ -194,13 +203,13 @@ def regularized_h_score(*, features, labels) -> float:
     >>> xl.transferability.regularized_h_score(features=features, labels=labels) < 0.7
     True
     """
-    features = _matrix(features, "features")
-    labels, counts = _labels(labels, "labels", rows=len(features))
-    (n, d), center = features.shape, _mean(features)
+    features = checked_matrix(features, "features")
+    labels, counts = checked_labels(labels, "labels", rows=len(features))
+    (n, d), center = features.shape, mean_row(features)
     spectrum, projected = _project(features, labels, len(counts), center)
     variances, explained = spectrum / n, (projected**2 / counts).sum(axis=1)
     average, square = variances.sum() / d, (variances**2).sum()
-    fourth = sum(((block**2).sum(axis=1) ** 2).sum() for _, block in _blocks(features, center)) / n
+    fourth = sum(((block**2).sum(axis=1) ** 2).sum() for _, block in blocks(features, center)) / n
     spread, noise = square / d - average**2, (fourth - square) / (d * n)
     shrinkage = min(noise / spread, 1.0) if d > 1 and spread > 0 else 0.0
     kept = (1 - shrinkage) * variances
@@ -242,140 +251,13 @@ def transrate(*, features, labels, epsilon: float = 1e-4) -> float:
     >>> xl.transferability.transrate(features=np.eye(2)[labels] + 0.1 * np.eye(6)[:, :2], labels=labels) > 0
     True
     """
-    features = _matrix(features, "features")
-    labels, counts = _labels(labels, "labels", rows=len(features))
+    features = checked_matrix(features, "features")
+    labels, counts = checked_labels(labels, "labels", rows=len(features))
     if not epsilon > 0:
         raise ArgumentError(f"epsilon is {epsilon}; expected a number above 0, such as 1e-4")
-    center = _mean(features)
+    center = mean_row(features)
     within = sum(n * _rate(features[labels == c], center, epsilon) for c, n in enumerate(counts)) / len(labels)
     return float(_rate(features, center, epsilon) - within)
-
-
-def frechet_distance(*, source, target) -> float:
-    """Squared Fréchet distance between Gaussians fitted to two sets of features: 0 when alike, lower is closer.
-
-    Dowson and Landau 1982; the formula behind FID, Heusel et al. 2017 (arXiv:1706.08500):
-
-        |m_s - m_t|^2 + tr(C_s + C_t - 2 (C_s C_t)^(1/2)),  covariances over N - 1.
-
-    Misleads with few examples (biased upwards, more so for larger D; compare at equal N), between encoders (it has the
-    features' squared unit), and it says nothing of labels: close domains can disagree on what is what.
-
-    Parameters
-    ----------
-    source, target
-        Features from the same encoder, `(N, D)` and `(M, D)`.
-
-    Returns
-    -------
-    float
-        In the features' squared unit.
-
-    Examples
-    --------
-    >>> here = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-    >>> round(xl.transferability.frechet_distance(source=here, target=here + 2), 3)
-    8.0
-    """
-    source, target = _pair(source, target)
-    (mean_s, root_s), (mean_t, root_t) = _gaussian(source), _gaussian(target)
-    # tr (C_s C_t)^(1/2) is the sum of the singular values of root_s' root_t: no square root of rounding noise.
-    overlap = np.linalg.svd(root_s.T @ root_t, compute_uv=False).sum()
-    distance = ((mean_s - mean_t) ** 2).sum() + (root_s**2).sum() + (root_t**2).sum() - 2 * overlap
-    return float(max(distance, 0.0))
-
-
-def proxy_a_distance(*, source, target, seed: int, limit: int = 5000) -> float:
-    """Proxy A-distance, 0 (domains cannot be told apart) to 2 (perfectly): lower is closer.
-
-    Ben-David et al. 2007 (NeurIPS 19), as used by Ganin et al. 2016 (arXiv:1505.07818):  2 (1 - 2 e), with
-    e the held-out error of a linear classifier of domains: here logistic regression on standardized features, two-fold
-    cross-validation, as many rows from each side. e above 1/2 is chance, scored 0.
-
-    Misleads when patients, slides or duplicates straddle the folds (too large), when D is near the number of rows (too
-    small), and by design: one harmless feature, such as brightness, is enough for 2.
-
-    Parameters
-    ----------
-    source, target
-        Features `(N, D)` and `(M, D)`, at least 4 rows each.
-    seed
-        Draws rows and folds.
-    limit
-        At most so many rows from each side.
-
-    Returns
-    -------
-    float
-        0 to 2.
-
-    Examples
-    --------
-    >>> here = np.random.default_rng(0).normal(size=(20, 2))
-    >>> xl.transferability.proxy_a_distance(source=here, target=here + 9, seed=0)
-    2.0
-    """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_score
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    source, target = _pair(source, target, minimum=4)
-    size, draw = min(len(source), len(target), limit), np.random.default_rng(seed)
-    sides = [side[draw.permutation(len(side))[:size]].astype(np.float64) for side in (source, target)]
-    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    folds = StratifiedKFold(2, shuffle=True, random_state=seed)
-    with one_blas_thread():
-        error = 1 - cross_val_score(classifier, np.concatenate(sides), np.repeat([0, 1], size), cv=folds).mean()
-    return float(max(2 * (1 - 2 * error), 0.0))
-
-
-def cka(*, a, b) -> float:
-    """Linear centered kernel alignment of two representations of the same inputs: 0 unrelated to 1 alike.
-
-    Kornblith et al. 2019 (arXiv:1905.00414), with linear kernels:  |B'A|_F^2 / (|A'A|_F |B'B|_F), columns centered.
-    Invariant to rotation and common scale of either side. Similarity, neither good nor bad in itself: low against
-    the pretrained weights means that fine-tuning moved that layer.
-
-    Misleads when N is not much larger than D and E (then near 1 for unrelated features), and when a few directions
-    carry most of the variance, which is all it then compares.
-
-    Parameters
-    ----------
-    a, b
-        `(N, D)` and `(N, E)`, row i of both from the same input.
-
-    Returns
-    -------
-    float
-        0 to 1.
-
-    Raises
-    ------
-    DataError
-        For sides of different length, or the same value in every row.
-
-    Examples
-    --------
-    >>> a = np.random.default_rng(0).normal(size=(10, 3))
-    >>> round(xl.transferability.cka(a=a, b=5 * a[:, ::-1]), 3)
-    1.0
-    """
-    a, b = _matrix(a, "a"), _matrix(b, "b")
-    if len(a) != len(b):
-        raise DataError(f"a has {len(a)} rows and b has {len(b)}; expected the same inputs, in order, on both sides")
-    mean_a, mean_b = _mean(a), _mean(b)
-    if len(a) > max(a.shape[1], b.shape[1]):  # D x E products; otherwise N x N, the same number
-        cross = sum(x.T @ y for (_, x), (_, y) in zip(_blocks(a, mean_a), _blocks(b, mean_b), strict=True))
-        similar = (cross**2).sum()
-        norm_a, norm_b = np.linalg.norm(_gram(a, mean_a)), np.linalg.norm(_gram(b, mean_b))
-    else:
-        gram_a, gram_b = _gram((a - mean_a).T), _gram((b - mean_b).T)
-        similar, norm_a, norm_b = (gram_a * gram_b).sum(), np.linalg.norm(gram_a), np.linalg.norm(gram_b)
-    if norm_a == 0 or norm_b == 0:
-        name = "b" if norm_a else "a"
-        raise DataError(f"{name} has the same value in every row; expected features that vary: is the layer dead?")
-    return float(similar / (norm_a * norm_b))
 
 
 def _log_evidence(spectrum, power, squared_norms, n):
@@ -411,116 +293,16 @@ def _log_evidence(spectrum, power, squared_norms, n):
     return best
 
 
-def _axes(features, center):
-    """Eigenvalues (r,) and eigenvectors (D, r) of F'F for F = features - center, null space left out."""
-    if len(features) > features.shape[1]:
-        eigenvalues, vectors = np.linalg.eigh(_gram(features, center))
-    else:
-        _, singular, rows = np.linalg.svd(features - np.float64(center), full_matrices=False)
-        eigenvalues, vectors = singular**2, rows.T
-    keep = eigenvalues > max(features.shape) * np.finfo(float).eps * eigenvalues.max()
-    return eigenvalues[keep], vectors[:, keep]
-
-
 def _project(features, labels, classes, center):
     """Eigenvalues (r,) of F'F and U'Y (r, classes), for F = features - center = U S V' and one-hot Y."""
-    eigenvalues, vectors = _axes(features, center)
+    eigenvalues, vectors = axes(features, center)
     onehot = np.eye(classes)
-    sums = sum(block.T @ onehot[labels[rows]] for rows, block in _blocks(features, center))
+    sums = sum(block.T @ onehot[labels[rows]] for rows, block in blocks(features, center))
     return eigenvalues, vectors.T @ sums / np.sqrt(eigenvalues)[:, None]
 
 
 def _rate(features, center, epsilon):
     n, d = features.shape
     # F'F or FF': the same determinant, so the smaller matrix
-    gram = _gram(features, center) if n > d else _gram((features - center).T)
+    gram = gram_matrix(features, center) if n > d else gram_matrix((features - center).T)
     return 0.5 * np.linalg.slogdet(np.eye(len(gram)) + gram / (n * epsilon))[1]
-
-
-def _gaussian(features):
-    """Mean (D,) and a root (D, r) of the covariance, which is root @ root.T."""
-    center = _mean(features)
-    eigenvalues, vectors = _axes(features, center)
-    return center, vectors * np.sqrt(eigenvalues / (len(features) - 1))
-
-
-def _blocks(array, center=0.0):
-    for start in range(0, len(array), BLOCK):
-        rows = slice(start, min(start + BLOCK, len(array)))
-        yield rows, array[rows].astype(np.float64) - center
-
-
-def _gram(array, center=0.0):
-    return sum(block.T @ block for _, block in _blocks(array, center))
-
-
-def _mean(array):
-    first = array[0].astype(np.float64)  # subtracted so that a constant column centers to exactly zero
-    return first + sum(block.sum(axis=0) for _, block in _blocks(array, first)) / len(array)
-
-
-def _normalized(block, start):
-    """Rows of probabilities made to sum to one, or a DataError naming the row."""
-    sums = block.sum(axis=1)
-    wrong = np.flatnonzero((block.min(axis=1) < 0) | (np.abs(sums - 1) > 5e-3))
-    if len(wrong):
-        row = wrong[0]
-        raise DataError(
-            f"source_probabilities row {start + row} sums to {sums[row]:.4g}, its smallest value is "
-            f"{block[row].min():.4g}; expected values from 0 that sum to 1: pass logits.softmax(dim=1), not logits"
-        )
-    return block / sums[:, None]
-
-
-def _array(values):
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu()
-        values = (values.float() if values.dtype == torch.bfloat16 else values).numpy()
-    return np.asarray(values)
-
-
-def _matrix(values, name, minimum=2):
-    array = _array(values)
-    if array.ndim != 2 or len(array) < minimum or array.shape[1] == 0 or array.dtype.kind not in "fiub":
-        raise DataError(
-            f"{name} has shape {array.shape} and type {array.dtype}; expected real numbers (N, D) with N at least "
-            f"{minimum}: one row an example, pooled or flattened"
-        )
-    with np.errstate(invalid="ignore"):
-        usable = float(array.min()) > -LARGEST and float(array.max()) < LARGEST
-    if not usable:
-        bad = ~(np.abs(array.astype(np.float64)) < LARGEST)
-        row, column = np.argwhere(bad)[0]
-        seen = f"{name}[{row}, {column}] is {array[row, column]} (bad: {bad.any(axis=1).sum()} of {len(array)} rows)"
-        raise DataError(
-            f"{seen}; expected finite numbers below {LARGEST:g}: drop those rows, or look for the layer that overflows"
-        )
-    return array
-
-
-def _pair(source, target, minimum=2):
-    source, target = _matrix(source, "source", minimum), _matrix(target, "target", minimum)
-    if source.shape[1] != target.shape[1]:
-        widths = f"source has {source.shape[1]} feature dimensions and target {target.shape[1]}"
-        raise DataError(f"{widths}; expected equal numbers: use the same encoder on both")
-    return source, target
-
-
-def _labels(values, name, rows=None, classes=2):
-    """Labels renumbered 0..K-1 without gaps (N,), and the number of examples of each (K,)."""
-    array = _array(values)
-    if array.ndim != 1 or array.dtype.kind not in "fiub":
-        raise DataError(
-            f"{name} has shape {array.shape} and type {array.dtype}; expected whole numbers (N,): score a multi-label "
-            "set one column at a time"
-        )
-    if len(array) == 0 or (rows is not None and len(array) != rows):
-        raise DataError(f"{name} has {len(array)} entries; expected {rows or 'at least 2'}: one label for each example")
-    bad = np.flatnonzero(~((array >= 0) & (array < np.inf) & (array == np.floor(array))))
-    if len(bad):
-        seen = f"{name}[{bad[0]}] is {array[bad[0]]}"
-        raise DataError(f"{seen}; expected whole numbers from 0 upwards: drop rows without a label")
-    found, index, counts = np.unique(array, return_inverse=True, return_counts=True)
-    if len(found) < classes:
-        raise DataError(f"{name} holds one class, {found[0]}; expected at least {classes}: add examples of another")
-    return index, counts

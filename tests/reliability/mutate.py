@@ -46,7 +46,8 @@ OBJECTIVES = (
 )
 TESTS = {f"objectives.{name}": [f"tests/objectives/test_{name}.py"] for name in OBJECTIVES}
 TESTS["objectives.objective"] = ["tests/training/test_fit.py", "tests/objectives/test_adversarial.py"]
-TESTS["transferability"] = ["tests/test_transferability.py"]
+SCORES = ("distances", "matrices", "transferability")
+TESTS |= {name: ["tests/test_transferability.py"] for name in SCORES}
 VALIDATORS = ("confidence", "retraining", "selection")
 TESTS |= {f"comparison.{name}": ["tests/comparison/test_selection.py"] for name in VALIDATORS}
 TESTS = {name: ["tests/reliability/test_defaults.py", *files] for name, files in TESTS.items()}

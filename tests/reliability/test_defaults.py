@@ -9,6 +9,7 @@ MODULES = [
     "comparison.confidence",
     "comparison.retraining",
     "comparison.selection",
+    "distances",
     "transferability",
 ]
 
@@ -66,7 +67,7 @@ comparison.confidence.soft_neighborhood_density(temperature=0.05)
 comparison.retraining.mixval(ratio=0.55)
 comparison.selection.Candidate.__init__(retrain=None)
 comparison.selection.validate(chosen=None)
-transferability.proxy_a_distance(limit=5000)
+distances.proxy_a_distance(limit=5000)
 transferability.transrate(epsilon=0.0001)
 """
 
