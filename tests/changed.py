@@ -23,9 +23,12 @@ ELSEWHERE = {
     "course": "test_cli.py",
     "course/content": "course/test_lab.py",
     "course/display": "course/test_lab.py",
+    "course/live": "course/test_widgets.py",
+    "course/tables": "course/test_results.py",
     "domains": "domains/test_load.py",
     "encoders": "encoders/test_base.py",
     "objectives": "training/test_fit.py",
+    "objectives/disparity": "objectives/test_adversarial.py",
     "training": "training/test_fit.py",
 }
 

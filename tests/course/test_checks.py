@@ -8,6 +8,7 @@ import pytest
 
 from xferlab import checks
 from xferlab.course import content
+from xferlab.course.checks import helping, quizzes, record
 from xferlab.errors import ArgumentError
 
 LABS = Path(__file__).parents[2] / "labs"
@@ -40,7 +41,7 @@ def made_up(monkeypatch, tmp_path):
     monkeypatch.setattr(content, "answers", lambda number: {"77": LAB}[number])
     monkeypatch.setattr(content, "entry", lambda number: {"title": "A made-up lab"})
     monkeypatch.setattr(content, "built", lambda: ["77"])
-    monkeypatch.setattr(checks, "_session", {})
+    monkeypatch.setattr(record, "session", {})
     monkeypatch.setattr(checks, "_recognizers", {})
 
     @checks.recognizes("77.1", right="Two it is.")
@@ -231,10 +232,10 @@ def test_quiz_answers_that_do_not_exist_are_refused(question, letter):
 
 def test_quiz_widget_explains_every_option_escaped(made_up):
     widgets = pytest.importorskip("ipywidgets")
-    _, *rows, explained = checks._question(widgets, "77", 1, LAB["quiz"][0]).children
+    _, *rows, explained = quizzes._question(widgets, "77", 1, LAB["quiz"][0]).children
     assert explained.value == ""
     assert [row.children[0].description for row in rows] == list("abc")[: len(rows)]
-    texts = [checks._marked(option["text"]) for option in LAB["quiz"][0]["options"]]
+    texts = [quizzes._marked(option["text"]) for option in LAB["quiz"][0]["options"]]
     assert [row.children[1].value for row in rows] == texts  # in the order of the letters
     rows[1].children[0].click()
     assert "b: not quite." in explained.value
@@ -247,14 +248,14 @@ def test_quiz_widget_explains_every_option_escaped(made_up):
 def test_stuck_buttons_open_hints(monkeypatch):
     widgets = pytest.importorskip("ipywidgets")
     shown = []
-    monkeypatch.setattr(checks, "kernel_widgets", lambda: widgets)
-    monkeypatch.setattr(checks, "show_widget", lambda widget, instead: shown.append(widget))
+    monkeypatch.setattr(helping, "kernel_widgets", lambda: widgets)
+    monkeypatch.setattr(helping, "show_widget", lambda widget, instead: shown.append(widget))
     checks.stuck("77.1")
     buttons, _ = shown[0].children
     buttons.children[0].click()
     buttons.children[0].click()
     buttons.children[1].click()
-    assert checks._noted("exercises", "77.1") == {"hints": 2, "solution": True}
+    assert record.noted("exercises", "77.1") == {"hints": 2, "solution": True}
 
 
 def test_stuck_without_a_notebook_names_the_calls(capsys):
@@ -270,7 +271,8 @@ def test_a_saved_page_shows_words_where_the_widget_was(monkeypatch):
 
     shown = []
     monkeypatch.setattr(IPython.display, "display", lambda data, raw: shown.append(data))
-    monkeypatch.setattr(checks, "kernel_widgets", lambda: widgets)
+    for module in (helping, quizzes):
+        monkeypatch.setattr(module, "kernel_widgets", lambda: widgets)
     checks.quiz("77")
     checks.stuck("77.1")
     assert all("application/vnd.jupyter.widget-view+json" in data for data in shown)

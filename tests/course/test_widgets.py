@@ -11,6 +11,7 @@ import torch
 
 import xferlab as xl
 from xferlab import widgets
+from xferlab.course import live as panel
 from xferlab.errors import ArgumentError, MissingExtra
 from xferlab.evaluation import Scores
 
@@ -149,10 +150,10 @@ def test_with_a_kernel_the_view_comes_beside_the_picture(monkeypatch):
 
     shown = []
     monkeypatch.setattr(IPython.display, "display", lambda data, raw, metadata: shown.append(data))
-    monkeypatch.setattr(widgets, "kernel_widgets", lambda: ipywidgets)
+    monkeypatch.setattr(panel, "kernel_widgets", lambda: ipywidgets)
     live = widgets.gap()
     live._ipython_display_()
-    assert shown[0][widgets.VIEW]["model_id"] == live.box().model_id
+    assert shown[0][panel.VIEW]["model_id"] == live.box().model_id
     assert base64.b64decode(shown[0]["image/png"]) == live.png
 
 

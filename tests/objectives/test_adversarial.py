@@ -14,17 +14,15 @@ from xferlab.objectives.adversarial import (
     BSP,
     CDAN,
     DANN,
-    MCD,
-    MDD,
     WDGRL,
     certainty_weights,
     domain_loss,
     gradient_penalty,
-    margin_disparity,
     multilinear_map,
     reverse,
     spectral_penalty,
 )
+from xferlab.objectives.disparity import MCD, MDD, margin_disparity
 from xferlab.objectives.objective import Batch, Step, warm_up
 
 

@@ -45,6 +45,7 @@ OBJECTIVES = (
     "supervised",
 )
 TESTS = {f"objectives.{name}": [f"tests/objectives/test_{name}.py"] for name in OBJECTIVES}
+TESTS["objectives.disparity"] = ["tests/objectives/test_adversarial.py"]
 TESTS["objectives.objective"] = ["tests/training/test_fit.py", "tests/objectives/test_adversarial.py"]
 SCORES = ("distances", "matrices", "transferability")
 TESTS |= {name: ["tests/test_transferability.py"] for name in SCORES}

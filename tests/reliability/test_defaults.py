@@ -4,7 +4,10 @@ import importlib
 import inspect
 
 MODULES = [
-    *(f"objectives.{name}" for name in ("adversarial", "discrepancy", "masked_language", "objective", "pretraining")),
+    *(
+        f"objectives.{name}"
+        for name in ("adversarial", "discrepancy", "disparity", "masked_language", "objective", "pretraining")
+    ),
     *(f"objectives.{name}" for name in ("regularization", "selftraining", "supervised")),
     "comparison.confidence",
     "comparison.retraining",
@@ -18,8 +21,6 @@ objectives.adversarial.ADDA.__init__(weight=1.0, strength=1.0, hidden=500)
 objectives.adversarial.Adversarial.__init__(weight=1.0, strength=1.0, hidden=64)
 objectives.adversarial.BSP.__init__(weight=0.0001, k=1)
 objectives.adversarial.CDAN.__init__(weight=1.0, entropy=False, strength=1.0, hidden=64, projection=1024)
-objectives.adversarial.MCD.__init__(weight=1.0, strength=3.0)
-objectives.adversarial.MDD.__init__(weight=1.0, gamma=4.0, strength=0.1, hidden=64)
 objectives.adversarial.WDGRL.__init__(weight=1.0, penalty=10.0, strength=0.03, hidden=64)
 objectives.adversarial.discriminator(outputs=1)
 objectives.adversarial.domain_loss(source_weights=None, target_weights=None)
@@ -33,6 +34,8 @@ objectives.discrepancy.SlicedWasserstein.__init__(weight=1.0, projections=128)
 objectives.discrepancy.jmmd(kernels=(5, 1))
 objectives.discrepancy.linear_mmd(kernels=5, bandwidth=None)
 objectives.discrepancy.mmd(kernels=5, bandwidth=None)
+objectives.disparity.MCD.__init__(weight=1.0, strength=3.0)
+objectives.disparity.MDD.__init__(weight=1.0, gamma=4.0, strength=0.1, hidden=64)
 objectives.masked_language.MaskedLanguageModeling.__init__(weight=1.0, ratio=0.15, on='target')
 objectives.masked_language.mask_tokens(ratio=0.15)
 objectives.objective.Batch.__init__(site=None)

@@ -21,7 +21,8 @@ from ..storage import write_text
 from .content import entry, folder, recording
 from .display import Words, say, show
 from .rejoin import resume
-from .results import Results, runs, table
+from .results import Results, runs
+from .tables import table
 from .watch import Watch
 
 __all__ = ["Lab", "Results", "Watch", "resume", "runs", "say", "show", "start", "table"]

@@ -1,7 +1,8 @@
 """How to learn: one class a technique, one file a family. Objectives add up, so techniques combine."""
 
-from .adversarial import ADDA, BSP, CDAN, DANN, MCD, MDD, WDGRL
+from .adversarial import ADDA, BSP, CDAN, DANN, WDGRL
 from .discrepancy import CORAL, JMMD, MMD, DeepJDOT, SlicedWasserstein
+from .disparity import MCD, MDD
 from .masked_language import MaskedLanguageModeling
 from .objective import Batch, Objective, Step
 from .pretraining import MaskedAutoencoder, RotationPrediction, SimCLR

@@ -6,22 +6,15 @@ What a learner has done is kept in `cache_folder("progress.json")` on this machi
 from __future__ import annotations
 
 import dis
-import html
 import importlib
-import json
 import math
-import os
-import re
-import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ...errors import ArgumentError, DataError
-from ...storage import cache_folder, write_text
-from .. import content
-from ..display import kernel_widgets, show_widget
-
-LETTERS = "abcdefgh"  # what a quiz calls its options
+from ...errors import ArgumentError
+from .helping import exercise_of, hint, print_wrapped, solution, stuck
+from .quizzes import quiz, quiz_answer
+from .record import note, noted, progress, strict
 
 __all__ = [
     "Mistake",
@@ -123,7 +116,6 @@ verdicts: dict[str, Verdict] = {}
 """The last verdict by exercise."""
 
 _recognizers: dict[str, tuple[Callable, str]] = {}
-_session: dict = {}
 
 
 def recognizes(exercise: str, right: str = ""):
@@ -198,93 +190,15 @@ def check(exercise: str, *answer, **named) -> Verdict:
     if isinstance(found, str):
         found = Mistake("unnamed", found)
     passed = found is None
-    message = (right or "Well done.") if passed else found.message or _exercise(exercise)["mistakes"][found.name]
+    message = (right or "Well done.") if passed else found.message or exercise_of(exercise)["mistakes"][found.name]
     verdict = Verdict(exercise, passed, message, "" if passed else found.name)
     verdicts[exercise] = verdict
-    before = _noted("exercises", exercise)
-    _note("exercises", exercise, passed=passed or before.get("passed", False), tries=before.get("tries", 0) + 1)
-    _print(str(verdict))
-    if _strict() and not passed:
+    before = noted("exercises", exercise)
+    note("exercises", exercise, passed=passed or before.get("passed", False), tries=before.get("tries", 0) + 1)
+    print_wrapped(str(verdict))
+    if strict() and not passed:
         raise AssertionError(str(verdict))
     return verdict
-
-
-def hint(exercise: str) -> None:
-    """Opens the next of the three hints of an exercise: a nudge, then what to look for, then code.
-
-    Parameters
-    ----------
-    exercise
-        Its name.
-
-    Examples
-    --------
-    >>> xl.checks.hint("00.1")
-    Hint 1 of 3: ...
-    """
-    hints = _exercise(exercise)["hints"]
-    opened = min(_noted("exercises", exercise).get("hints", 0) + 1, len(hints))
-    _note("exercises", exercise, hints=opened)
-    for number, text in enumerate(hints[:opened], 1):
-        _print(f"Hint {number} of {len(hints)}: {text}")
-    if opened == len(hints):
-        _print(f'That was the last hint. xl.checks.solution("{exercise}") shows an answer.')
-
-
-def solution(exercise: str) -> None:
-    """Shows a solution of an exercise, and notes that it was opened.
-
-    Parameters
-    ----------
-    exercise
-        Its name.
-
-    Examples
-    --------
-    >>> print("A solution:"), xl.checks.solution("00.1")
-    A solution:
-    ...
-    """
-    _note("exercises", exercise, solution=True)
-    for kind, text in _exercise(exercise)["solution"]:
-        print(text if kind == "code" else textwrap.fill(text, 100))
-
-
-def stuck(exercise: str) -> None:
-    """Two buttons, next hint and solution, where there is a notebook; else the calls that do the same.
-
-    Parameters
-    ----------
-    exercise
-        Its name.
-
-    Examples
-    --------
-    >>> xl.checks.stuck("00.1")
-    Stuck? xl.checks.hint("00.1") opens a hint, and one more each time you call it; xl.checks.solution("00.1") shows ...
-    """
-    _exercise(exercise)
-    widgets = kernel_widgets()
-    instead = (
-        f'Stuck? xl.checks.hint("{exercise}") opens a hint, and one more each time you call it; '
-        f'xl.checks.solution("{exercise}") shows a solution.'
-    )
-    if widgets is None:
-        print(instead)
-        return
-    output = widgets.Output()
-    buttons = []
-    for text, action in (("Next hint", hint), ("Show a solution", solution)):
-        button = widgets.Button(description=text, tooltip=f"{text} for exercise {exercise}")
-
-        def clicked(_, action=action):
-            output.clear_output()
-            with output:
-                action(exercise)
-
-        button.on_click(clicked)
-        buttons.append(button)
-    show_widget(widgets.VBox([widgets.HBox(buttons), output]), instead)
 
 
 def predict(exercise: str, guess, options: list | None = None) -> None:
@@ -312,7 +226,7 @@ def predict(exercise: str, guess, options: list | None = None) -> None:
     if options and guess not in options:
         print(f"{guess!r} is not one of {', '.join(map(repr, options))}. Choose one and run this cell again.")
         return
-    _note("predictions", exercise, guess=guess if isinstance(guess, (str, int, float, bool)) else repr(guess))
+    note("predictions", exercise, guess=guess if isinstance(guess, (str, int, float, bool)) else repr(guess))
     print(f"Noted: you predict {guess}.")
 
 
@@ -335,11 +249,11 @@ def reveal(exercise: str, actual, tied: Sequence = ()) -> None:
     >>> xl.checks.reveal("00.p1", 0.612)
     You predicted 0.8; the run says 0.612.
     """
-    guess = _noted("predictions", exercise).get("guess")
+    guess = noted("predictions", exercise).get("guess")
     if guess is None:
         print(f"The run says {actual}. You made no prediction this time.")
         return
-    _note("predictions", exercise, actual=actual if isinstance(actual, (str, int, float, bool)) else repr(actual))
+    note("predictions", exercise, actual=actual if isinstance(actual, (str, int, float, bool)) else repr(actual))
     if isinstance(actual, (int, float)) and isinstance(guess, (int, float)) and not isinstance(actual, bool):
         print(f"You predicted {guess:g}; the run says {actual:.3g}.")
     else:
@@ -347,156 +261,6 @@ def reveal(exercise: str, actual, tied: Sequence = ()) -> None:
     if others := [answer for answer in tied if answer != actual]:
         yours = " Your guess is one of them, so it stands." if guess in others else ""
         print(f"Not separated from '{actual}': {', '.join(map(repr, others))}.{yours}")
-
-
-def quiz(lab: str) -> None:
-    """The quiz of a lab: a button for each option where there is a notebook, else printed.
-
-    Every option is explained once answered.
-
-    Parameters
-    ----------
-    lab
-        Its number.
-
-    Examples
-    --------
-    >>> xl.checks.quiz("00")
-    1. ...
-    """
-    questions = content.answers(lab)["quiz"]
-    widgets, lines = kernel_widgets(), []
-    for number, question in enumerate(questions, 1):
-        lines.append(f"{number}. {question['question']}")
-        lines += [f"   {a}) {option['text']}" for a, option in zip(LETTERS, question["options"], strict=False)]
-    lines.append(
-        f'Answer with xl.checks.quiz_answer("{lab}", question, letter), e.g. xl.checks.quiz_answer("{lab}", 1, "a").'
-    )
-    if widgets is None:
-        print("\n".join(lines))
-    else:
-        box = widgets.VBox([_question(widgets, lab, n, q) for n, q in enumerate(questions, 1)])
-        show_widget(box, "\n".join(lines))
-
-
-def quiz_answer(lab: str, question: int, letter: str) -> bool:
-    """Answers a question of a quiz; prints why each option is right or wrong.
-
-    Parameters
-    ----------
-    lab
-        Its number.
-    question
-        From 1.
-    letter
-        Of the option.
-
-    Returns
-    -------
-    bool
-        Whether it was right.
-
-    Raises
-    ------
-    ArgumentError
-        For a question or a letter that is not there.
-
-    Examples
-    --------
-    >>> xl.checks.quiz_answer("00", 1, "a")
-    Not quite.
-       a) wrong: To choose the learning rate, if the test part is left alone.
-       ...
-    """
-    questions = content.answers(lab)["quiz"]
-    if not 1 <= question <= len(questions):
-        raise ArgumentError(f"lab {lab} has questions 1 to {len(questions)}, not {question!r}")
-    asked = questions[question - 1]
-    letters = LETTERS[: len(asked["options"])]
-    if str(letter).lower() not in letters or len(str(letter)) != 1:
-        raise ArgumentError(f"question {question} has options {', '.join(letters)}, not {letter!r}")
-    chosen = letters.index(letter.lower())
-    print("Right." if asked["options"][chosen]["right"] else "Not quite.")
-    for mark, option in zip(letters, asked["options"], strict=True):
-        print(f"   {mark}) {'right' if option['right'] else 'wrong'}: {option['text']}\n      {option['why']}")
-    return _answered(lab, question, chosen)
-
-
-def progress() -> None:
-    """Shows, by lab, which exercises passed, what was opened on the way, and the quiz. It never leaves this machine.
-
-    Examples
-    --------
-    >>> xl.checks.progress()
-    Lab 00: Start here...
-    """
-    done = _state()
-    for number in content.built():
-        data = content.answers(number)
-        print(f"Lab {number}: {content.entry(number)['title']}")
-        for exercise in (name for name in data["exercises"] if ".p" not in name):
-            noted = done.get("exercises", {}).get(exercise, {})
-            mark = "passed" if noted.get("passed") else "tried" if noted.get("tries") else "open"
-            extras = [f"{noted['hints']} hints"] if noted.get("hints") else []
-            extras += ["solution opened"] if noted.get("solution") else []
-            print(f"  {exercise}  {mark:7s} {', '.join(extras)}".rstrip())
-        answers = [done.get("quiz", {}).get(f"{number}.{n}", {}) for n in range(1, len(data["quiz"]) + 1)]
-        if answers:
-            print(f"  quiz  {sum(a.get('right', False) for a in answers)} of {len(answers)} right")
-    print(f"Kept in {cache_folder('progress.json')}, on this machine only; delete that file to start afresh.")
-
-
-# ------------------------------------------------------------------ quiz widget
-
-
-def _question(widgets, lab: str, number: int, question: dict):
-    """A button for each option, since Tab and Space reach buttons everywhere: JupyterLab takes the arrow keys of radio buttons."""
-    explained, rows = widgets.HTML(), []
-
-    def answer(chosen: int):
-        right = _answered(lab, number, chosen)
-        items = "".join(
-            f"<li><b>{'Right' if option['right'] else 'Wrong'}:</b> {_marked(option['text'])}<br>{_marked(option['why'])}</li>"
-            for option in question["options"]
-        )
-        letter = LETTERS[chosen]
-        explained.value = f"<p><b>{letter}: {'right.' if right else 'not quite.'}</b></p><ol type='a'>{items}</ol>"
-
-    for index, option in enumerate(question["options"]):
-        button = widgets.Button(
-            description=LETTERS[index],
-            tooltip=option["text"].replace("`", ""),
-            layout=widgets.Layout(width="3em", flex="0 0 auto"),
-        )
-        button.on_click(lambda _, index=index: answer(index))
-        rows.append(widgets.HBox([button, widgets.HTML(_marked(option["text"]))]))
-    return widgets.VBox([widgets.HTML(f"<b>{number}. {_marked(question['question'])}</b>"), *rows, explained])
-
-
-def _answered(lab: str, question: int, chosen: int) -> bool:
-    right = content.answers(lab)["quiz"][question - 1]["options"][chosen]["right"]
-    _note("quiz", f"{lab}.{question}", right=right)
-    return right
-
-
-def _marked(text: str) -> str:
-    """Escaped HTML, with `code` in code tags."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
-
-
-def _print(text: str) -> None:
-    for line in text.splitlines():
-        print(line if line.startswith((" ", "```")) else textwrap.fill(line, 110, subsequent_indent="  "))
-
-
-# ------------------------------------------------------------------ what the package knows
-
-
-def _exercise(exercise: str) -> dict:
-    exercises = content.answers(exercise.split(".")[0])["exercises"]
-    if exercise not in exercises:
-        raise ArgumentError(f"no exercise {exercise!r}; this lab has {', '.join(exercises)}")
-    return exercises[exercise]
 
 
 def _recognizer(exercise: str) -> tuple[Callable, str]:
@@ -524,36 +288,3 @@ def _blank(answer) -> bool:
     steps = [step for step in dis.get_instructions(answer) if step.opname not in ("RESUME", "NOP")]
     returns = all(step.opname in ("LOAD_CONST", "RETURN_CONST", "RETURN_VALUE") for step in steps)
     return returns and all(step.argval in (None, Ellipsis) for step in steps if "CONST" in step.opname)
-
-
-# ------------------------------------------------------------------ what a learner has done
-
-
-def _strict() -> bool:
-    return os.environ.get("XFERLAB_STRICT", "") not in ("", "0")
-
-
-def _state() -> dict:
-    if _strict():  # a worked notebook is not the learner's work
-        return _session
-    try:
-        state = json.loads(cache_folder("progress.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return _session
-    whole = isinstance(state, dict) and all(isinstance(kind, dict) for kind in state.values())
-    return state if whole else _session
-
-
-def _noted(kind: str, name: str) -> dict:
-    return _state().get(kind, {}).get(name, {})
-
-
-def _note(kind: str, name: str, **what) -> None:
-    state = _state()
-    state.setdefault(kind, {}).setdefault(name, {}).update(what)
-    if _strict():
-        return
-    try:
-        write_text(cache_folder("progress.json"), json.dumps(state, indent=1))
-    except DataError:
-        _session.update(state)  # a read-only disk costs the record, not the lesson
