@@ -131,7 +131,10 @@ def _missing(board: Leaderboard) -> list[str]:
     runs = board.finished()
     if not (lacking := missing_classes(runs)):
         return []
-    text = f"The target seems to lack {', '.join(board.classes[k] for k in lacking)}, by every estimate of its class shares."
+    text = (
+        f"The target seems to lack {', '.join(board.classes[k] for k in lacking)}, by every estimate of its class shares; "
+        "or their pictures look so different there that no model recognizes them: look at some."
+    )
     out = passed_over(runs)
     if not out or board.selector == "target_labels":
         return [text]
