@@ -40,6 +40,13 @@ def test_curves_draw_means_and_intervals():
     assert not one.axes[0].containers[0].has_yerr  # one row has no interval, rather than one of width 0
 
 
+def test_a_scatter_can_have_hollow_points_and_a_filled_legend():
+    axis = plots.scatter({"p": ([0, 1], [2, 3])}, xlabel="", ylabel="", filled={"p": [True, False]}).axes[0]
+    legend, points = axis.collections
+    assert points.get_facecolor()[:, :3].tolist() == [points.get_edgecolor()[0, :3].tolist(), [1.0, 1.0, 1.0]]
+    assert legend.get_facecolor()[0, :3].tolist() == points.get_edgecolor()[0, :3].tolist()
+
+
 def test_every_series_differs_in_more_than_colour():
     assert len(set(plots.MARKERS)) == len(plots.PALETTE) == len(set(plots.PALETTE))
 

@@ -254,9 +254,9 @@ xl.checks.predict("01.p1", guess, options=starts)
 # %% [markdown]
 # ## The experiment
 # Every start gets the same network, the same number of pretraining steps and the same two uses. A *linear probe* leaves the encoder as it
-# is and fits only a linear layer on its features (here by ridge regression). *Fine-tuning* trains encoder and head further. Every draw has
-# its own labeled cells, its own first weights and its own batches. The first draw of three starts runs now, and the rest was measured
-# earlier with this code.
+# is and fits only a linear layer on its features (here by ridge regression). *Fine-tuning* trains encoder and head further. Every draw
+# has its own labeled cells, its own first weights and its own batches. The first draw of scratch and of SimCLR runs now, and the rest was
+# measured earlier with this code.
 
 # %%
 pretraining = dict(
@@ -504,7 +504,8 @@ xl.lab.table(seen, "How far the features spread.")
 blind, rows = "SimCLR, any color", []
 for row in results.only(start=["SimCLR", blind]):
     rows += [
-        {"start": row["start"], "draw": row["draw"], "class": name, "recall": row[name]} for name in drawer.classes
+        {"start": row["start"], "draw": row["draw"], "class": name, "recall": row[name], "here": row["here"]}
+        for name in drawer.classes
     ]
 recall = xl.lab.Results(rows, by="start", across="class", title=title)
 recall.gains("recall", over="SimCLR")
@@ -518,11 +519,14 @@ for measure in ("fine-tuned", "probe"):
     print(f"{measure}: any color against light colors {found['gain']:+.3f}, {found['verdict']}.")
 
 # %% [markdown]
+# Which classes lose, and are these the ones with colored granules? Others can lose as well: how blue a nucleus is, or the cell around it,
+# is also a color.
+#
 # ### Exercise 5: which alteration erases the label?
 # An alteration of the two views makes the encoder blind to what it changes. Sometimes you want that, and sometimes it is what tells
 # two classes apart. Give the set of letters for which the alteration **can erase the label**.
 #
-# - a: gray pictures; eosinophils (orange granules) against neutrophils
+# - a: gray pictures; eosinophils (orange-red granules) against neutrophils
 # - b: quarter turns; cells under a microscope
 # - c: half turns; the digits 6 and 9
 # - d: zooms of a factor of three; platelets against lymphocytes, told apart by size in a standard crop

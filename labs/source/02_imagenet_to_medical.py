@@ -171,8 +171,7 @@ print(f"With {fewest} labels a class:", ", ".join(f"{way} {score:.2f}" for way, 
 # method to the right of the line at zero beats the baseline.
 
 # %%
-shown = [method for method in results.names if method != "large net from scratch"]
-xl.widgets.labels(list(results.only(method=shown)))
+xl.widgets.labels(list(results), without=["large net from scratch"])
 
 # %% [markdown]
 # ### What does it cost?
@@ -224,9 +223,10 @@ for title in sets.values():
 xl.lab.table(first, "The method with the highest mean, and those that are not separated from it.", corner="set")
 
 # %% [markdown]
-# Look for the method that stands in most of these cells. The depth probe reads the middle of the network, and it costs a few seconds.
-# The linear probe reads the end of the same network, and on both real sets it stands below the small net with five labels (look for its
-# ▼). On the smears, color tells the classes apart. A small net learns that from a few pictures, and there is nothing left to gain.
+# Look for the method that stands in most of these cells. (A cell compares with its own best method, and ▼ in the tables above compares
+# with the small net.) The depth probe reads the middle of the network, and it costs a second or two. The linear probe reads the end of
+# the same network, and on both real sets it stands below the small net with five labels (look for its ▼). On the smears, color tells the
+# classes apart. A small net learns that from a few pictures, and there is nothing left to gain.
 #
 # On the X-rays the small net does not get better from five labels to twenty. Both numbers of labels were drawn anew, so this is
 # not one curve but two sets of five draws, and their intervals overlap. Compare methods within a column, and not columns with each other.
@@ -321,9 +321,10 @@ least = next(key for key, value in ladder.items() if value > max(ladder.values()
 print(f"Within 0.02 of the best with the fewest blocks moving: {least}.")
 
 # %% [markdown]
-# Compare the two figures. A block may go far and still be of no use to the accuracy, because its weights are free to wander. If a few
-# blocks do as well as all nine, leave the others frozen: you save time and memory, and what is frozen cannot be spoiled. One draw is only
-# a hint, so repeat it on your own data before you rely on it.
+# Compare the two figures. The blocks that moved farthest need not be those that the accuracy needs, because weights are free to wander.
+# On the rendered cells, the two that moved farthest are among the last three. How much of the gain do those three bring? If a few blocks
+# do as well as all nine, leave the others frozen: you save time and memory, and what is frozen cannot be spoiled. One draw is only a
+# hint, so repeat it on your own data before you rely on it.
 #
 # ### Exercise 2: how slow is the first block?
 # In `layerwise(decay)` block *i* of *n* (counting from 0 at the input) moves at `lr * decay ** (n - i)`, and the
@@ -430,8 +431,9 @@ for lr, key in (("0.001", "full"), ("0.01", "hard")):
     print(f"lr {lr}: training loss {first:.2f} to {last:.2f}; a fresh probe changed by {change:+.3f}. One seed.")
 
 # %% [markdown]
-# Compare the two printed lines with the bars. A training loss that falls looks like learning in any log, but it only says how well the
-# few labeled pictures are fitted. It cannot show what the encoder has forgotten. A fresh probe on its features can.
+# Compare the two printed lines with the bars. Both losses fall, and what became of the features differs. A training loss that falls looks
+# like learning in any log, but it only says how well the few labeled pictures are fitted. It cannot show what the encoder has forgotten.
+# A fresh probe on its features can.
 #
 # ## Three habits for your own training loop
 # ### Exercise 3: the loss of a rare class
@@ -557,7 +559,7 @@ xl.checks.check("02.5", reported)
 # ## Quiz
 
 # %% [markdown] tags=["quiz"]
-# ### You fine-tune everything on a few labels. The training loss falls to zero, and a fresh probe on the features gets worse. What happened?
+# ### You fine-tune everything on a few labels. The training loss falls, and a fresh probe on the features gets worse. What happened?
 # - [ ] The probe has too few parameters to use the new features.
 #   It had the same number before, and the old features gave it more.
 # - [x] The encoder was pulled towards accidents of the few labeled pictures.
@@ -601,7 +603,8 @@ lab.answer(
 )
 
 # %% [markdown]
-# - A pretrained encoder saves labels and seconds. How many of each depends on the set, so measure it against a small net.
+# - A probe on a pretrained encoder takes seconds, and on some sets it saves labels. How many depends on the set, so measure it against a
+#   small net.
 # - You choose what moves with a strategy, and where to read: a depth probe costs seconds. Lab 03 looks at the layers one by one.
 # - With few labels, begin with the depth probe and a small net, and take fine-tuning only if it is separated from both.
 # - Compare within draws, choose on validation, and report on test.

@@ -685,7 +685,7 @@ cures.only(layer=[best, last]).gains(over="the source's")
 # - [ ] The features separate the eight classes of cells.
 #   The clusters may be slides, scanners or laboratories. Color the map by each before you believe it.
 # - [ ] The clusters that lie far apart differ the most.
-#   t-SNE keeps neighbors together. The distances between its groups, and their sizes, mean little.
+# t-SNE keeps neighbors together. The distances between its groups, and their sizes, mean nothing.
 # - [x] Something sorts the pictures into groups.
 #   Yes, and you have to count what it is: which label do neighbors in the features share?
 
@@ -728,7 +728,8 @@ lab.answer(
 # %% [markdown]
 # - A frozen encoder sees each picture once. After that, draws, layers, penalties and readers cost milliseconds to seconds.
 # - Reading the last layer is a choice, and you now know what it cost here.
-# - A good layer tells classes apart and does not tell laboratories apart. A rule that measures only one of the two can choose badly.
+# - You want a layer that tells classes apart and laboratories not. Few layers do both, so read from the run above which rule chose well:
+#   a rule that looks at the laboratories alone can choose badly.
 # - A map suggests something. Count the neighbors in the features to find out whether it is so.
 #
 # ### Papers

@@ -205,8 +205,9 @@ print("A fresh classifier tells the groups apart on", ", ".join(f"{share:.0%} ({
 # the adversary. It has to agree with the first one on the source and to contradict it on the target. The encoder is trained to give
 # features on which it cannot do both.
 #
-# A *draw* here is another seed: other first weights and other batches. Every model is taken as it stands after its last step, so nothing
-# was selected. Two methods are *separated* when the 95 % interval of their difference within a draw leaves out zero, over five draws.
+# The first draw of the two baselines and of DANN trains now, and all the rest was measured earlier with this code. A *draw* here is
+# another seed: other first weights and other batches. Every model is taken as it stands after its last step, so nothing was selected. Two
+# methods are *separated* when the 95 % interval of their difference within a draw leaves out zero, over five draws.
 
 
 # %%
@@ -241,8 +242,10 @@ side = "above" if found["gain"] > 0 else "below"
 xl.checks.reveal("04.p1", side if found["verdict"] == "separated" else "not separated")
 
 # %% [markdown]
-# Read the figure before you praise a method. Where an interval holds zero, these runs do not show that the adversary brought
-# anything beyond batch norm. Where all of it lies below zero, the adversary did harm, which is called **negative transfer**.
+# Read the figure before you praise a method. Where an interval holds zero, these runs do not show that the adversary brought anything
+# beyond batch norm. Where all of the interval of `dann`, `cdan` or `mdd` lies below zero, the adversary did harm, which is called
+# **negative transfer**. The row of `source_only` shows what joint batch norm alone is worth. Look at the column *source* of the table as
+# well: what a method gains on the target, it may pay for at home.
 #
 # ### Exercise 2: the right baseline
 # A paper reports source only 0.70 and its method, trained with both domains in one forward pass, 0.85, and says the method
@@ -433,9 +436,9 @@ gains = [scores["dann"] - scores["source_only_joint_bn"] for scores in (equal, s
 print(f"What DANN adds to its baseline: {gains[0]:+.3f} with the usual mix, {gains[1]:+.3f} with the skewed one.")
 
 # %% [markdown]
-# One seed is only an example, but the reason behind it is general. We scored with all target labels. If you have no labels, you cannot
-# draw a single one of these bars. What you can do then is the subject of lab 08: compare the shares of the classes that a model
-# predicts, and choose with a validator.
+# What did the skew cost DANN here, if anything? One seed is only an example, but the reason why it can cost something is general. We
+# scored with all target labels. If you have no labels, you cannot draw a single one of these bars. What you can do then is the subject of
+# lab 08: compare the shares of the classes that a model predicts, and choose with a validator.
 #
 # ## Quiz
 

@@ -71,11 +71,10 @@ alt = f"One cell of {home.name} six times under each of {len(pipelines)} pipelin
 xl.lab.show(sheet(home.test.inputs[0], pipelines), alt=alt)
 
 # %% [markdown]
-# RandAugment draws two operations from a list. One of them covers a box with the picture's mean color. MixStyle moves a picture's mean and
-# spread of color towards
-# those of another picture from home. FDA ([Yang & Soatto, 2020](https://arxiv.org/abs/2004.05498)) replaces the coarsest waves of a picture's
-# color by those of a picture from abroad. For that it needs unlabeled pictures of the new laboratory. The other rows need none, so the
-# comparison favors FDA. Look for a halo around its cells: no laboratory makes such a picture.
+# RandAugment draws two operations from a list. One of them covers a box with the picture's mean color. MixStyle moves a picture's mean
+# and spread of color towards those of another picture from home. FDA ([Yang & Soatto, 2020](https://arxiv.org/abs/2004.05498)) replaces
+# the coarsest waves of a picture's color by those of a picture from abroad. For that it needs unlabeled pictures of the new laboratory.
+# The other rows need none, so FDA has an advantage over them. Look for a halo around its cells: no laboratory makes such a picture.
 #
 # The same call also works on real tissue. Here are a section of the colon, stained brown by an antibody and blue by hematoxylin, and
 # the back of an eye.
@@ -290,6 +289,9 @@ helped = results.gain(best, "nothing", site=abroad[-1].name)
 print(f"Best on {abroad[-1].name}: {best}, {helped['gain']:+.3f} over nothing ({helped['verdict']})")
 
 # %% [markdown]
+# Look first for what is separated. Then find FDA: it alone saw pictures from abroad. What did that gain abroad, and what did it cost at
+# home?
+#
 # Now stain one cell with less or more of each dye. See what the network that trained without augmentation makes of it.
 
 # %%
@@ -301,8 +303,8 @@ xl.widgets.stain(models["nothing"], home.test.inputs[0])
 # Or the blur has **erased** what the class depends on, and then no model can succeed. You can measure the second by training *and*
 # testing with the augmentation: whatever is still in the picture can then be learned.
 #
-# You tell an eosinophil from a neutrophil by its orange granules and by its fewer lobes. So there are two suspects: a blur that melts the
-# granules, and colors so wild that orange means nothing.
+# You tell an eosinophil from a neutrophil by its orange-red granules and by its fewer lobes. So there are two suspects: a blur that melts
+# the granules, and colors so wild that red means nothing.
 
 # %%
 suspects = {
@@ -322,8 +324,8 @@ alt = f"Eight cells each of {' and '.join(home.classes[k] for k in alike)}: as t
 xl.lab.show(xl.plots.images(rows), alt=alt)
 
 # %% [markdown]
-# The next cell trains a model for each suspect and tests it on pictures that were changed in the same way. The model that trained on
-# pictures as they are is tested on the changed ones too.
+# The next cell trains a model for each suspect, on the first draw, and tests it on pictures that were changed in the same way. The other
+# draws were measured earlier. The model that trained on pictures as they are is tested on the changed ones too.
 
 
 # %%
@@ -364,8 +366,8 @@ xl.lab.table(
 )
 
 # %% [markdown]
-# Was the suspicion about the eosinophil right, for both suspects? A blurred eosinophil loses its granules and keeps its pink tint. Find the
-# class that the blur costs most, and ask what is left of that one when its texture is gone.
+# Was the suspicion about the eosinophil right, for both suspects? A blurred eosinophil loses its granules and keeps their orange-red
+# tint. Find the class that the blur costs most, and ask what is left of that one when its texture is gone.
 #
 # We call *erased* what this network, at this size and with so few labels, can no longer learn. Another network might still find some of
 # it in the picture. The rest was unfamiliar, and augmentation can win that part back.
@@ -420,7 +422,9 @@ for name, operation in {"MixUp": MixUp(alpha=1.0), "CutMix": CutMix()}.items():
     mixes[name] = mixed.source_inputs
     parts = [f"{c} {float(q):.2f}" for c, q in zip(home.classes, mixed.source_labels[0]) if q > 0]
     print(f"{name}, label of the first picture: {', '.join(parts)}")
-xl.lab.show(xl.plots.images(mixes), alt="One cell of each class, and what MixUp and CutMix make of them")
+xl.lab.show(
+    xl.plots.images(mixes, titles=home.classes), alt="One cell of each class, and what MixUp and CutMix make of them"
+)
 
 # %% [markdown]
 # ### Exercise 4: MixUp
@@ -545,7 +549,7 @@ xl.lab.show(
 # %%
 plain, trained = robust.values()
 helped = sorted(xl.augment.corruptions, key=lambda what: trained[what] - plain[what])
-for what, word in ((helped[-1], "Most"), (helped[0], "Least, a loss if negative")):
+for what, word in ((helped[-1], "Most"), (helped[0], "Least (a loss if negative)")):
     print(f"{word} gained by training with augmentation: {what}, {trained[what] - plain[what]:+.2f}. One draw.")
 
 # %% [markdown]
@@ -608,10 +612,10 @@ for name in names:
     print(f"{name}: both give {gained['gain']:+.3f} over {better} alone ({gained['verdict']}).")
 
 # %% [markdown]
-# Read a column from top to bottom: which laboratory should you have asked? You cannot know that before you see labels of the third. With
-# two sources you need not guess which of them is like the new one, and that is what they are worth. Where one of the two misleads, both
-# together may come out between them, below the better one alone. Look for a negative number in the lines above. The file
-# `bench/tables/sites.md` of the course's repository looks for the reason.
+# Read a column from top to bottom: which laboratory should you have asked? You cannot know that before you see labels of the third, and
+# with two sources you need not guess. That is what they are worth. It has a price where one of the two misleads: there both together come
+# out below the better one alone, and the line printed for that laboratory is negative. A cell is empty where a laboratory would be tested
+# on itself. The file `bench/tables/sites.md` of the course's repository looks for the reason.
 #
 # With labels in three laboratories you can play this game before the fourth calls. `xl.compare` with a dict of sources does so: it leaves
 # out each place in turn, chooses by the mean (`leave_one_site_out`), and lists the places in its report, the worst first.
@@ -733,8 +737,8 @@ lab.answer(
 # - Dyes add up in optical density. So a new stain is a slope and an offset in optical density, and not in RGB.
 # - What training with the augmentation does not bring back was erased. The rest was unfamiliar.
 # - MixUp and CutMix change the label too, in proportion to what is in the picture.
-# - With labels from two laboratories you need not guess which of them the new one is like. Before you promise anything, leave each
-#   laboratory out once and test on it.
+# - With labels from two laboratories you need not guess which of them the new one is like, although one that misleads costs something.
+#   Before you promise anything, leave each laboratory out once and test on it.
 # - Some differences above are not separated from zero. Then the pipeline that is easiest to explain is a fine choice.
 #
 # ### Papers

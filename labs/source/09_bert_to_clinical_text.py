@@ -170,10 +170,11 @@ guess = "TF-IDF"
 xl.checks.predict("09.p1", guess, options=ways)
 
 # %% [markdown]
-# The first draw with 20 labels a class trains now, but for LoRA. LoRA, the other draws, and 5 and 100 labels a class were measured earlier
-# with the same settings by `bench/text_table.py`, and are read from a file that says when and where. (There are three draws of 100 labels
-# and of adaptation.) The three learning rates were tried on the validation part of the descriptions. The other settings are customary
-# ones, and nobody tuned them. The test sets hold the same number of texts of each class, so a blind guess is right once in 18 times.
+# The first draw with 20 labels a class trains now, except LoRA. Everything else was measured earlier with the same settings by
+# `bench/text_table.py`, and is read from a file that says when and where. There are five draws, but three of 100 labels and three of the
+# adaptation further down. The learning rates of *full*, *LoRA* and *probe* were tried on the validation part of the descriptions, and
+# *layers* takes that of *full*. The other settings are customary ones, and nobody tuned them. The test sets hold the same number of texts
+# of each class, so a blind guess is right once in 18 times.
 
 # %%
 steps = lab.scale(quick=2, lab=60, full=600)  # for 20 labels a class; half for 5, twice for 100
@@ -337,9 +338,10 @@ xl.checks.check("09.4", numbers)
 #
 # What is fine-tuned here is called *layers*: all six layers, but not the word embeddings. The embeddings hold more than half of the
 # weights, and a batch meets few of the 30,000 words. Each weight that moves also needs memory for its gradient and for AdamW's two
-# running means. The first difference below says what it costs to leave the embeddings alone.
+# running means. The lowest row of the figure below, *layers over full*, says what it costs to leave the embeddings alone.
 #
-# In the `lab` profile, *probe + MLM* and *layers + DANN* train now. The three others are read from the file.
+# In the `lab` profile, *probe + MLM* and *layers + DANN* train now. The three others are read from the file. A dot in the figure is
+# filled where both runs of a pair trained here.
 
 # %%
 adaptations = {
@@ -488,7 +490,7 @@ xl.lab.show(
 # should not, such as one that is merely frequent in a chapter.
 #
 # ## When it hurts: what a doctor writes that no list contains
-# **The phrases below are made up for this lab.** They are no data set and measure nothing. They show two failures that you should look
+# **The phrases below were written for this lab.** They are no data set and measure nothing. They show two failures that you should look
 # for in your own notes. The first is *negation*. The list does say "without rupture", but it almost never denies the disease itself, so
 # training hardly shows what "no" does to a diagnosis. The second is *abbreviations*: a few letters stand for words that the list, most of
 # the time, spells out.
@@ -520,7 +522,7 @@ rows = (dict(zip(("predicted", "confidence"), row)) for row in zip(denied, sure_
 xl.lab.table(dict(zip(negated.values(), rows)), corner="made-up denial")
 
 # %%
-abbreviated = {  # made up: an abbreviation, what it stands for, and the chapter
+abbreviated = {  # an abbreviation, what it stands for, and the chapter
     "COPD": ("Chronic obstructive pulmonary disease", "respiratory system"),
     "UTI": ("Urinary tract infection", "genitourinary system"),
     "MI": ("Myocardial infarction", "circulatory system"),
@@ -538,7 +540,7 @@ for letters, a, b in zip(abbreviated, short, long):
     phrase, truth = abbreviated[letters]
     rows[letters] = {"predicted": a, "written out": phrase, "predicted, written out": b, "true chapter": truth}
     right = [right[0] + (a == truth), right[1] + (b == truth)]
-print(f"Of {len(rows)} made-up abbreviations {right[0]} get their chapter; written out, {right[1]} do.")
+print(f"Of {len(rows)} abbreviations {right[0]} get their chapter; written out, {right[1]} do.")
 xl.lab.table(rows, corner="abbreviation")
 
 # %% [markdown]
@@ -560,7 +562,7 @@ xl.lab.table(rows, corner="abbreviation")
 
 # %% [markdown] tags=["quiz"]
 # ### The gap between TF-IDF and a frozen encoder shrinks as labels are added. What is the likely reason?
-# - [x] With more labels it has met more of the words itself.
+# - [x] With more labels TF-IDF has met more of the words itself.
 #   Yes. Pretraining gave the encoder knowledge of words that nobody had labeled, and each new label makes that worth less.
 # - [ ] Logistic regression is a better classifier than the probe's layer.
 #   Both are linear; the probe is a logistic regression too.

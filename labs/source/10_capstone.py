@@ -42,7 +42,8 @@ xl.lab.show(
 # | source, train, with labels | yes | | |
 # | source, validation, with labels | | yes | |
 # | target, train, **without** labels | yes | yes | |
-# | target, test, with labels | | | once, at the end |
+# | target, test, with labels | | | at the end |
+# | target, validation | | | not used |
 #
 # ### How far apart are they?
 # A linear classifier tries to tell the two hospitals apart by ImageNet's features, which nobody has tuned. Its success is printed as the
@@ -97,13 +98,13 @@ xl.checks.check("10.1", plan)
 
 # %% [markdown]
 # ## The ladder
-# The six models are the rungs of a ladder. Each rung adds **one** thing to an earlier rung and is compared with that one, so that a gain
-# has one cause. After `colour` the ladder forks: `colour_adabn` and `colour_joint_bn` are both compared with it.
+# The six models are the rungs of a ladder. Each rung adds **one** technique to an earlier rung and is compared with that one, so that you
+# know what a gain is owed to. After `colour` the ladder forks: `colour_adabn` and `colour_joint_bn` are both compared with it.
 #
 # | rung | compared with | what it adds |
 # |---|---|---|
 # | `linear_probe` | | ImageNet's features, frozen, and a new head |
-# | `source_only` | `linear_probe` | every layer may move |
+# | `source_only` | `linear_probe` | every layer may move (the probe trains more steps, at a higher rate) |
 # | `colour` | `source_only` | stain and color are changed at random in every picture, as another laboratory might change them |
 # | `colour_adabn` | `colour` | after training, batch norm takes its statistics from the target (this takes the last 0.3 of the steps, so the training itself is shorter) |
 # | `colour_joint_bn` | `colour` | source and target stand in one batch, so that batch norm sees both; no loss looks at the target |
@@ -217,6 +218,9 @@ for name, (value, low, high) in board.estimates.items():
     print(f"{name}: {value:.2f} [{low:.2f}, {high:.2f}]. An estimate, not a measurement.")
 
 # %% [markdown]
+# An interval is as wide as such an estimate was wrong on other pairs that have labels (`bench/tables/estimates.md`). If it runs from 0 to
+# 1, the estimate says nothing.
+#
 # The two exercises that follow need no target label either. After them you write the report, and then you look at the test part.
 #
 # ### Exercise 2: is the rung worth keeping?
@@ -370,8 +374,8 @@ print(f"What the choice without labels costs: {cost['gain']:.3f} ({cost['verdict
 # %% [markdown]
 # Look at the last two printed lines first. Information maximization rewards a model for answers that are each sure and that, taken
 # together, spread evenly over the classes. It cannot see whether they are right. A model can be sure, give every class its share, and be
-# wrong. If the choice lies below the oracle here, that is what it costs to choose without labels on this pair. Lab 08 measures how often
-# this happens.
+# wrong. If the choice lies below the oracle here, that is what it costs to choose without labels on this pair. Lab 08 measures how much
+# this costs with each validator.
 #
 # Then read the gains from top to bottom. Why is `colour_coral` not compared with `colour`? Between the two lies more than CORAL: both
 # hospitals in one batch change the accuracy too, as `colour_joint_bn` shows, and CORAL would be praised or blamed for it.
@@ -387,8 +391,8 @@ xl.lab.show(
 # A mean over classes hides which class does worst. Each row of this matrix is a true class. The numbers off the diagonal say which other
 # classes its cells were taken for. Which class would you warn hospital B about?
 #
-# Perhaps the report has said that a class seems rare at hospital B. It need not be rarer there. The report assumes that a class looks alike
-# in both places, and perhaps the pictures of this class just look like another one to the model.
+# Look back at the class shares that the report printed. A class that seems rare at hospital B need not be rarer there. The report assumes
+# that a class looks alike in both places, and perhaps the pictures of this class just look like another one to the model.
 #
 # ### Exercise 4: what may you claim?
 # You compared recipes over **three** seeds. Information maximization chose `coral`, with a target accuracy of 0.71. The oracle takes
@@ -560,6 +564,9 @@ xl.lab.show(
 )
 
 # %% [markdown]
+# This is one seed, and `colour_coral` differs from `colour` in two things. To know whether CORAL or the joint batch is to blame for a
+# loss, you would train `colour_joint_bn` on the same half as well.
+#
 # ## Which method when
 # Results differ from pair to pair. So each line below says what to try first and where to look for evidence. It does not say what you will
 # find.

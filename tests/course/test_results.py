@@ -5,6 +5,7 @@ import re
 import pytest
 
 from xferlab import lab
+from xferlab.course.results import forest
 from xferlab.errors import ArgumentError
 
 GAINS = (0.02, 0.03, 0.04, 0.03, 0.03)
@@ -63,7 +64,7 @@ def test_a_table_marks_what_is_separated_and_sets_the_best_in_bold(results):
     assert shown.rows["b"][0].startswith("0.730 [")
     page = shown._repr_html_()
     assert len(re.findall("<strong>", page)) == 2
-    assert "4 of 20 runs" in page
+    assert "4 of 20 results" in page
     assert "color:#" not in page, "colors of its own would not survive a dark page"
     assert "▲*" in str(shown)
 
@@ -83,7 +84,14 @@ def test_pictures_say_in_words_what_they_show_and_what_trained_here(results):
         data, metadata = picture._repr_mimebundle_()
         assert metadata["image/png"]["alt"] == picture.alt == data["text/plain"]
     assert "5 labels: b +0.030" in results.gains(over="a").alt
-    assert "4 of 20 runs trained here" in results.gains(over="a").alt
+    assert "4 of 20 results are from here" in results.gains(over="a").alt
+
+
+def test_what_trained_here_lies_above_what_was_measured_earlier():
+    """Fails if hollow marks at the same place hide the filled one."""
+    axis = forest({"y": {"b over a": [(0.1, True), (0.1, False), (0.1, False)]}}, xlabel="gain").axes[0]
+    dots = [line for line in axis.lines if line.get_markersize() == 4]
+    assert [line.get_markerfacecolor() == "white" for line in dots] == [True, True, False]
 
 
 def test_each_name_can_have_its_own_baseline():

@@ -14,6 +14,7 @@ from xferlab import widgets
 from xferlab.course import live as panel
 from xferlab.errors import ArgumentError, MissingExtra
 from xferlab.evaluation import Scores
+from xferlab.plots import PALETTE
 
 pytest.importorskip("matplotlib")
 
@@ -202,6 +203,13 @@ def test_labels_give_paired_gains_over_the_chosen_baseline():
     assert "b +0.100 (separated)" in live.move(labels=5, baseline="a").words
     assert "b -0.200 (separated)" in live.move(labels=20).words
     assert "a +0.200 (separated)" in live.move(baseline="b").words
+
+
+def test_labels_without_a_method_keep_the_looks_of_the_others():
+    part = widgets.labels(rows(), without=["a"])
+    assert part.choices["baseline"] == ["b"] and "nothing to compare" in part.words
+    curves = part._draw(labels=20, baseline="b")[0].axes[0]
+    assert [line.get_color() for line in curves.lines[:-1]] == [PALETTE[1]]
 
 
 def test_labels_of_one_draw_say_so_and_do_not_fail():

@@ -9,9 +9,11 @@ import textwrap
 
 from ..errors import ArgumentError, needs
 
+WIDTH = 84  # letters in a line of output on a page 800 px wide
+
 
 def say(*texts: str) -> None:
-    """Prints texts in lines of at most 100 characters: a notebook's page breaks longer ones in the middle of a word.
+    """Prints texts in lines of at most 84 characters: a notebook's page breaks longer ones in the middle of a word.
 
     Parameters
     ----------
@@ -25,7 +27,7 @@ def say(*texts: str) -> None:
     What do you hand over?
     """
     for text in texts:
-        print(textwrap.fill(text, 100))
+        print(textwrap.fill(text, WIDTH))
 
 
 class Words(str):
@@ -35,7 +37,7 @@ class Words(str):
         return str(self)
 
     def __repr__(self) -> str:
-        return textwrap.fill(self.replace("**", ""), 100)
+        return textwrap.fill(self.replace("**", ""), WIDTH)
 
 
 class Picture:

@@ -191,7 +191,7 @@ class Lab:
         try:
             earlier = self.committed(name)
         except (DataError, ArgumentError):
-            print(f"Nothing was measured earlier on this data ({name}): what follows rests on what ran here.")
+            say(f"Nothing was measured earlier on this data ({name}): what follows rests on what ran here.")
             return rows
         trained = {tuple(row[key] for key in by) for row in rows}
         return rows + [row for row in earlier if tuple(row[key] for key in by) not in trained]
@@ -202,7 +202,7 @@ class Lab:
         if not path.is_file():
             raise DataError(f"no committed results {name!r} for lab {self.number}: there is no {path}")
         found = json.loads(path.read_text("utf-8"))
-        print(f"Measured earlier: {found['command']} on {found['date']}, {found['machine']}")
+        say(f"Measured earlier: {found['command']} on {found['date']}, {found['machine']}")
         return found["rows"]
 
     def record(self, name: str, rows: list[dict], command: str) -> Path:

@@ -220,14 +220,16 @@ class Results:
         return Picture(figure, " ".join([opening, *words, self._provenance()]).strip())
 
     def scatter(self, x: str, y: str | None = None, *, log: bool = False) -> Picture:
-        """A point for each run: one measure against another, a color for each name."""
+        """A point for each run: one measure against another, a color for each name; hollow where it was measured earlier."""
         from .. import plots
 
         y = y or self.measure
         points = {name: (self._values(name, x), self._values(name, y)) for name in self.names}
-        figure = plots.scatter(points, xlabel=x + " (log scale)" * log, ylabel=y, log=log)
+        new = {name: [row.get("here", True) for row in self.rows if row[self.by] == name] for name in points}
+        figure = plots.scatter(points, xlabel=x + " (log scale)" * log, ylabel=y, log=log, filled=new)
         middles = "; ".join(f"{name} {np.mean(xs):.2f}, {np.mean(ys):.2f}" for name, (xs, ys) in points.items())
-        return Picture(figure, f"{y} against {x}, one point a run. Means of {x} and {y}: {middles}.")
+        words = f"{y} against {x}, one point a run. Means of {x} and {y}: {middles}. {self._provenance()}"
+        return Picture(figure, words.strip())
 
     def _values(self, name: str, measure: str) -> list[float]:
         return [row[measure] for row in self.rows if row[self.by] == name]
@@ -245,7 +247,9 @@ class Results:
 
     def _provenance(self) -> str:
         new = sum(bool(row.get("here", True)) for row in self.rows)
-        some = f"{new} of {len(self)} runs trained here, the others earlier." if new else "All were measured earlier."
+        some = (
+            f"{new} of {len(self)} results are from here, the others earlier." if new else "All were measured earlier."
+        )
         return some if new < len(self) else ""
 
 
@@ -309,7 +313,7 @@ def forest(panels: Mapping[str, Mapping[str, Sequence[tuple[float, bool]]]], *, 
             mean, low, high = t_interval(values)
             apart = len(values) >= DRAWS and (low > 0 or high < 0)
             color = "0.45" if not apart else PALETTE[0] if mean > 0 else PALETTE[1]
-            for value, full in found:
+            for value, full in sorted(found, key=lambda pair: pair[1]):  # filled marks last, where nothing hides them
                 axis.plot(
                     [value], [y - 0.22], "o", markersize=4, color=color, markerfacecolor=color if full else "white"
                 )
@@ -322,7 +326,7 @@ def forest(panels: Mapping[str, Mapping[str, Sequence[tuple[float, bool]]]], *, 
         axis.set_visible(False)
     for axis in list(axes.flat)[len(panels) - across : len(panels)]:  # the lowest of each column
         axis.tick_params(labelbottom=True)
-    figure.supxlabel(f"{xlabel} (blue or orange: separated from zero; filled dot: trained here)", fontsize=11)
+    figure.supxlabel(f"{xlabel} (blue or orange: separated, five or more; filled dot: both trained here)", fontsize=11)
     return figure
 
 

@@ -7,6 +7,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from .display import WIDTH
+
 
 def row_keys(rows: Sequence[Mapping]) -> list[str]:
     """Every column that some row has, in the order of their first appearance."""
@@ -65,7 +67,7 @@ class Table:
         text = "\n".join(
             "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines
         )
-        return f"{textwrap.fill(self.caption.replace('Bold', '*'), 100)}\n{text}".strip()
+        return f"{textwrap.fill(self.caption.replace('Bold', '*'), WIDTH)}\n{text}".strip()
 
 
 def table(rows: Mapping[str, Mapping], caption: str = "", *, best: str | None = None, corner: str = "") -> Table:

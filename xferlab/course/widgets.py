@@ -139,7 +139,13 @@ def aligning(apart: np.ndarray, strength: float) -> np.ndarray:
 
 
 def labels(
-    rows: Sequence[Mapping], *, y: str = "balanced accuracy", x: str = "labels", by: str = "method", unit: str = "draw"
+    rows: Sequence[Mapping],
+    *,
+    y: str = "balanced accuracy",
+    x: str = "labels",
+    by: str = "method",
+    unit: str = "draw",
+    without: Sequence[str] = (),
 ) -> Live:
     """The learning curves of every method, and at the chosen number of labels what each gains over a chosen baseline.
 
@@ -151,6 +157,8 @@ def labels(
         Dicts with these columns.
     y, x, by, unit
         Their names.
+    without
+        Values of `by` that are left out; the others look as they do beside them.
 
     Returns
     -------
@@ -167,17 +175,18 @@ def labels(
     At 20 labels a class a has balanced accuracy 0.750. Gains over it, paired: b +0.050 (only 1 run).
     """
     results = Results(rows, by=by, across=x, unit=unit)
-    counts, names = results.levels, results.names
+    counts, looks = results.levels, {name: mark(i) for i, name in enumerate(results.names)}
+    names = [name for name in looks if name not in without]
     means = {at: results.mean(y, **{x: at}) for at in counts}
 
     def draw(at, baseline):
         part = results.only(**{x: at})
-        others = [name for name in part.names if name != baseline and baseline in part.names]
+        others = [name for name in part.names if name in names and name != baseline and baseline in part.names]
         gains = {name: part.gain(name, baseline, y) for name in others}
         figure, (curve, ladder) = _panels(4.4, 4.6)
-        for i, name in enumerate(names):
+        for name in names:
             wide = 4 if name == baseline else 1.5
-            curve.plot(counts, [means[n].get(name, np.nan) for n in counts], linewidth=wide, **mark(i))
+            curve.plot(counts, [means[n].get(name, np.nan) for n in counts], linewidth=wide, **looks[name])
         curve.axvline(at, color="0.3", linestyle="--", linewidth=1.5)
         curve.set_xscale("log")
         curve.minorticks_off()
@@ -186,7 +195,7 @@ def labels(
         curve.set_title(f"{y}; thick: {baseline}", fontsize=11, loc="left")
         for k, (name, gain) in enumerate(gains.items()):
             ends = None if math.isnan(gain["low"]) else [[gain["gain"] - gain["low"]], [gain["high"] - gain["gain"]]]
-            ladder.errorbar([gain["gain"]], [-k], xerr=ends, capsize=4, **mark(names.index(name)))
+            ladder.errorbar([gain["gain"]], [-k], xerr=ends, capsize=4, **looks[name])
         ladder.axvline(0, color="0.3", linewidth=1.2)
         ladder.set_yticks([-k for k in range(len(gains))], list(gains), fontsize=10)
         ladder.set_ylim(0.6 - max(1, len(gains)), 0.6)

@@ -62,7 +62,12 @@ def curves(
 
 
 def scatter(
-    points: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xlabel: str, ylabel: str, log: bool = False
+    points: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    log: bool = False,
+    filled: Mapping[str, Sequence[bool]] | None = None,
 ):
     """A cloud of points for each name, told apart by color and marker.
 
@@ -74,6 +79,8 @@ def scatter(
         What the axes say.
     log
         Whether x grows by factors.
+    filled
+        By name, for each of its points whether its mark is filled; the others are hollow.
 
     Returns
     -------
@@ -86,7 +93,11 @@ def scatter(
     """
     axis = new_axis(8, 4.6)
     for i, (name, (xs, ys)) in enumerate(points.items()):
-        axis.scatter(xs, ys, s=70, label=name, alpha=0.85, **mark(i))
+        look = mark(i)
+        full = filled[name] if filled else [True] * len(xs)
+        axis.scatter([], [], s=70, label=name, **look)  # the legend's, filled whatever the points are
+        axis.scatter(xs, ys, s=70, alpha=0.85, edgecolors=look["color"], linewidths=1.5, marker=look["marker"],
+                     facecolors=[look["color"] if one else "white" for one in full])  # fmt: skip
     if log:
         axis.set_xscale("log")
         axis.xaxis.set_major_formatter("{x:g}")

@@ -219,15 +219,15 @@ def predict(exercise: str, guess, options: list | None = None) -> None:
     Noted: you predict 0.8.
     """
     if _blank(guess):
-        print(
+        print_wrapped(
             "Make a guess first: replace `...`, run this cell, then go on. A wrong guess teaches as much as a right one."
         )
         return
     if options and guess not in options:
-        print(f"{guess!r} is not one of {', '.join(map(repr, options))}. Choose one and run this cell again.")
+        print_wrapped(f"{guess!r} is not one of {', '.join(map(repr, options))}. Choose one and run this cell again.")
         return
     note("predictions", exercise, guess=guess if isinstance(guess, (str, int, float, bool)) else repr(guess))
-    print(f"Noted: you predict {guess}.")
+    print_wrapped(f"Noted: you predict {guess}.")
 
 
 def reveal(exercise: str, actual, tied: Sequence = ()) -> None:
@@ -251,16 +251,16 @@ def reveal(exercise: str, actual, tied: Sequence = ()) -> None:
     """
     guess = noted("predictions", exercise).get("guess")
     if guess is None:
-        print(f"The run says {actual}. You made no prediction this time.")
+        print_wrapped(f"The run says {actual}. You made no prediction this time.")
         return
     note("predictions", exercise, actual=actual if isinstance(actual, (str, int, float, bool)) else repr(actual))
     if isinstance(actual, (int, float)) and isinstance(guess, (int, float)) and not isinstance(actual, bool):
-        print(f"You predicted {guess:g}; the run says {actual:.3g}.")
+        print_wrapped(f"You predicted {guess:g}; the run says {actual:.3g}.")
     else:
-        print(f"You predicted {guess}; the run says {actual}.{' As you thought.' if guess == actual else ''}")
+        print_wrapped(f"You predicted {guess}; the run says {actual}.{' As you thought.' if guess == actual else ''}")
     if others := [answer for answer in tied if answer != actual]:
         yours = " Your guess is one of them, so it stands." if guess in others else ""
-        print(f"Not separated from '{actual}': {', '.join(map(repr, others))}.{yours}")
+        print_wrapped(f"Not separated from '{actual}': {', '.join(map(repr, others))}.{yours}")
 
 
 def _recognizer(exercise: str) -> tuple[Callable, str]:

@@ -6,7 +6,7 @@ import textwrap
 
 from ...errors import ArgumentError
 from .. import content
-from ..display import kernel_widgets, show_widget
+from ..display import WIDTH, kernel_widgets, show_widget
 from .record import note, noted
 
 
@@ -48,7 +48,7 @@ def solution(exercise: str) -> None:
     """
     note("exercises", exercise, solution=True)
     for kind, text in exercise_of(exercise)["solution"]:
-        print(text if kind == "code" else textwrap.fill(text, 100))
+        print(text if kind == "code" else textwrap.fill(text, WIDTH))
 
 
 def stuck(exercise: str) -> None:
@@ -89,9 +89,9 @@ def stuck(exercise: str) -> None:
 
 
 def print_wrapped(text: str) -> None:
-    """Prints text in lines of 110 letters; code and indented lines as they are."""
+    """Prints text in short lines; code and indented lines as they are."""
     for line in text.splitlines():
-        print(line if line.startswith((" ", "```")) else textwrap.fill(line, 110, subsequent_indent="  "))
+        print(line if line.startswith((" ", "```")) else textwrap.fill(line, WIDTH, subsequent_indent="  "))
 
 
 def exercise_of(exercise: str) -> dict:
