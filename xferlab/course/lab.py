@@ -9,7 +9,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,7 +107,7 @@ class Lab:
         draws: int = 5,
         across: str | None = None,
         title: str = "",
-        earlier: tuple = (),
+        earlier: Sequence = (),
         **grid,
     ) -> Results:
         """Calls `trial(**setting, draw=draw)` for each setting of `grid` and each draw that trains here, and adds what was measured earlier.
