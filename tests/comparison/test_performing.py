@@ -6,7 +6,7 @@ import pickle
 import signal
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace as Stub
 
@@ -57,6 +57,13 @@ def test_a_killed_worker_loses_no_finished_run(tmp_path, one_thread):
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
     assert not list(store.glob("data-*")) and not list(store.glob("*.pt"))
     same(board, compare(tmp_path / "one"))
+
+
+def test_an_executor_with_nothing_left_to_run_is_not_asked(tmp_path):
+    """A finished comparison is read again, with processes as without: nothing is sent, so nothing can be refused."""
+    first = compare(tmp_path, steps=2)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
+        same(compare(tmp_path, steps=2, executor=executor), first)
 
 
 def test_a_worker_keeps_to_its_threads(one_thread, monkeypatch):

@@ -78,6 +78,8 @@ class Performer:
     def __call__(self, tasks: list[Task]) -> Iterator[tuple[int, dict | None]]:
         """Each task's number and record, as they come; None where time was over."""
         left = dict(enumerate(tasks))
+        if not left:
+            return
         if self.executor is not None:
             yield from self._by(self.executor, left)
             return
