@@ -174,21 +174,13 @@ class Results:
 
         assert self.across is not None, "curves go across a column; give Results across="
         measure, rows = measure or self.measure, [{"here": True, **row} for row in self.rows]
-        figure = plots.curves(
-            rows,
-            x=self.across,
-            y=measure,
-            by=self.by,
-            xlabel=xlabel or self.across,
-            ylabel=ylabel or measure,
-            log=log,
-            filled="here",
-        )
+        words = dict(xlabel=xlabel or self.across, ylabel=ylabel or measure)
+        figure = plots.curves(rows, x=self.across, y=measure, by=self.by, log=log, filled="here", **words)
         ends = ", ".join(
             f"{name} {value:.2f}" for name, value in self.mean(measure, **{self.across: self.levels[-1]}).items()
         )
-        words = f"{ylabel or measure} over {xlabel or self.across}, a line for each {self.by}. At {self.levels[-1]}: {ends}."
-        return Picture(figure, f"{self.title}: {words} {self._provenance()}".removeprefix(": ").strip())
+        shown = f"{words['ylabel']} over {words['xlabel']}, a line for each {self.by}. At {self.levels[-1]}: {ends}."
+        return Picture(figure, f"{self.title}: {shown} {self._provenance()}".removeprefix(": ").strip())
 
     def gains(self, *measures: str, over: str | Mapping[str, str]) -> Picture:
         """A forest plot of paired differences: a panel for each measure and level, a row for each name.
