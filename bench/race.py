@@ -2,8 +2,8 @@
 
     python bench/race.py
 
-For each pair of each table, each validator and each order of a pair's seeds (five or three): after the second and each further seed `candidates.in_front`
-sends recipes out; lost is the case in which the one that all of them would have chosen is among them. Writes
+For each pair of each table, each validator and each order of a pair's seeds (five or three): after the second and each further seed
+`candidates.in_front` sends recipes out; lost is the case in which the one that all of them would have chosen is among them. Writes
 `bench/tables/race.md`. The rule (95 % intervals, from two seeds on) was fixed before this was run; `compare`'s command line races
 because the loss is under 5 %.
 """
