@@ -17,31 +17,10 @@ from .augment import default as default_augmentation
 from .domains import Domain
 from .encoders import Classifier
 from .errors import ArgumentError
-from .objectives import (
-    ADDA,
-    AFN,
-    BNM,
-    BSP,
-    CDAN,
-    CORAL,
-    DANN,
-    JMMD,
-    MCC,
-    MCD,
-    MDD,
-    MMD,
-    WDGRL,
-    CrossEntropy,
-    DeepJDOT,
-    EntropyMinimization,
-    FixMatch,
-    GroupDRO,
-    InformationMaximization,
-    MeanTeacher,
-    Objective,
-    PseudoLabel,
-    SlicedWasserstein,
-)
+from .objectives import ADDA, AFN, BNM, BSP, CDAN, CORAL, DANN, JMMD, MCC, MCD, MDD, MMD, WDGRL, CrossEntropy, Objective
+from .objectives.discrepancy import DeepJDOT, SlicedWasserstein
+from .objectives.selftraining import EntropyMinimization, FixMatch, InformationMaximization, MeanTeacher, PseudoLabel
+from .objectives.supervised import GroupDRO
 from .probes import depth_probe, standardize
 from .strategies import Strategy
 from .training import Run, fit
@@ -89,12 +68,11 @@ class Stage:
     solve: Callable[[Classifier, Domain, bool], None] | None = None
 
     def __post_init__(self):
-        if self.solve and self.data == "both":
+        sides = ("source", "target") if self.solve else ("source", "target", "both")
+        if self.data not in sides:
             raise ArgumentError(
-                "a stage that solves looks at the source or at the target; give data='source' or 'target'"
+                f"a stage{' that solves' * bool(self.solve)} has data {self.data!r}, expected one of {sides}"
             )
-        if self.data not in ("source", "target", "both"):
-            raise ArgumentError(f"a stage's data is {self.data!r}, expected 'source', 'target' or 'both'")
 
 
 @dataclass(frozen=True)
@@ -229,9 +207,14 @@ def _scaled(make: Callable[[], Sequence[Objective]], strength: float) -> Sequenc
     return objectives
 
 
-def _one(name: str, about: str, *objectives: Callable[[], Objective], data: str = "both", **stage) -> Recipe:
+def _source(name: str, about: str, **stage) -> Recipe:
+    """Cross-entropy, unless the stage says otherwise, on the source alone."""
+    return Recipe(name, (Stage(data="source", **stage),), about)
+
+
+def _one(name: str, about: str, *objectives: Callable[[], Objective]) -> Recipe:
     """Cross-entropy on the source plus further objectives, in one stage."""
-    return Recipe(name, (Stage(lambda: [CrossEntropy(), *(make() for make in objectives)], data=data, **stage),), about)
+    return Recipe(name, (Stage(lambda: [CrossEntropy(), *(make() for make in objectives)]),), about)
 
 
 def _warm(name: str, about: str, *objectives: Callable[[], Objective]) -> Recipe:
@@ -255,30 +238,18 @@ _LINEAR_PROBE = Stage(strategy=strategies.head_only(), data="source", share=5, l
 _FROM_THE_HEAD = Stage(strategy=strategies.full(freeze_statistics=True), data="source", lr=0.3)
 
 _ALL = [
-    _one("source_only", "cross-entropy on the source; the target is never seen", data="source"),
-    _one(
-        "source_only_joint_bn", "the same loss, with the target in the same forward pass: batch norm sees both domains"
-    ),
+    _source("source_only", "cross-entropy on the source; the target is never seen"),
+    _one("source_only_joint_bn", "the same loss, the target in the same forward pass: batch norm sees both domains"),
     Recipe("linear_probe", (_LINEAR_PROBE,), "a new head on a frozen encoder"),
-    _one("norm_only", "batch norms and the head", data="source", strategy=strategies.norm_only()),
-    _one("layerwise", "the nearer the input, the slower", data="source", strategy=strategies.layerwise()),
-    _one(
-        "gradual_unfreeze",
-        "one more block at a time, from the top",
-        data="source",
-        strategy=strategies.gradual_unfreeze(),
-    ),
+    _source("norm_only", "batch norms and the head", strategy=strategies.norm_only()),
+    _source("layerwise", "the nearer the input, the slower", strategy=strategies.layerwise()),
+    _source("gradual_unfreeze", "one more block at a time, from the top", strategy=strategies.gradual_unfreeze()),
     Recipe(
         "lp_ft",
         (_LINEAR_PROBE, _FROM_THE_HEAD),
         "linear probing, then everything from that head, batch-norm statistics kept (Kumar et al., 2022, arXiv:2202.10054)",
     ),
-    _one(
-        "small_net",
-        "a small network from scratch, without the encoder: what any pretraining must beat",
-        data="source",
-        strategy=strategies.small_net(),
-    ),
+    _source("small_net", "a small net from scratch: what any pretraining must beat", strategy=strategies.small_net()),
     Recipe(
         "depth_probe",
         (_DEPTH_PROBE,),
@@ -340,16 +311,12 @@ _ALL = [
     _then("tent", "Wang et al., 2021, arXiv:2006.10726", [EntropyMinimization], strategies.norm_only(head=0.0)),
     _then("shot", "Liang et al., 2020, arXiv:2002.08546", [InformationMaximization], strategies.encoder_only()),
     # what to try before any of these
-    _one("colour", "source only, colors and stains drawn anew for every image", data="source", augment=_COLORS),
-    Recipe(
-        "balanced",
-        (Stage(lambda: [CrossEntropy(balanced=True)], data="source"),),
-        "source only, rare classes weighing as much as common ones",
-    ),
-    Recipe(
+    _source("colour", "source only, colors and stains drawn anew for every image", augment=_COLORS),
+    _source("balanced", "rare classes weigh as much as common ones", objectives=lambda: [CrossEntropy(balanced=True)]),
+    _source(
         "group_dro",
-        (Stage(lambda: [GroupDRO()], data="source"),),
-        "source only, the worst site (or class) weighing most (Sagawa et al., 2020, arXiv:1911.08731)",
+        "the worst site (or class) weighs most (Sagawa et al., 2020, arXiv:1911.08731)",
+        objectives=lambda: [GroupDRO()],
     ),
     Recipe(
         "colour_adabn",
@@ -378,7 +345,5 @@ def find(name: str) -> Recipe:
     try:
         factor = float(strength) if at else 1.0
     except ValueError as error:
-        raise ArgumentError(
-            f"recipe {name!r} has strength {strength!r}, expected a number, as in 'dann@0.3'"
-        ) from error
+        raise ArgumentError(f"the strength in {name!r} is {strength!r}, expected a number as in 'dann@0.3'") from error
     return recipes[known].at(factor) if at else recipes[known]
