@@ -83,7 +83,7 @@ def test_several_layers_in_one_pass_each_kept_by_itself(own, tmp_path):
 
 
 def test_unknown_among_several_layers(own):
-    with pytest.raises(ArgumentError, match="no layer 'nowhere'; it has stem"):
+    with pytest.raises(ArgumentError, match=r"no blocks \['nowhere'\]; it has stem"):
         xl.embed(own(), blobs(), layer=["stem", "nowhere"])
 
 
@@ -141,16 +141,6 @@ def test_the_best_alpha_is_the_one_that_generalises():
     assert path.error[path.best] == path.error[ties].min()
 
 
-def test_validation_chooses_instead():
-    x, y = random_features(40, 5)
-    turned = (x, (y + 1) % 3)  # held-out labels that contradict: only they can lower the score
-    path = ridge_path(x, y, ALPHAS, validation=turned)
-    for at in range(len(ALPHAS)):
-        right = (path.scores(x, at).argmax(1) == turned[1]).double().mean()
-        assert path.accuracy[at] == right
-    assert path.accuracy.max() < 0.5
-
-
 def test_default_alphas_follow_the_scale_of_the_features():
     x, y = random_features(40, 5)
     small, large = ridge_path(x, y), ridge_path(1000 * x, y)
@@ -167,13 +157,13 @@ def test_a_class_without_examples_keeps_its_column():
 @pytest.mark.parametrize("k", [1, 7, 50])
 def test_knn_is_scikit_learns_with_the_papers_weights(k):
     x, y = random_features(50, 6)
-    queries, _ = random_features(33, 6, seed=1)
+    queries, _ = random_features(1100, 6, seed=1)  # more than are compared at a time
     x, queries = x - 5, queries - 5
     reference = KNeighborsClassifier(
         k, metric="cosine", algorithm="brute", weights=lambda distance: np.exp((1 - distance) / 0.07)
     ).fit(x, y)
     expected = torch.from_numpy(reference.predict_proba(queries)).float()
-    torch.testing.assert_close(knn(x, y, queries, k, batch_size=10), expected, rtol=0, atol=2e-5)
+    torch.testing.assert_close(knn(x, y, queries, k), expected, rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize(

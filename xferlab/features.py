@@ -22,32 +22,16 @@ from .storage import cache_folder, fingerprint, write_atomically
 if TYPE_CHECKING:
     from .encoders.text import TextEncoder
 
+    Reader = Classifier | Encoder | TextEncoder
+    Layers = list[str] | tuple[str, ...]
+
 
 @overload
-def embed(
-    model: Classifier | Encoder | TextEncoder,
-    domain: Domain,
-    *,
-    layer: str | None = None,
-    batch_size: int | None = None,
-    cache: bool | str | Path = True,
-) -> Tensor: ...
+def embed(model: Reader, domain: Domain, *, layer: str | None = None, cache: bool | str | Path = True) -> Tensor: ...
 @overload
+def embed(model: Reader, domain: Domain, *, layer: Layers, cache: bool | str | Path = True) -> dict[str, Tensor]: ...
 def embed(
-    model: Classifier | Encoder | TextEncoder,
-    domain: Domain,
-    *,
-    layer: list[str] | tuple[str, ...],
-    batch_size: int | None = None,
-    cache: bool | str | Path = True,
-) -> dict[str, Tensor]: ...
-def embed(
-    model: Classifier | Encoder | TextEncoder,
-    domain: Domain,
-    *,
-    layer: str | list[str] | tuple[str, ...] | None = None,
-    batch_size: int | None = None,
-    cache: bool | str | Path = True,
+    model: Reader, domain: Domain, *, layer: str | Layers | None = None, cache: bool | str | Path = True
 ) -> Tensor | dict[str, Tensor]:
     """Features of a Classifier or Encoder in evaluation mode, float32 on the CPU.
 
@@ -58,8 +42,6 @@ def embed(
     layer
         Name of an encoder block, whose activations are averaged over space; None for the encoder's output; several
         names give a dict of features by name, from one pass.
-    batch_size
-        See `predict`.
     cache
         True keeps them in the cache folder, named by the content of weights and inputs, so that a changed weight or
         image is noticed; a path keeps them there; False computes them anew.
@@ -82,19 +64,16 @@ def embed(
     True
     """
     encoder = model.encoder if isinstance(model, Classifier) else model
-    blocks = [block.name for block in encoder.blocks]
     layers = [layer] if layer is None or isinstance(layer, str) else list(dict.fromkeys(layer))
-    if unknown := [name for name in layers if name is not None and name not in blocks]:
-        raise ArgumentError(
-            f"encoder {encoder.name!r} has no layer {', '.join(map(repr, unknown))}; it has {', '.join(blocks)}"
-        )
     found: dict[str | None, Tensor] = {}
     if cache:
         settings = (encoder.name, encoder.size, encoder.channels, encoder.mean, encoder.std)
         content = fingerprint(settings, encoder.state_dict(), domain.inputs)
         folder = cache_folder("features") if cache is True else Path(cache)
         paths = {name: folder / f"{content}_{name or 'output'}.safetensors" for name in layers}
-        found = {name: kept for name, path in paths.items() if (kept := _kept(path)) is not None}
+        for name, path in paths.items():
+            with contextlib.suppress(OSError, SafetensorError, KeyError):  # absent or damaged: computed anew
+                found[name] = load_file(path)["features"]
     missing = [name for name in layers if name not in found]
     if missing:
         widths: list[int] = []
@@ -106,20 +85,13 @@ def embed(
                 widths[:] = [part.shape[1] for part in parts]
                 return torch.cat(parts, 1)
 
-            features = in_batches(encoder, side_by_side, domain, batch_size)
+            features = in_batches(encoder, side_by_side, domain, None)
         found |= {name: part.clone() for name, part in zip(missing, features.split(widths, 1), strict=True)}
     for name in missing if cache else ():
         # a read-only or full cache costs the pass again, nothing else
         with contextlib.suppress(DataError), write_atomically(paths[name]) as temporary:
             save_file({"features": found[name]}, temporary)
     return found[layer] if layer is None or isinstance(layer, str) else {name: found[name] for name in layer}
-
-
-def _kept(path: Path) -> Tensor | None:
-    """Features of a cache file, or None where it is absent or damaged."""
-    with contextlib.suppress(OSError, SafetensorError, KeyError):
-        return load_file(path)["features"]
-    return None
 
 
 def pool(activation: Tensor) -> Tensor:
@@ -154,9 +126,9 @@ class RidgePath:
     weights, biases
         `(A, D, K)` and `(A, K)`: scores are `features @ weights[a] + biases[a]`.
     accuracy
-        `(A,)`, held out: leave-one-out, or on the validation examples.
+        `(A,)`, leave-one-out.
     error
-        `(A,)`, mean squared distance of held-out scores to the one-hot labels.
+        `(A,)`, mean squared distance of left-out scores to the one-hot labels.
     best
         Which alpha: the highest accuracy, among equals the lowest error.
 
@@ -182,12 +154,7 @@ class RidgePath:
 
 
 def ridge_path(
-    features: Tensor,
-    labels: Tensor,
-    alphas: Sequence[float] | Tensor | None = None,
-    *,
-    classes: int | None = None,
-    validation: tuple[Tensor, Tensor] | None = None,
+    features: Tensor, labels: Tensor, alphas: Sequence[float] | Tensor | None = None, *, classes: int | None = None
 ) -> RidgePath:
     """Linear probes by ridge regression on one-hot labels, for all L2 values from one eigendecomposition, in float64.
 
@@ -212,8 +179,6 @@ def ridge_path(
         `(A,)`, above 0, as in scikit-learn's Ridge; None for 29 from 1e-6 to 10 times the largest eigenvalue of F'F.
     classes
         K; None for one more than the largest label.
-    validation
-        Features `(M, D)` and labels `(M,)` that choose alpha instead of leave-one-out.
 
     Returns
     -------
@@ -257,15 +222,9 @@ def ridge_path(
     inner = shrink[:, :, None] * (projected.T @ y)  # (A, R, K): the weights, along the eigenvectors
     weights = axes @ inner
     biases = share - center @ weights
-    if validation is None:
-        leverage = 1 / len(x) + projected.square() @ shrink.T  # (N, A)
-        residual = (y - share - projected @ inner) / (1 - leverage.T[:, :, None])
-        held_out, truth = y - residual, labels
-    else:
-        _check(validation[0], "validation features", x.shape[1], validation[1], classes)
-        held_out, truth = validation[0].to(x) @ weights + biases[:, None], validation[1].to(x.device)
-        residual = torch.nn.functional.one_hot(truth, classes) - held_out
-    accuracy = (held_out.argmax(2) == truth).double().mean(1)
+    leverage = 1 / len(x) + projected.square() @ shrink.T  # (N, A)
+    residual = (y - share - projected @ inner) / (1 - leverage.T[:, :, None])
+    accuracy = ((y - residual).argmax(2) == labels).double().mean(1)
     error = residual.square().sum(2).mean(1)
     best = min(range(len(alphas)), key=lambda a: (-accuracy[a].item(), error[a].item()))
     return RidgePath(alphas, weights, biases, accuracy, error, best)
@@ -279,7 +238,6 @@ def knn(
     *,
     temperature: float = 0.07,
     classes: int | None = None,
-    batch_size: int = 1024,
 ) -> Tensor:
     """Probabilities of the queries' classes from their `k` nearest labeled examples.
 
@@ -298,8 +256,6 @@ def knn(
         Above 0; smaller lets the nearest decide.
     classes
         K; None for one more than the largest label.
-    batch_size
-        Queries at a time.
 
     Returns
     -------
@@ -330,7 +286,7 @@ def knn(
         return torch.nn.functional.normalize(rows.to(features.device).float(), dim=1)
 
     bank, y, votes = unit(features), labels.to(features.device), []
-    for part in queries.split(batch_size):
+    for part in queries.split(1024):  # more would hold as many rows of similarities at a time
         similarity, nearest = (unit(part) @ bank.T).topk(k, dim=1)
         share = (similarity / temperature).softmax(1)
         votes.append(share.new_zeros(len(part), classes).scatter_add_(1, y[nearest], share))
@@ -339,14 +295,11 @@ def knn(
 
 def _check(features: Tensor, name: str, width: int | None = None, labels=None, classes=None, minimum: int = 1) -> int:
     """The number of classes, after a look at features `(N, D)` and, where given, their labels; raises `DataError`."""
-    wanted = f"(N, {width or 'D'})"
-    if not isinstance(features, Tensor) or features.ndim != 2 or width not in (None, features.shape[1]):
-        shape = tuple(getattr(features, "shape", ()))
-        raise DataError(f"{name} are {type(features).__name__} {shape}; expected a tensor {wanted}, one row an example")
-    if len(features) < minimum or features.shape[1] == 0:
-        raise DataError(
-            f"{name} are {tuple(features.shape)}; expected {wanted} with N at least {minimum} and D at least 1"
-        )
+    shape = tuple(getattr(features, "shape", ()))
+    right = isinstance(features, Tensor) and len(shape) == 2 and shape[0] >= minimum and shape[1] >= 1
+    if not right or width not in (None, shape[1]):
+        wanted = f"a tensor (N, {width or 'D'}), one row an example, with N at least {minimum} and D at least 1"
+        raise DataError(f"{name} are {type(features).__name__} {shape}; expected {wanted}")
     if bad := int((~torch.isfinite(features)).any(1).sum()):
         raise DataError(f"{name} hold NaN or infinity in {bad} of {len(features)} rows; drop them or find their layer")
     if labels is None:
