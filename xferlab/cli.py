@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from .errors import ArgumentError, XferlabError
 from .storage import shrink_cache
@@ -17,17 +18,14 @@ READING = "How folders and tables are read"
 
 
 def _reads(help: str, *names: str):
-    return typer.Option(*names, help=help, rich_help_panel=READING)
+    return Option(*names, help=help, rich_help_panel=READING)
 
 
 Layout = Annotated[str | None, _reads("what a folder's levels are, such as split/class/patient, with - for nothing")]
 Groups = Annotated[
-    str | None,
-    _reads("patients or slides: a pattern such as '(patient[0-9]+)', table.csv:column, parent, or false for none"),
+    str | None, _reads("patients or slides: a pattern, '(patient[0-9]+)', table.csv:column, parent, or false for none")
 ]
-Window = Annotated[
-    str | None, _reads("of CT: soft, lung, bone or brain; of any pictures: LOW,HIGH become black and white")
-]
+Window = Annotated[str | None, _reads("of CT: soft, lung, bone or brain; of any: LOW,HIGH become black and white")]
 Intensity = Annotated[str | None, _reads("beyond 8 bits: collection, one scale for all, image, one each, or LOW,HIGH")]
 Frames = Annotated[str | None, _reads("of DICOM, TIFF and GIF files with several: all, an example a frame")]
 Text = Annotated[str | None, _reads("the column of the texts in a table", "--text")]
@@ -36,9 +34,9 @@ Labels = Annotated[str | None, _reads("a table of labels for a folder of images:
 Map = Annotated[
     list[str] | None, _reads("a target class and the source's name of it, 'NORMAL=no finding'; again for more", "--map")
 ]
-Factory = Annotated[str | None, typer.Option(help="module.py:function, where the network is your own")]
-ModelFile = Annotated[Path, typer.Option("--model", help="the .safetensors file that compare wrote")]
-Number = Annotated[str, typer.Argument(help="the lab's number, e.g. 02")]
+Factory = Annotated[str | None, Option(help="module.py:function, where the network is your own")]
+ModelFile = Annotated[Path, Option("--model", help="the .safetensors file that compare wrote")]
+Number = Annotated[str, Argument(help="the lab's number, e.g. 02")]
 
 app = typer.Typer(help="Transfer learning you can run: labs, checks and measurements.", no_args_is_help=True)
 labs = typer.Typer(help="The course's notebooks.", no_args_is_help=True)
@@ -56,11 +54,9 @@ def main() -> None:
 
 @app.command()
 def doctor(
-    network: Annotated[bool, typer.Option("--network", help="also try to reach the data host (5 s at most)")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="without what needs torch: GPU and weights")] = False,
-    clear_cache: Annotated[
-        bool, typer.Option("--clear-cache", help="remove cached files that can be made again; downloads and runs stay")
-    ] = False,
+    network: Annotated[bool, Option("--network", help="also try to reach the data host (5 s at most)")] = False,
+    quick: Annotated[bool, Option("--quick", help="without what needs torch: GPU and weights")] = False,
+    clear_cache: Annotated[bool, Option("--clear-cache", help="remove cached files; downloads and runs stay")] = False,
 ) -> None:
     """Print a pasteable report of this machine and what to fix before a workshop."""
     if clear_cache:
@@ -74,56 +70,36 @@ def doctor(
 
 @app.command()
 def compare(
-    source: Annotated[
-        list[str],
-        typer.Option(help="labeled: a folder of class folders, a .npz, or a name; again for each further site"),
-    ],
-    target: Annotated[
-        str, typer.Option(help="the same, or a flat folder without labels; labels make the oracle's columns alone")
-    ],
-    recipes: Annotated[str, typer.Option(help="names with commas between; by default simple ones first")] = "",
-    seeds: Annotated[int, typer.Option(help="runs of each recipe")] = 3,
-    minutes: Annotated[float, typer.Option(help="all of it; steps, seeds and recipes are fitted to it")] = 20,
+    source: Annotated[list[str], Option(help="labeled: class folders, a .npz, or a name; again for each further site")],
+    target: Annotated[str, Option(help="the same, or an unlabeled folder; labels make the oracle's columns alone")],
+    recipes: Annotated[str, Option(help="names with commas between; by default simple ones first")] = "",
+    seeds: Annotated[int, Option(help="runs of each recipe")] = 3,
+    minutes: Annotated[float, Option(help="all of it; steps, seeds and recipes are fitted to it")] = 20,
     encoders: Annotated[
         list[str] | None,
-        typer.Option(
-            "--encoder", help="a name that xl.encoder knows (efficientnet_lite0); several are ranked together"
-        ),
+        Option("--encoder", help="of xl.encoder, such as efficientnet_lite0; several are ranked together"),
     ] = None,
-    factory: Annotated[str | None, typer.Option("--model", help="your own network instead: module.py:function")] = None,
-    weights: Annotated[Path | None, typer.Option(help="its weights, .safetensors or a plain file of tensors")] = None,
-    size: Annotated[int | None, typer.Option(help="pixels a side; by default the encoder's")] = None,
-    steps: Annotated[int | None, typer.Option(help="training steps a run; by default what fits the minutes")] = None,
+    factory: Annotated[str | None, Option("--model", help="your own network instead: module.py:function")] = None,
+    weights: Annotated[Path | None, Option(help="its weights, .safetensors or a plain file of tensors")] = None,
+    size: Annotated[int | None, Option(help="pixels a side; by default the encoder's")] = None,
+    steps: Annotated[int | None, Option(help="training steps a run; by default what fits the minutes")] = None,
     labeled: Annotated[
-        str | None, typer.Option(help="the few target images that have labels: a folder, or table.csv:image,label")
+        str | None, Option(help="the few target images that have labels: a folder, or table.csv:image,label")
     ] = None,
-    search: Annotated[bool, typer.Option("--search", help="try each recipe at three strengths first")] = False,
-    all_seeds: Annotated[
-        bool, typer.Option("--all-seeds", help="all recipes get all seeds, also those far behind after two")
-    ] = False,
-    workers: Annotated[
-        str,
-        typer.Option(
-            help="processes that train side by side: a number, or auto for as many as fit, where they are faster than one"
-        ),
-    ] = "1",
+    search: Annotated[bool, Option("--search", help="try each recipe at three strengths first")] = False,
+    all_seeds: Annotated[bool, Option("--all-seeds", help="also for recipes that are far behind after two")] = False,
+    workers: Annotated[str, Option(help="processes side by side: a number, or auto for as many as fit and pay")] = "1",
     scheduler: Annotated[
-        str | None,
-        typer.Option(help="a Dask scheduler, tcp://HOST:8786: its workers train, all on one shared --store"),
+        str | None, Option(help="a Dask scheduler, tcp://HOST:8786: its workers train, all on one shared --store")
     ] = None,
-    propose: Annotated[int, typer.Option(help="write label-next.csv: so many target images to label next")] = 0,
-    selector: Annotated[
-        str | None, typer.Option(help="the validator to choose by; fix it before you look at the oracle")
-    ] = None,
+    propose: Annotated[int, Option(help="write label-next.csv: so many target images to label next")] = 0,
+    selector: Annotated[str | None, Option(help="the validator to choose by; fix it before you see the oracle")] = None,
     any_way_up: Annotated[
-        bool,
-        typer.Option(
-            "--any-way-up", help="pictures have no top, as under a microscope: they may be flipped and turned"
-        ),
+        bool, Option("--any-way-up", help="pictures have no top, as under a microscope: they may be flipped and turned")
     ] = False,
-    out: Annotated[Path, typer.Option(help="the report, one HTML file")] = Path("report.html"),
-    save_model: Annotated[Path | None, typer.Option(help="the winner; by default beside the report")] = None,
-    store: Annotated[Path | None, typer.Option(help="folder of finished runs; by default in the cache")] = None,
+    out: Annotated[Path, Option(help="the report, one HTML file")] = Path("report.html"),
+    save_model: Annotated[Path | None, Option(help="the winner; by default beside the report")] = None,
+    store: Annotated[Path | None, Option(help="folder of finished runs; by default in the cache")] = None,
     source_labels: Labels = None,
     target_labels: Labels = None,
     layout: Layout = None,
@@ -147,13 +123,11 @@ def compare(
 
 @app.command()
 def look(
-    source: Annotated[str, typer.Argument(help="a folder of images, a .npz, a table of texts, or a name")],
-    target: Annotated[str | None, typer.Argument(help="another, to see what differs")] = None,
-    out: Annotated[Path, typer.Option(help="the page, one HTML file")] = Path("look.html"),
-    encoder: Annotated[
-        str, typer.Option(help="whose features find labels that may be wrong; none for no such search")
-    ] = "efficientnet_lite0",
-    size: Annotated[int, typer.Option(help="pixels a side")] = 96,
+    source: Annotated[str, Argument(help="a folder of images, a .npz, a table of texts, or a name")],
+    target: Annotated[str | None, Argument(help="another, to see what differs")] = None,
+    out: Annotated[Path, Option(help="the page, one HTML file")] = Path("look.html"),
+    encoder: Annotated[str, Option(help="finds labels that may be wrong, or none")] = "efficientnet_lite0",
+    size: Annotated[int, Option(help="pixels a side")] = 96,
     source_labels: Labels = None,
     target_labels: Labels = None,
     layout: Layout = None,
@@ -176,15 +150,15 @@ def look(
 @app.command()
 def predict(
     model_file: ModelFile,
-    where: Annotated[str, typer.Option("--input", help="a folder of images, or a .npz")],
-    out: Annotated[Path, typer.Option(help="a row an image: file, class, a probability a class")] = Path("preds.csv"),
+    where: Annotated[str, Option("--input", help="a folder of images, or a .npz")],
+    out: Annotated[Path, Option(help="a row an image: file, class, a probability a class")] = Path("preds.csv"),
     factory: Factory = None,
     sensitivity: Annotated[
-        float | None, typer.Option(help="share of --class to find, such as 0.95: adds the column flagged")
+        float | None, Option(help="share of --class to find, such as 0.95: adds the column flagged")
     ] = None,
-    of: Annotated[str | None, typer.Option("--class", help="the class that is to be found")] = None,
+    of: Annotated[str | None, Option("--class", help="the class that is to be found")] = None,
     abstain: Annotated[
-        float | None, typer.Option(help="share of its answers that may be wrong, such as 0.05: adds the column answer")
+        float | None, Option(help="share of its answers that may be wrong, such as 0.05: adds the column answer")
     ] = None,
     window: Window = None,
     intensity: Intensity = None,
@@ -201,7 +175,7 @@ def predict(
 @app.command()
 def export(
     model_file: ModelFile,
-    out: Annotated[Path, typer.Option(help="the ONNX file to write")] = Path("model.onnx"),
+    out: Annotated[Path, Option(help="the ONNX file to write")] = Path("model.onnx"),
     factory: Factory = None,
 ) -> None:
     """Writes a model as ONNX, to run it without PyTorch. Not for clinical use."""
@@ -223,9 +197,7 @@ def _given(options: dict, without: tuple[str, ...] = ()) -> dict:
         elif found[name].casefold() == "false":
             found[name] = False
     if wrong := [pair for pair in found.get("rename", ()) if "=" not in pair]:
-        raise ArgumentError(
-            f"--map is {wrong[0]!r}, expected a target class and the source's name, 'NORMAL=no finding'"
-        )
+        raise ArgumentError(f"--map is {wrong[0]!r}, expected target and source class, as in 'NORMAL=no finding'")
     if "rename" in found:
         found["rename"] = dict(pair.split("=", 1) for pair in found["rename"])
     return found
@@ -244,12 +216,9 @@ def list_labs() -> None:
 @labs.command("run")
 def run_lab(
     number: Number,
-    out: Annotated[Path, typer.Option(help="folder for the executed notebook and its page")] = Path("runs"),
-    student: Annotated[bool, typer.Option("--student", help="the learner's notebook, exercises blank")] = False,
-    timeout: Annotated[
-        int | None,
-        typer.Option(help="seconds a cell may take: 900, and no limit in profile full or with XFERLAB_RECORD"),
-    ] = None,
+    out: Annotated[Path, Option(help="folder for the executed notebook and its page")] = Path("runs"),
+    student: Annotated[bool, Option("--student", help="the learner's notebook, exercises blank")] = False,
+    timeout: Annotated[int | None, Option(help="seconds a cell may take: 900, no limit in profile full")] = None,
 ) -> None:
     """Run a lab from its source, headless; print its results table and where the page is."""
     from .course.commands import run
@@ -259,8 +228,8 @@ def run_lab(
 
 @labs.command("start")
 def start_labs(
-    folder: Annotated[Path, typer.Argument(help="where your notebooks go")] = Path("xferlab-course"),
-    no_open: Annotated[bool, typer.Option("--no-open", help="do not open JupyterLab")] = False,
+    folder: Annotated[Path, Argument(help="where your notebooks go")] = Path("xferlab-course"),
+    no_open: Annotated[bool, Option("--no-open", help="do not open JupyterLab")] = False,
 ) -> None:
     """Put notebooks, results and pictures into a folder of yours and open JupyterLab on lab 00.
 
@@ -273,8 +242,7 @@ def start_labs(
 
 @labs.command("reset")
 def reset_lab(
-    number: Number,
-    folder: Annotated[Path, typer.Option(help="the folder that `labs start` filled")] = Path(),
+    number: Number, folder: Annotated[Path, Option(help="the folder that `labs start` filled")] = Path()
 ) -> None:
     """Put a fresh notebook in place of yours; yours is kept beside it."""
     from .course import workspace
@@ -284,9 +252,7 @@ def reset_lab(
 
 
 @labs.command("status")
-def status_of_labs(
-    folder: Annotated[Path, typer.Argument(help="notebooks, or one folder a learner")] = Path(),
-) -> None:
+def status_of_labs(folder: Annotated[Path, Argument(help="notebooks, or one folder a learner")] = Path()) -> None:
     """Read how far the notebooks in a folder are: exercises passed, predictions, where each stopped."""
     from .course import workspace
 
@@ -296,13 +262,11 @@ def status_of_labs(
 
 @labs.command("bundle")
 def bundle_labs(
-    out: Annotated[Path, typer.Option(help="the archive to write, a .zip")] = Path("xferlab-course.zip"),
-    extras: Annotated[str, typer.Option(help="of the package, with commas between")] = "labs,nlp",
-    without: Annotated[
-        str, typer.Option(help="packages the classroom has already, e.g. torch,torchvision (gigabytes)")
-    ] = "",
-    wheels: Annotated[Path | None, typer.Option(help="a folder of wheels that need not be fetched")] = None,
-    data: Annotated[bool, typer.Option(help="make the labs' data now, so that no learner waits for it")] = True,
+    out: Annotated[Path, Option(help="the archive to write, a .zip")] = Path("xferlab-course.zip"),
+    extras: Annotated[str, Option(help="of the package, with commas between")] = "labs,nlp",
+    without: Annotated[str, Option(help="packages that the classroom has already, e.g. torch,torchvision")] = "",
+    wheels: Annotated[Path | None, Option(help="a folder of wheels that need not be fetched")] = None,
+    data: Annotated[bool, Option(help="make the labs' data now, so that no learner waits for it")] = True,
 ) -> None:
     """Write one archive with wheels, weights, data, notebooks and install.py, for a classroom without internet.
 

@@ -58,8 +58,8 @@ def cache_limit() -> float:
 
 def shrink_cache(limit: float, keep: Path | None = None) -> int:
     """Removes the oldest of `cached_files`, but not `keep`, until they take `limit` bytes or less; how many bytes that freed."""
-    files = cached_files()
-    excess, freed = sum(size for _, size, _ in files) - limit, 0
+    files, freed = cached_files(), 0
+    excess = sum(size for _, size, _ in files) - limit
     for _, size, path in files:
         if freed < excess and path != keep:
             with contextlib.suppress(OSError):  # in use (Windows), or another process was first
@@ -93,9 +93,8 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
         temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}{path.suffix}")
         open(temporary, "xb").close()
     except OSError as error:
-        raise DataError(
-            f"cannot write {path} ({error.strerror}); free some space or point XFERLAB_DATA at a folder you can write"
-        ) from error
+        instead = "free some space or point XFERLAB_DATA at a folder you can write"
+        raise DataError(f"cannot write {path} ({error.strerror}); {instead}") from error
     try:
         yield temporary
         with open(temporary, "rb+") as written:
@@ -133,10 +132,8 @@ def kept_arrays(path: Path, make: Callable[[], dict], good: Callable[[Mapping], 
         if good(found):
             return found
     found = make()
-    with (
-        contextlib.suppress(DataError),
-        write_atomically(path) as temporary,
-    ):  # a cache that cannot be written costs time alone
+    # a cache that cannot be written costs time alone
+    with contextlib.suppress(DataError), write_atomically(path) as temporary:
         np.savez(temporary, **found)
     return found
 
@@ -149,11 +146,9 @@ def digest(path: str | Path, algorithm: str = "sha256") -> str:
 
 def verify(path: str | Path, expected: str, algorithm: str = "sha256") -> Path:
     """Returns `path` if its digest is `expected`, else raises `ChecksumError`."""
-    seen = digest(path, algorithm)
-    if seen != expected:
-        raise ChecksumError(
-            f"{path} has {algorithm} {seen}, expected {expected}; it is damaged or another version: delete it and try again"
-        )
+    if (seen := digest(path, algorithm)) != expected:
+        instead = "it is damaged or another version: delete it and try again"
+        raise ChecksumError(f"{path} has {algorithm} {seen}, expected {expected}; {instead}")
     return Path(path)
 
 
@@ -189,9 +184,9 @@ def fingerprint(*things) -> str:
                 # a part at a time: pictures may be mapped from a file larger than memory
                 sha.update(memoryview(part.cpu().flatten().view(torch.uint8).numpy()))
         elif isinstance(thing, dict):
-            for key in thing:
+            for key, item in thing.items():
                 feed(str(key))
-                feed(thing[key])
+                feed(item)
         elif isinstance(thing, (list, tuple)):
             sha.update(f"[{len(thing)}".encode())
             for item in thing:
