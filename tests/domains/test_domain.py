@@ -28,7 +28,7 @@ def rows(part):
         (dict(inputs=np.zeros((12, 1, 4, 4), np.uint8)), "ndarray.*torch.from_numpy"),
         (dict(inputs=torch.zeros(12, 4, 4, 3, dtype=torch.uint8)), "4 channels.*permute"),
         (dict(inputs=torch.zeros(0, 1, 4, 4, dtype=torch.uint8), labels=None), "no examples"),
-        (dict(inputs=torch.zeros(12, 1, 0, 4, dtype=torch.uint8)), "holds nothing"),
+        (dict(inputs=torch.zeros(12, 1, 0, 4, dtype=torch.uint8)), "no examples, or empty ones"),
         (dict(inputs=torch.full((12, 5), -1)), "-1"),
         (dict(labels=torch.arange(12)), "from 0 to 11, expected 0 to 2"),
         (dict(labels=torch.arange(12) % 3 - 1), "from -1"),
@@ -73,7 +73,7 @@ def test_indexing_keeps_inputs_labels_and_groups_together(index):
 
 def test_indexing_by_mask_slice_and_number():
     whole = domain()
-    assert rows(whole[torch.arange(12) > 9]) == [10, 11]
+    assert rows(whole[torch.arange(12) > 9]) == rows(whole[[False] * 10 + [True] * 2]) == [10, 11]
     assert rows(whole[3:5]) == [3, 4]
     assert rows(whole[7]) == [7]
 

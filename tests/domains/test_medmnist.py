@@ -229,13 +229,11 @@ def test_two_processes_share_one_download(host, place):
 
 
 def test_unknown_sets_and_sizes_are_named(host):
-    with pytest.raises(
-        DataError, match=r"medmnist/bloodmist .* not in the package's records; expected one of pathmnist"
-    ):
+    with pytest.raises(DataError, match=r"medmnist/bloodmist is not among .* package's records .*one of pathmnist"):
         load("medmnist/bloodmist")
     with pytest.raises(DataError, match=r"3-D"):
         load("medmnist/organmnist3d")
-    with pytest.raises(ArgumentError, match=r"size 32 does not exist, expected one of 28, 64, 128, 224"):
+    with pytest.raises(ArgumentError, match=r"size 32 does not exist, expected one of \(28, 64, 128, 224\)"):
         load("medmnist/bloodmnist", size=32)
 
 
@@ -248,6 +246,5 @@ def test_records_name_twelve_sets_with_every_size():
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr(medmnist.importlib.util, "find_spec", lambda _: None)
-    monkeypatch.delitem(medmnist.sys.modules, "medmnist.info", raising=False)
     with pytest.raises(MissingExtra, match=r"xferlab\[labs\]"):
         medmnist.records()

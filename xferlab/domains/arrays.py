@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import struct
-import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from torch import Tensor
 from ..errors import DataError, MissingExtra
 from ..storage import cache_folder, fingerprint, write_atomically
 from . import stacks
-from .domain import Domain, Splits, cut
+from .domain import Domain, Splits, with_val
 from .duplicates import warn_near_duplicates
 
 PARTS = ("train", "val", "test")
@@ -56,44 +55,11 @@ def load(
     path = Path(path)
     if classes is None:
         classes = _recorded_classes(path.stem)
-    with _named_errors(path), zipfile.ZipFile(path) as archive:
-        sizes = _sizes(path, archive)
-        large = sum(sizes.values()) >= stacks.MAPPED
-        arrays = {key: (_mapped if large and key.endswith("images") else _array)(path, archive, key) for key in sizes}
-    labels = {
-        part: as_labels(f"{path}: {part}_labels", arrays[f"{part}_labels"])
-        for part in PARTS
-        if f"{part}_labels" in arrays
-    }
-    if classes is None:
-        classes = seen_classes(f"{path}: train_labels", labels["train"])
-    name, domains = name or path.stem, {}
-    for part in labels:
-        images = as_images(f"{path}: {part}_images", arrays.pop(f"{part}_images"))
-        if len(images) != len(labels[part]):
-            raise DataError(
-                f"{path}: {part} has {len(images)} images and {len(labels[part])} labels, expected as many of each"
-            )
-        try:
-            domains[part] = Domain(images, labels[part], tuple(classes), name=name)
-        except DataError as error:
-            raise DataError(f"{path}, {part} part: {error}") from error
-    if "val" not in domains:
-        warnings.warn(f"{path} has no val part: 10 % of train is held out for validation (seed {seed})", stacklevel=2)
-        domains |= zip(
-            ("train", "val"), [domains["train"][rows] for rows in cut(domains["train"], (0.9, 0.1), seed)], strict=True
-        )
-    splits = Splits(**domains)
-    if not official:
-        warn_near_duplicates(splits)
-    return splits
-
-
-@contextlib.contextmanager
-def _named_errors(path: Path):
-    """Turns what a damaged zip raises into a DataError that names the file."""
     try:
-        yield
+        with zipfile.ZipFile(path) as archive:
+            sizes = _sizes(path, archive)
+            pictures = _mapped if sum(sizes.values()) >= stacks.MAPPED else _array
+            arrays = {key: (pictures if key.endswith("images") else _array)(path, archive, key) for key in sizes}
     except DataError:
         raise
     except Exception as error:  # zipfile, zlib and numpy's header parser raise a dozen kinds on damaged bytes
@@ -101,6 +67,20 @@ def _named_errors(path: Path):
             f"{path} is not a whole .npz file ({error or type(error).__name__}): it is truncated, damaged or another format; "
             "copy or download it again, or save it anew with np.savez_compressed"
         ) from error
+    name, domains = name or path.stem, {}
+    for part in [part for part in PARTS if f"{part}_images" in arrays]:
+        labels = as_labels(f"{path}: {part}_labels", arrays[f"{part}_labels"])
+        if classes is None:  # train's come first
+            classes = seen_classes(f"{path}: train_labels", labels)
+        images = as_images(f"{path}: {part}_images", arrays.pop(f"{part}_images"))
+        try:
+            domains[part] = Domain(images, labels, tuple(classes), name=name)
+        except DataError as error:
+            raise DataError(f"{path}, {part} part: {error}") from error
+    splits = with_val(path, domains, seed)
+    if not official:
+        warn_near_duplicates(splits)
+    return splits
 
 
 def _sizes(path: Path, archive: zipfile.ZipFile) -> dict[str, int]:
@@ -118,11 +98,8 @@ def _sizes(path: Path, archive: zipfile.ZipFile) -> dict[str, int]:
 
 def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Shape, whether columns come first, and type, as the head of a .npy file says."""
-    version = np.lib.format.read_magic(member)
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
-    if read is None:
-        raise ValueError(f".npy format {version}, expected (1, 0) or (2, 0); save a plain integer array")
-    return read(member)
+    major, minor = np.lib.format.read_magic(member)
+    return getattr(np.lib.format, f"read_array_header_{major}_{minor}")(member)
 
 
 def _check_header(path: Path, archive: zipfile.ZipFile, key: str, info: zipfile.ZipInfo) -> int:
@@ -158,7 +135,7 @@ def _mapped(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
         with archive.open(info) as member:
             shape, columns_first, dtype = _header(member)
             start = member.tell()
-            while member.read(stacks.STEP):  # at its end a damaged member tells
+            while member.read(1 << 20):  # at its end a damaged member tells
                 pass
         with open(path, "rb") as file:
             file.seek(
@@ -186,39 +163,32 @@ def as_images(what: str, array: np.ndarray) -> Tensor:
         raise DataError(f"{what} are {array.shape}, which is empty; give at least one image")
     if array.dtype != np.uint8:
         raise DataError(f"{what} are {array.dtype}, expected uint8; {_remedy(array)}")
-    images = torch.from_numpy(array)
-    if images.ndim == 3:
-        return images.unsqueeze(1)
-    images = images.permute(0, 3, 1, 2)
+    images = torch.from_numpy(array).reshape(*array.shape[:3], -1).permute(0, 3, 1, 2)
     return images if isinstance(array, np.memmap) else images.contiguous()
 
 
 def _remedy(array: np.ndarray) -> str:
     """What to do about images that are not uint8."""
-    if array.dtype.kind == "f":
-        part = array[:1000]
-        if not np.isfinite(part).all():
-            return f"they hold {int((~np.isfinite(part)).sum())} NaN or infinite values: replace those, then scale to 0..255"
-        if 0 <= part.min() and part.max() <= 1:
-            return "they run from 0 to 1: save (images * 255).round().astype(np.uint8)"
-        return f"they run from {part.min():g} to {part.max():g}: save ((images - low) / (high - low) * 255).clip(0, 255).astype(np.uint8)"
-    if array.dtype.kind in "iu":
-        return (
-            f"they run from {array.min()} to {array.max()}: choose a window (low, high) of intensities and save "
-            "((images - low) / (high - low) * 255).clip(0, 255).astype(np.uint8), or load the single files from a folder with window="
-        )
-    return "save pictures as np.uint8 from 0 to 255"
+    if array.dtype.kind not in "fiu":
+        return "save pictures as np.uint8 from 0 to 255"
+    low, high = array.min(), array.max()
+    if not np.isfinite([low, high]).all():
+        return "they hold NaN or infinite values: replace those, then scale to 0..255"
+    if array.dtype.kind == "f" and 0 <= low and high <= 1:
+        return "they run from 0 to 1: save (images * 255).round().astype(np.uint8)"
+    return (
+        f"they run from {low:g} to {high:g}: choose a window (low, high) of intensities and save ((images - low) / (high - low) * 255)"
+        ".clip(0, 255).astype(np.uint8), or load the single files from a folder with window="
+    )
 
 
 def as_labels(what: str, array: np.ndarray) -> Tensor:
     """Integers `(N,)` or `(N, 1)` as int64 `(N,)`, or zeros and ones `(N, K)` as floats. Raises as `as_images` does."""
     if array.ndim not in (1, 2) or 0 in array.shape:
         raise DataError(f"{what} are {array.shape}, expected (N,), (N, 1) or (N, K) for multi-label, with N at least 1")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise DataError(f"{what} hold NaN or infinite values, expected integers; drop or relabel those images")
-    if array.dtype.kind not in "iub" and not (array.dtype.kind == "f" and (array == array.round()).all()):
+    if array.dtype.kind not in "iubf" or (array.dtype.kind == "f" and (array % 1 != 0).any()):
         raise DataError(
-            f"{what} are {array.dtype}, expected integers from 0; number the classes and pass their names as classes="
+            f"{what} are {array.dtype}, expected integers from 0, none missing; number the classes and pass their names as classes="
         )
     if array.ndim == 2 and array.shape[1] > 1:
         return torch.from_numpy(array.astype(np.float32))
@@ -230,12 +200,10 @@ def _recorded_classes(stem: str) -> tuple[str, ...] | None:
     from . import medmnist
 
     flag = re.sub(r"_(28|64|128|224)$", "", stem)
-    if not flag.endswith("mnist"):
-        return None
-    try:
-        return medmnist.classes(flag) if flag in medmnist.records() else None
-    except MissingExtra:
-        return None
+    if flag.endswith("mnist"):
+        with contextlib.suppress(MissingExtra, KeyError):
+            return medmnist.classes(flag)
+    return None
 
 
 def seen_classes(what: str, labels: Tensor) -> tuple[str, ...]:

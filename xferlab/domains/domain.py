@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -65,26 +66,20 @@ class Domain:
 
     def __post_init__(self):
         if isinstance(self.classes, str):
-            raise self._wrong(
-                f"classes are the text {self.classes!r}, expected a tuple of names such as ({self.classes!r}, ...)"
-            )
+            raise self._wrong(f"classes are the text {self.classes!r}, expected a tuple of names such as ('a', 'b')")
         object.__setattr__(self, "classes", tuple(map(str, self.classes)))
         if not isinstance(self.inputs, Tensor):
             raise self._wrong(f"inputs are {type(self.inputs).__name__}, expected a torch tensor; use torch.from_numpy")
-        kind, shape = (self.inputs.dtype, self.inputs.ndim), tuple(self.inputs.shape)
-        if kind not in ((torch.uint8, 4), (torch.int64, 2)):
+        shape = tuple(self.inputs.shape)
+        if (self.inputs.dtype, len(shape)) not in ((torch.uint8, 4), (torch.int64, 2)):
             raise self._wrong(
                 f"inputs are {self.inputs.dtype} {shape}, expected uint8 images (N, C, H, W) or int64 tokens (N, L); scale "
                 "float images to 0..255 and call .to(torch.uint8)"
             )
-        if min(shape[1:]) == 0:
-            raise self._wrong(f"inputs are {shape}: an example holds nothing; give each at least one pixel or token")
+        if 0 in shape:
+            raise self._wrong(f"inputs are {shape}: no examples, or empty ones; give at least one pixel or token")
         if self.is_image and shape[1] not in (1, 3):
-            raise self._wrong(
-                f"images have {shape[1]} channels, expected 1 or 3 in (N, C, H, W) order; permute if channels come last"
-            )
-        if len(self) == 0:
-            raise self._wrong("it has no examples; give at least one")
+            raise self._wrong(f"images have {shape[1]} channels, expected (N, C, H, W), C 1 or 3; permute if C is last")
         if not self.is_image and int(self.inputs.min()) < 0:
             raise self._wrong(f"token ids go down to {int(self.inputs.min())}, expected 0 (padding) or more")
         if not self.classes and self.labels is not None:
@@ -100,12 +95,11 @@ class Domain:
         if self.files is not None and len(self.files) != len(self):
             raise self._wrong(f"it has {len(self.files)} files for {len(self)} examples; give one name each")
         for what, each in (("groups", "patient"), ("site", "site")):
-            numbers = getattr(self, what)
-            if numbers is not None and (
-                not isinstance(numbers, Tensor) or numbers.dtype != torch.int64 or numbers.shape != (len(self),)
-            ):
-                kind = f"{getattr(numbers, 'dtype', type(numbers).__name__)} {tuple(getattr(numbers, 'shape', ()))}"
-                raise self._wrong(f"{what} are {kind}, expected an int64 tensor ({len(self)},): a number per {each}")
+            ids = getattr(self, what)
+            if ids is None or (isinstance(ids, Tensor) and ids.dtype == torch.int64 and ids.shape == (len(self),)):
+                continue
+            kind = f"{ids.dtype} {tuple(ids.shape)}" if isinstance(ids, Tensor) else type(ids).__name__
+            raise self._wrong(f"{what} are {kind}, expected an int64 tensor ({len(self)},): a number per {each}")
         if self.site is not None and not 0 <= int(self.site.min()) <= int(self.site.max()) < len(self.sites):
             raise self._wrong(f"site goes up to {int(self.site.max())} and sites names {len(self.sites)}; name each")
 
@@ -126,9 +120,7 @@ class Domain:
         if labels.dtype != torch.int64 or labels.shape != (n,):
             raise self._wrong(f"labels are {kind}, expected int64 ({n},); use .long().squeeze()")
         if k < 2:
-            raise self._wrong(
-                f"it has one class, {self.classes[0]!r}, and nothing to tell it from; give two or more, or labels=None"
-            )
+            raise self._wrong(f"it has one class, {self.classes[0]!r}; give two or more to tell apart, or labels=None")
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high >= k:
             raise self._wrong(f"labels run from {low} to {high}, expected 0 to {k - 1} for {k} classes")
@@ -157,14 +149,12 @@ class Domain:
 
     def __getitem__(self, index: Tensor | slice | list[int] | int) -> Domain:
         """The examples at `index` (an int64 or bool tensor or array, a list, a slice or one number), as a Domain."""
-        if not isinstance(index, slice):
-            index = torch.as_tensor(index, dtype=torch.int64 if isinstance(index, list) else None, device=self.device)
-            index = index.reshape(1) if index.ndim == 0 else index
-        changed: dict = {name: part[index] for name, part in self._tensors().items() if name != "inputs"}
-        changed["inputs"] = self.inputs[index] if isinstance(index, slice) else select(self.inputs, index)
+        index = index.to(self.device) if isinstance(index, Tensor) else index
+        rows = torch.arange(len(self), device=self.device)[index].reshape(-1)
+        changed: dict = {name: part[rows] for name, part in self._tensors().items() if name != "inputs"}
+        changed["inputs"] = self.inputs[index] if isinstance(index, slice) else select(self.inputs, rows)
         if self.files is not None:
-            rows = torch.arange(len(self))[index if isinstance(index, slice) else index.cpu()].tolist()
-            changed["files"] = tuple(self.files[row] for row in rows)
+            changed["files"] = tuple(self.files[row] for row in rows.tolist())
         return replace(self, **changed)
 
     def unlabeled(self) -> Domain:
@@ -187,19 +177,15 @@ class Domain:
         """
         if self.classes == tuple(classes):
             return self
-        lacking = [name for name in self.classes if name not in classes]
-        if lacking:
+        if lacking := [name for name in self.classes if name not in classes]:
             raise DataError(
                 f"domain {self.name!r} has classes {lacking} that the source lacks (it has {list(classes)}); drop or rename them"
             )
-        if self.labels is None:
-            return replace(self, classes=tuple(classes))
-        place = torch.tensor([classes.index(name) for name in self.classes], device=self.device)
-        if self.multilabel:
-            labels = self.labels.new_zeros(len(self), len(classes))
-            labels[:, place] = self.labels
-        else:
-            labels = place[self.labels]
+        labels = self.labels
+        if labels is not None:
+            place = torch.tensor([classes.index(name) for name in self.classes], device=self.device)
+            wider = torch.zeros(len(self), len(classes), dtype=labels.dtype, device=self.device)
+            labels = wider.index_copy_(1, place, labels) if self.multilabel else place[labels]
         return replace(self, labels=labels, classes=tuple(classes))
 
     def counts(self) -> Tensor:
@@ -309,6 +295,15 @@ def split(domain: Domain, fractions: tuple[float, float, float] = (0.7, 0.1, 0.2
     Raises `DataError` when there are too few examples or groups for three parts.
     """
     return Splits(*(domain[rows] for rows in cut(domain, fractions, seed)))
+
+
+def with_val(where: object, parts: dict[str, Domain], seed: int) -> Splits:
+    """Splits of the parts of `where`; without "val", 10 % of "train" are held out by seed, with a warning."""
+    if "val" not in parts:
+        warnings.warn(f"{where} has no val part: 10 % of train is held out for validation (seed {seed})", stacklevel=3)
+        held = cut(parts["train"], (0.9, 0.1), seed)
+        parts = parts | {"train": parts["train"][held[0]], "val": parts["train"][held[1]]}
+    return Splits(**parts)
 
 
 def cut(domain: Domain, fractions: tuple[float, ...], seed: int = 0) -> list[Tensor]:

@@ -6,7 +6,6 @@ import ast
 import importlib.util
 import os
 import re
-import sys
 from pathlib import Path
 
 from ..errors import ArgumentError, DataError, DownloadError, MissingExtra
@@ -41,20 +40,14 @@ def load(name: str, *, size: int = 28, seed: int = 0) -> Splits:
     """
     known = records()
     if name not in known:
-        why = (
-            "it is a 3-D set, which xferlab does not read"
-            if name.endswith("3d")
-            else "it is not in the package's records"
+        raise DataError(
+            f"medmnist/{name} is not among the 2-D sets in the package's records (3-D ones are not read); expected one of {', '.join(known)}"
         )
-        raise DataError(f"medmnist/{name} cannot be loaded: {why}; expected one of {', '.join(known)}")
     if size not in SIZES:
-        raise ArgumentError(
-            f"medmnist/{name} at size {size} does not exist, expected one of {', '.join(map(str, SIZES))}"
-        )
+        raise ArgumentError(f"medmnist/{name} at size {size} does not exist, expected one of {SIZES}")
     suffix = "" if size == 28 else f"_{size}"
     url, md5 = known[name][f"url{suffix}"], known[name][f"MD5{suffix}"]
-    path = held(name, size)
-    if path is not None:
+    if path := held(name, size):
         verify(path, md5, "md5")
     else:
         path = _places(name, size)[0]
@@ -80,15 +73,12 @@ def records() -> dict[str, dict]:
     MissingExtra
         Where the package is not installed.
     """
-    if "medmnist.info" in sys.modules:
-        info = sys.modules["medmnist.info"].INFO
-    else:
-        package = importlib.util.find_spec("medmnist")
-        if package is None or package.origin is None:
-            raise MissingExtra("medmnist", extra="labs")
-        module = ast.parse(Path(package.origin).with_name("info.py").read_text(encoding="utf-8"))
-        assigned = [line for line in module.body if isinstance(line, ast.Assign)]
-        info = next(ast.literal_eval(line.value) for line in assigned if ast.unparse(line.targets[0]) == "INFO")
+    package = importlib.util.find_spec("medmnist")
+    if package is None or package.origin is None:
+        raise MissingExtra("medmnist", extra="labs")
+    module = ast.parse(Path(package.origin).with_name("info.py").read_text(encoding="utf-8"))
+    assigned = [line for line in module.body if isinstance(line, ast.Assign)]
+    info = next(ast.literal_eval(line.value) for line in assigned if ast.unparse(line.targets[0]) == "INFO")
     return {name: record for name, record in info.items() if not name.endswith("3d")}
 
 

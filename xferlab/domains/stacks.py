@@ -15,7 +15,6 @@ from ..errors import DataError
 from ..storage import cache_folder
 
 MAPPED = 1 << 28  # bytes from which on pictures stay on disk
-STEP = 1 << 25  # bytes of them that are copied at a time
 
 
 def room(shape: Sequence[int]) -> np.ndarray:
@@ -66,27 +65,17 @@ def stacked(pictures: Iterable[np.ndarray], expected: int) -> Tensor:
 
 
 def select(inputs: Tensor, rows: Tensor) -> Tensor:
-    """`inputs[rows]` for numbers or a mask `(N,)`; on disk where `inputs` are many pictures."""
+    """`inputs[rows]` for row numbers `(n,)`; on disk where `inputs` are many pictures."""
     if not _many([inputs]):
         return inputs[rows]
-    rows = torch.arange(len(inputs))[rows]
-    some = rows.split(max(STEP // inputs[0].numel(), 1))
-    return _filled((inputs.index_select(0, part) for part in some), len(rows))
+    return torch.index_select(inputs, 0, rows, out=torch.from_numpy(room((len(rows), *inputs.shape[1:]))))
 
 
 def concatenated(parts: Sequence[Tensor]) -> Tensor:
     """`torch.cat(parts)`; on disk where they are many pictures."""
-    return _filled(parts, sum(map(len, parts))) if _many(parts) else torch.cat(list(parts))
+    shape = (sum(map(len, parts)), *parts[0].shape[1:])
+    return torch.cat(list(parts), out=torch.from_numpy(room(shape)) if _many(parts) else None)
 
 
 def _many(parts: Sequence[Tensor]) -> bool:
     return parts[0].dtype == torch.uint8 and not parts[0].is_cuda and sum(part.numel() for part in parts) >= MAPPED
-
-
-def _filled(parts: Iterable[Tensor], n: int) -> Tensor:
-    whole, end = torch.empty(0), 0
-    for part in parts:
-        whole = torch.from_numpy(room((n, *part.shape[1:]))) if end == 0 else whole
-        whole[end : end + len(part)] = part
-        end += len(part)
-    return whole
