@@ -20,18 +20,11 @@ REMEDIES = {
 
 
 def check(
-    model: Classifier,
-    source: Domain | None,
-    target: Domain | None,
-    objectives: Sequence[Objective],
-    target_labels: bool,
-    precision: str,
+    model: Classifier, source: Domain | None, target: Domain | None, objectives: list[Objective], target_labels: bool
 ) -> None:
     """Raises `ArgumentError`, `DataError` or `TargetLabelsError` for what cannot be trained on; warns of absent classes."""
     if not isinstance(model, Classifier):
         raise ArgumentError(f"fit got a {type(model).__name__}, expected xl.Classifier(xl.encoder(...), classes=...)")
-    if precision not in ("auto", "fp32", "bf16"):
-        raise ArgumentError(f"precision is {precision!r}, expected 'auto', 'fp32' or 'bf16'")
     sides = {side: domain for side, domain in (("source", source), ("target", target)) if domain is not None}
     for side, domain in sides.items():
         if not isinstance(domain, Domain):
@@ -80,22 +73,13 @@ def refuse_multilabel(objectives: Sequence[Objective], *domains: Domain | None) 
         )
 
 
-def check_numbers(
-    steps: int,
-    batch_size: int,
-    lr: float,
-    weight_decay: float,
-    warmup: float,
-    val_every: int | None,
-    checkpoint_every: int,
-    seed: int,
-) -> None:
+def check_settings(steps, batch_size, lr, weight_decay, warmup, val_every, checkpoint_every, precision, seed) -> None:
     """
 
     Raises
     ------
     ArgumentError
-        For a number out of its range.
+        For a number out of its range, or a precision that fit does not know.
     """
     for name, value, ok, expected in (
         ("steps", steps, steps >= 1, "1 or more"),
@@ -105,7 +89,8 @@ def check_numbers(
         ("warmup", warmup, 0 <= warmup <= 1, "a share of the steps, 0 to 1"),
         ("val_every", val_every, val_every is None or val_every >= 1, "1 or more, or None"),
         ("checkpoint_every", checkpoint_every, checkpoint_every >= 1, "1 or more"),
+        ("precision", precision, precision in ("auto", "fp32", "bf16"), "'auto', 'fp32' or 'bf16'"),
         ("seed", seed, -(2**63) <= seed < 2**63, "a whole number of 64 bits"),
     ):
         if not ok:
-            raise ArgumentError(f"{name} is {value}, expected {expected}")
+            raise ArgumentError(f"{name} is {value!r}, expected {expected}")

@@ -5,125 +5,101 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..augment import DropTokens, Sides, apply, strong, weak
 from ..domains import Domain
-from ..encoders import Classifier, recording
+from ..encoders import Classifier
 from ..errors import ArgumentError
 from ..features import embed
 from ..objectives import Batch, Objective, Step
 from .distributed import World
 
 
+@dataclass
 class Feed:
     """Makes the `Step` of each t: rows drawn, inputs augmented, features computed once for all objectives.
 
-    With `cached` the encoder never moves and its features are computed before the first step. Inside `with feed:` the
-    activations that objectives tap are recorded.
+    With `cached` the encoder never moves and its features are computed before the first step.
     """
 
-    def __init__(
-        self,
-        model: Classifier,
-        domains: dict[str, Domain],
-        objectives: Sequence[Objective],
-        *,
-        batch_size: int,
-        augment: Sequence | None,
-        views: dict[str, Sequence] | None,
-        cached: bool,
-        autocast: Callable,
-        seed: int,
-        world: World,
-    ):
-        self.model, self.domains, self.augment, self.views = model, domains, augment, views or {}
-        self.autocast, self.seed, self.world, self.generator = autocast, seed, world, torch.Generator()
-        self.taps = {name for objective in objectives for name in objective.taps}
-        self.eager = bool(self.taps) or not objectives  # somebody wants the forward pass, whether or not its features
-        self.streams = {name: stream(domain, batch_size, seed + i) for i, (name, domain) in enumerate(domains.items())}
-        self.cached: dict[str, Tensor] | None = None
+    model: Classifier
+    domains: dict[str, Domain]
+    objectives: Sequence[Objective]
+    world: World
+    batch_size: int
+    augment: Sequence | None
+    views: dict[str, Sequence] | None
+    cached: bool
+    autocast: Callable
+    seed: int
+
+    def __post_init__(self) -> None:
+        self.generator, domains = torch.Generator(), self.domains
+        self.taps = {name for objective in self.objectives for name in objective.taps}
+        self.eager = self.taps or not self.objectives  # somebody wants the forward pass, whether or not its features
+        self.streams = {name: stream(domains[name], self.batch_size, self.seed + i) for i, name in enumerate(domains)}
         began = time.perf_counter()
-        if cached and not augment and not self.taps:
-            self.cached = {name: embed(model, domain).to(world.device) for name, domain in domains.items()}
+        kept = domains.items() if self.cached and not self.augment and not self.taps else ()
+        self.tables = {name: embed(self.model, domain).to(self.world.device) for name, domain in kept}
         self.seconds = time.perf_counter() - began  # features computed once are part of a run's price
         self.examples = sum(stream.size for stream in self.streams.values())
 
-    def __enter__(self) -> Feed:
-        self._recording = recording(self.model.encoder, self.taps)
-        self.activations = self._recording.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._recording.__exit__(*error)
-
-    def step(self, t: int, progress: float) -> Step:
-        """What the objectives see at step t: depends on (seed, t) and the model alone."""
+    def step(self, t: int, progress: float, activations: dict[str, list[Tensor]]) -> Step:
+        """What the objectives see at step t: depends on (seed, t) and the model alone. `activations` are recorded in the forward pass."""
         self.generator.manual_seed(mixed(self.seed, t) + self.world.rank)
         rows = {
             name: self.world.shard(stream(t), name).to(self.world.device, non_blocking=True)
             for name, stream in self.streams.items()
         }
-        raw = Inputs(self.domains, rows)
-        inputs: dict[str, Tensor] = raw
+        # taken when first asked for, which with cached features nobody may, and by tensor, not by Domain, whose checks would
+        # make a GPU wait; index_select copies pictures whole, [] byte by byte
+        raw = functools.cache(lambda side: self.domains[side].inputs.index_select(0, rows[side]))
+        inputs: Callable[[str], Tensor] = raw
         labels = {name: d.labels[rows[name]] for name, d in self.domains.items() if d.labels is not None}
+        sites = {name: d.site[rows[name]] for name, d in self.domains.items() if d.site is not None}
         if self.augment:
-            x, y = (raw[side] if side in rows else None for side in ("source", "target"))
+            x, y = (raw(side) if side in rows else None for side in ("source", "target"))
             sides = apply(self.augment, Sides(x, labels.get("source"), y, len(self.model.classes)), self.generator)
-            inputs = {name: getattr(sides, f"{name}_inputs") for name in rows}
+            inputs = {name: getattr(sides, f"{name}_inputs") for name in rows}.__getitem__
             if sides.source_labels is not None:
                 labels["source"] = sides.source_labels
 
         encoded = functools.cache(functools.partial(self._encode, rows, inputs))
-        for parts in self.activations.values():
+        for parts in activations.values():
             parts.clear()
         if self.eager:
             encoded()
-        recorded = {name: torch.cat(parts) for name, parts in self.activations.items()}
-        batches = {name: Late(name, inputs, labels.get(name), encoded, self._head) for name in rows}
-        for name, batch in batches.items():
-            batch.site = None if (site := self.domains[name].site) is None else site[rows[name]]
+        recorded = {name: torch.cat(parts) for name, parts in activations.items()}
+        batches = {side: Late(side, inputs, labels.get(side), sites.get(side), encoded, self._head) for side in rows}
         view = functools.partial(self._view, raw, labels)
         return Step(self.model, batches.get("source"), batches.get("target"), progress, view, recorded)
 
-    def _encode(self, rows: dict[str, Tensor], inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _encode(self, rows: dict[str, Tensor], inputs: Callable[[str], Tensor]) -> dict[str, Tensor]:
         with torch.enable_grad(), self.autocast():  # whoever asks first may be without either, the others must not be
-            if self.cached:
-                return {name: table.index_select(0, rows[name]) for name, table in self.cached.items()}
-            return encode(self.model, {name: inputs[name] for name in rows})
+            if self.tables:
+                return {name: table.index_select(0, rows[name]) for name, table in self.tables.items()}
+            return encode(self.model, {name: inputs(name) for name in rows})
 
     def _head(self, z: Tensor) -> Tensor:
         with torch.enable_grad(), self.autocast():
             return self.model.head(z)
 
-    def _view(self, raw: dict[str, Tensor], labels: dict[str, Tensor], name: str, side: str) -> Batch:
-        if name not in {"weak", "strong", *self.views}:
+    def _view(self, raw: Callable[[str], Tensor], labels: dict[str, Tensor], name: str, side: str) -> Batch:
+        x, domain, views = raw(side), self.domains[side], self.views or {}
+        if name not in {"weak", "strong", *views}:
             raise ArgumentError(f"no view is called {name!r}; use 'weak' or 'strong', or give it in views=")
-        pipeline = self.views.get(name)
-        if pipeline is None and not self.domains[side].is_image:
+        pipeline = views.get(name)
+        if pipeline is None and domain.is_image:
+            pipeline = {"weak": weak, "strong": strong}[name](x.shape[-1], domain.augmentation)
+        elif pipeline is None:
             pipeline = {"weak": [], "strong": [DropTokens()]}[name]
-        if pipeline is None:
-            make = {"weak": weak, "strong": strong}[name]
-            pipeline = make(raw[side].shape[-1], self.domains[side].augmentation)
-        x = apply(pipeline, raw[side], self.generator)
+        x = apply(pipeline, x, self.generator)
         z = self.model.features(x)
         return Batch(x, labels.get(side), z, self.model.head(z))
-
-
-class Inputs(dict):
-    """Each side's inputs in a step, taken from its Domain when first asked for: with cached features nobody may."""
-
-    def __init__(self, domains: dict[str, Domain], rows: dict[str, Tensor]):
-        super().__init__()
-        self.domains, self.rows = domains, rows
-
-    def __missing__(self, side: str) -> Tensor:
-        # by tensor, not by Domain, whose checks would make a GPU wait; index_select copies pictures whole, [] byte by byte
-        self[side] = self.domains[side].inputs.index_select(0, self.rows[side])
-        return self[side]
 
 
 class Late(Batch):
@@ -131,12 +107,13 @@ class Late(Batch):
 
     # what is computed once may be written to afterwards, as a Batch's fields may: mypy takes it for a read-only property
 
-    def __init__(self, side: str, inputs: dict, labels: Tensor | None, encoded: Callable[[], dict], head: Callable):
-        self._side, self._inputs, self.labels, self._encoded, self._head = side, inputs, labels, encoded, head
+    def __init__(self, side: str, inputs: Callable, labels, site, encoded: Callable[[], dict], head: Callable):
+        self.labels, self.site = labels, site
+        self._side, self._inputs, self._encoded, self._head = side, inputs, encoded, head
 
     @functools.cached_property
     def inputs(self) -> Tensor:  # type: ignore[override]
-        return self._inputs[self._side]
+        return self._inputs(self._side)
 
     @functools.cached_property
     def features(self) -> Tensor:  # type: ignore[override]
@@ -198,28 +175,24 @@ class Stream:
 
     def __init__(self, n: int, batch_size: int, seed: int, lengths: Tensor | None = None):
         self.n, self.size, self.seed, self.lengths = n, min(batch_size, n), seed, lengths
-        self.passes: dict[int, Tensor] = {}
+        self.shuffled = functools.lru_cache(2)(self._shuffled)  # a batch lies in two passes at most
 
     def __call__(self, t: int) -> Tensor:
         first, last = t * self.size, (t + 1) * self.size - 1
-        rows = torch.cat([self._pass(k) for k in range(first // self.n, last // self.n + 1)])
+        rows = torch.cat([self.shuffled(k) for k in range(first // self.n, last // self.n + 1)])
         start = first % self.n
         return rows[start : start + self.size]
 
-    def _pass(self, k: int) -> Tensor:
-        if k not in self.passes:
-            self.passes = {j: order for j, order in self.passes.items() if j == k - 1}
-            generator = torch.Generator().manual_seed(mixed(self.seed, k))
-            self.passes[k] = torch.randperm(self.n, generator=generator)
-            if self.lengths is not None:
-                self.passes[k] = self._bucketed(self.passes[k], self.lengths, -k * self.n % self.size, generator)
-        return self.passes[k]
-
-    def _bucketed(self, order: Tensor, lengths: Tensor, begun: int, generator: torch.Generator) -> Tensor:
-        """`order` with whole batches of like length; its first `begun` rows end a batch of the pass before."""
+    def _shuffled(self, k: int) -> Tensor:
+        """Pass k's rows; with `lengths` in whole batches of like length, after its first rows, which end a batch of the pass before."""
+        generator = torch.Generator().manual_seed(mixed(self.seed, k))
+        order = torch.randperm(self.n, generator=generator)
+        if self.lengths is None:
+            return order
+        begun = -k * self.n % self.size
         whole = (self.n - begun) // self.size * self.size
         drawn = order[begun : begun + whole].split(16 * self.size)
-        pools = [pool[lengths[pool].argsort(stable=True)] for pool in drawn]
+        pools = [pool[self.lengths[pool].argsort(stable=True)] for pool in drawn]
         batches = torch.cat([order[:0], *pools]).view(-1, self.size)
         shuffled = batches[torch.randperm(len(batches), generator=generator)].flatten()
         return torch.cat([order[:begun], shuffled, order[begun + whole :]])

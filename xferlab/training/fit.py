@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 
 from ..domains import Domain
-from ..encoders import Classifier
+from ..encoders import Classifier, recording
 from ..errors import DivergenceError
 from ..evaluation import evaluate
 from ..machine import give_back
 from ..objectives import CrossEntropy, Objective
 from ..storage import described, fingerprint
 from ..strategies import Strategy, full
-from .checking import check, check_numbers
+from .checking import check, check_settings
 from .distributed import World
 from .feed import Feed, mixed
 from .keeping import Keeper, Log, Run
@@ -131,8 +131,8 @@ def fit(
     """
     objectives = [CrossEntropy()] if objectives is None else list(objectives)
     strategy = strategy or full()
-    check(model, source, target, objectives, target_labels, precision)
-    check_numbers(steps, batch_size, lr, weight_decay, warmup, val_every, checkpoint_every, seed)
+    check(model, source, target, objectives, target_labels)
+    check_settings(steps, batch_size, lr, weight_decay, warmup, val_every, checkpoint_every, precision, seed)
     given = {"source": source, "target": target}
     domains = {side: domain.align(model.classes) for side, domain in given.items() if domain is not None}
     world = World(device, checkpoint)
@@ -160,37 +160,25 @@ def fit(
         for objective in objectives:
             objective.setup(model, domains.get("source"), domains.get("target"))
             objective.to(device).train()
-        movement = Movement(
-            model, strategy, objectives, frozen, lr=lr, weight_decay=weight_decay, warmup=warmup, steps=steps
-        )
+        movement = Movement(model, strategy, objectives, frozen, lr, weight_decay, warmup, steps)
         run = Run(model, objectives=objectives)
         keeper = Keeper(checkpoint, identity, run, movement.optimizer)
         run.resumed_from = keeper.restore(device)
         world.agree(run.resumed_from)
-        feed = Feed(
-            model,
-            domains,
-            objectives,
-            batch_size=batch_size,
-            augment=augment,
-            views=views,
-            cached=strategy.freezes_encoder(model),
-            autocast=autocast,
-            seed=seed,
-            world=world,
-        )
+        cached = strategy.freezes_encoder(model)
+        feed = Feed(model, domains, objectives, world, batch_size, augment, views, cached, autocast, seed)
         log = Log(run, steps, feed, progress_bar, world)
         buffers = [buffer for module in (model, *objectives) for buffer in module.buffers()]
         statistics = contextlib.nullcontext() if objectives else mean_statistics(model, anew=run.resumed_from == 0)
         # without a GPU torch.manual_seed would format the call stack at each step, for a GPU that may come
         reseed = torch.default_generator.manual_seed if device.type == "cpu" else torch.manual_seed
 
-        with log, feed, statistics:
+        with log.bar, recording(model.encoder, feed.taps) as activations, statistics:
             for t in range(run.resumed_from, steps):
                 reseed(mixed(seed, t))
                 rate = movement.begin(t)
                 with autocast():
-                    step = feed.step(t, t / max(1, steps - 1))
+                    step = feed.step(t, t / max(1, steps - 1), activations)
                     try:
                         losses = [objective(step) for objective in objectives]
                     except torch.linalg.LinAlgError as error:  # singular values of what is no longer finite
@@ -216,6 +204,7 @@ def fit(
                     if world.rank == 0:
                         keeper.save(t + 1)
                     world.wait()
+        log.flush()
         if keeper.best:
             model.load_state_dict(keeper.best)
         movement.end()

@@ -113,14 +113,6 @@ class Log:
         self.run.images_per_second = self.done * self.per_step / (self.refreshed - self.started)
         self.bar.set_postfix({"images/s": f"{self.run.images_per_second:.0f}"}, refresh=False)
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, error, *_):
-        self.bar.close()
-        if error is None:
-            self.flush()
-
 
 class Keeper:
     """The run's checkpoint file, whole or absent, and the best weights on the validation split."""

@@ -8,6 +8,7 @@ import math
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from ..strategies import Strategy
 from .distributed import World
 
 
+@dataclass
 class Movement:
     """AdamW over what the strategy moves, at the strategy's rates times the schedule.
 
@@ -28,22 +30,19 @@ class Movement:
         Parameters that required no gradient when the run began: they do not move, whatever the strategy.
     """
 
-    def __init__(
-        self,
-        model: Classifier,
-        strategy: Strategy,
-        objectives: Sequence[Objective],
-        frozen: Sequence[nn.Parameter],
-        *,
-        lr: float,
-        weight_decay: float,
-        warmup: float,
-        steps: int,
-    ):
-        self.model, self.strategy, self.objectives, self.frozen = model, strategy, objectives, frozen
-        self.lr, self.warmup, self.steps = lr, warmup, steps
-        self.moving: list[bool] | None = None
-        self.optimizer = torch.optim.AdamW(groups(model, strategy, objectives, weight_decay, steps), lr=lr, fused=True)
+    model: Classifier
+    strategy: Strategy
+    objectives: Sequence[Objective]
+    frozen: Sequence[nn.Parameter]
+    lr: float
+    weight_decay: float
+    warmup: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        self.moving: list[bool] = []
+        ours = groups(self.model, self.strategy, self.objectives, self.weight_decay, self.steps)
+        self.optimizer = torch.optim.AdamW(ours, lr=self.lr, fused=True)
 
     def begin(self, t: int) -> float:
         """Sets step t's rates, and what requires gradients where that changes; returns the learning rate at a multiplier of 1."""
