@@ -88,7 +88,7 @@ def test_every_change_is_noticed(site, decoded, change):
     elif change == "option":
         options["size"] = 8
     else:
-        kept = next((site.parent / "cache" / "folders").glob("*.npy"))
+        kept = next((site.parent / "cache" / "folders").glob("*.pt"))
         kept.write_bytes(kept.read_bytes()[:-100])
     after, _ = read(site, **options)
     assert len(decoded) > 12

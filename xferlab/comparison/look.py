@@ -218,7 +218,7 @@ def _side(where: str, labels: str | None, name: str | None, **options) -> Side:
         try:
             splits, more = noting(folders.divide, found)
         except DataError as error:  # too few pictures, or a split without a test part
-            splits, more = found.domain(torch.arange(len(found.files))), [str(error)]
+            splits, more = found.domain(), [str(error)]
         notes += more
     else:
         splits, notes, _ = read(where, **options)

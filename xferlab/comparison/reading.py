@@ -9,8 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..domains import Domain, Splits, folders, tables, texts
 from ..domains import load as load_domain
 from ..domains.intensity import Scale
@@ -155,8 +153,7 @@ def read(
     if path.is_dir():
         found, notes = noting(folders.find, path, **options)
         if whole or (known is not None and (found.labels < 0).any()):
-            everything = found.domain(torch.arange(len(found.files)))
-            return replace(everything, augmentation=augmentation or ""), notes, found.scale
+            return replace(found.domain(), augmentation=augmentation or ""), notes, found.scale
         splits, more = noting(folders.divide, found)
         return splits.augmented(augmentation or ""), notes + more, found.scale
     splits, notes = noting(load_domain, path if path.exists() else where, augmentation=augmentation, **options)

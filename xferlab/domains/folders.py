@@ -13,11 +13,11 @@ import torch
 
 from ..errors import ArgumentError, DataError
 from . import tables
-from .domain import Domain, Splits, cut
+from .domain import Domain, Splits, cut, split, with_val
 from .duplicates import warn_near_duplicates
 from .found import Found, remembered
 from .intensity import Scale, check
-from .layout import arrange, name_classes, numbers
+from .layout import arrange, name_classes
 from .patients import guess, named
 from .pictures import Options, decode_all, is_dicom, tell
 
@@ -43,35 +43,26 @@ def load(path: str | Path, *, seed: int = 0, **options) -> Splits:
 def divide(found: Found, seed: int = 0) -> Splits:
     """Train, validation and test parts of what was found, as `load` says."""
     path = found.root
-    if found.guessed and found.groups is not None and (why := _unfit(found, seed)):
+    if found.guessed and found.patients and (why := _unfit(found, seed)):
         warnings.warn(
             f"{path}: {why}; split picture by picture: give groups= to keep a patient in one part", stacklevel=3
         )
-        found = found._replace(groups=None, patients=[])
+        found = found._replace(patients=[])
     if any(found.parts):
-        for patient, parts in _torn(found).items():  # named here, where their names are known
-            both = " and ".join(sorted(filter(None, parts)))
+        for patient, homes in _torn(found).items():  # named here, where their names are known
+            both = " and ".join(sorted(filter(None, homes)))
             raise DataError(f"{path}: group {patient!r} is in both {both}; move all its images to one part")
-        rows = {
-            part: torch.tensor([i for i, own in enumerate(found.parts) if own == part])
-            for part in set(found.parts)
-            if part
-        }
+        rows = defaultdict(list)
+        for row, part in enumerate(found.parts):
+            rows[str(part)].append(row)
         if missing := sorted({"train", "test"} - rows.keys()):
             raise DataError(
                 f"{path} has images in {', '.join(sorted(rows))} and none in {' and '.join(missing)}; add them, or move the class folders up"
             )
-        if "val" not in rows:
-            warnings.warn(
-                f"{path} has no val part: 10 % of train is held out for validation (seed {seed})", stacklevel=3
-            )
-            held = cut(found.domain(rows["train"]), (0.9, 0.1), seed)
-            rows["train"], rows["val"] = rows["train"][held[0]], rows["train"][held[1]]
+        splits = with_val(path, {part: found.domain(torch.tensor(its)) for part, its in rows.items()}, seed)
     else:
-        everything = found.domain(torch.arange(len(found.files)))
-        rows = dict(zip(("train", "val", "test"), cut(everything, (0.7, 0.1, 0.2), seed), strict=True))
-    splits = Splits(**{part: found.domain(rows[part]) for part in ("train", "val", "test")})
-    if splits.train.labels is not None and not splits.train.multilabel and 0 in splits.train.counts():
+        splits = split(found.domain(), seed=seed)
+    if splits.train.labels is not None and 0 in splits.train.counts():
         absent = [name for name, n in zip(splits.classes, splits.train.counts().tolist(), strict=True) if n == 0]
         warnings.warn(f"{path}: the train part has no image of {', '.join(absent)}", stacklevel=3)
     warn_near_duplicates(splits)
@@ -116,7 +107,7 @@ def read(path: str | Path, **options) -> tuple[Domain, list[Path]]:
     more than 80 megapixels, `ArgumentError` on an option's value, `MissingExtra` on DICOM without pydicom.
     """
     found = find(Path(path), **options)
-    return found.domain(torch.arange(len(found.files))), found.files
+    return found.domain(), [found.root / name for name in found.files]
 
 
 @remembered
@@ -177,26 +168,17 @@ def find(
     places = [place._replace(label=name) for place, name in zip(places, spelled, strict=True)]
     options = Options(size, channels, window, intensity, frames)
     places, images, scale = decode_all(places, options, broken, left_out, notes)
-    if left_out:
-        notes.insert(0, f"{root}{tell(left_out)}")
+    if said := tell(left_out):
+        notes.insert(0, f"{root}{said}")
     files = [place.file for place in places]
     patients = named(root, files, groups, notes) if isinstance(groups, str) else []
     if groups is None:
         patients = guess(root, places, notes, known=labels is not None)
-    return Found(
-        root,
-        files,
-        [place.file.relative_to(root).as_posix() + (f"#{place.frame}" if place.frame else "") for place in places],
-        [place.part for place in places],
-        images,
-        torch.tensor([-1 if place.label is None else classes.index(place.label) for place in places]),
-        numbers(str(root), patients, None)[0] if patients else None,
-        patients,
-        classes,
-        scale,
-        groups is None,
-        notes,
-    )
+    below = [file.relative_to(root).as_posix() for file in files]
+    names = [name + (f"#{place.frame}" if place.frame else "") for name, place in zip(below, places, strict=True)]
+    parts = [place.part for place in places]
+    numbers = torch.tensor([-1 if place.label is None else classes.index(place.label) for place in places])
+    return Found(root, below, names, parts, images, numbers, patients, classes, scale, groups is None, notes)
 
 
 OPTIONS = find  # what `load` takes beside its own arguments
@@ -211,28 +193,24 @@ def _scan(root: Path, left_out: dict[str, list], skip: set[Path]) -> list[Path]:
 
     for folder, inner, names in os.walk(root, onerror=unreadable):
         start = Path(folder)
-        for name in list(inner):
-            if _litter(name) or (start / name).is_symlink():
-                inner.remove(name)
-                if not _litter(name):
-                    left_out["links to folders"].append((start / name).relative_to(root))
         folders.append(start)
-        for name in names:
-            file = start / name
-            if _litter(name) or file in skip:
+        inner[:] = [name for name in inner if not _litter(name)]
+        links = [start / name for name in inner if (start / name).is_symlink()]
+        left_out["links to folders"] += [link.relative_to(root) for link in links]
+        for file in [start / name for name in names if not _litter(name)]:
+            if file in skip:
                 continue
             if file.is_symlink() and not file.resolve().is_relative_to(inside):
                 left_out["links out of the folder"].append(file.relative_to(root))
-            elif kind := next((OTHERS[end] for end in OTHERS if name.lower().endswith(end)), None):
+            elif kind := next((OTHERS[end] for end in OTHERS if file.name.lower().endswith(end)), None):
                 left_out[kind].append(file.relative_to(root))
             elif not file.is_file() or (file.suffix.lower() not in SUFFIXES and not _nameless_dicom(file)):
                 left_out["files that are no images"].append(file.relative_to(root))
             else:
                 files.append(file)
     full = {parent for file in files for parent in file.parents} | {root}
-    left_out_folders = [folder.relative_to(root) for folder in folders if folder not in full and folder.parent in full]
-    if left_out_folders:
-        left_out["folders without images"] += sorted(left_out_folders)
+    empty = [folder.relative_to(root) for folder in folders if folder not in full and folder.parent in full]
+    left_out["folders without images"] += sorted(empty)
     return sorted(files)
 
 
@@ -252,17 +230,17 @@ def _unfit(found: Found, seed: int) -> str:
         return f"{len(torn)} patients are in two parts of its own split, such as {first!r}, which makes scores too good"
     if any(found.parts) or (found.labels < 0).any():
         return ""
-    everything = found.domain(torch.arange(len(found.files)))
+    everything = found.domain()
     try:
         parts = cut(everything, (0.7, 0.1, 0.2), seed)
     except DataError as error:
         return f"it cannot be split by patient ({error})"
     alone = cut(replace(everything, groups=None), (0.7, 0.1, 0.2), seed)
 
-    def lost(rows):
-        return sum(int(k not in found.labels[part]) for part in rows for k in found.labels.unique())
+    def held(rows):
+        return sum(len(found.labels[part].unique()) for part in rows)
 
-    return "split by patient, a part would have no picture of some class" if lost(parts) > lost(alone) else ""
+    return "split by patient, a part would have no picture of some class" if held(parts) < held(alone) else ""
 
 
 def _torn(found: Found) -> dict[str, set[str | None]]:

@@ -12,16 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import PIL
 import torch
 from torch import Tensor
 
 from ..errors import DataError
-from ..storage import cache_folder, cache_limit, described, digest, fingerprint, write_atomically, write_text
+from ..storage import cache_folder, cache_limit, described, digest, fingerprint, write_atomically
 from . import tables
 from .domain import Domain
 from .intensity import Scale
+from .layout import numbers
 from .stacks import select
 
 WORTH = 0.2  # seconds of decoding from which on a folder is kept
@@ -33,7 +33,6 @@ class Found(NamedTuple):
 
     parts, patients the split and the patient of each image, None and "" where nothing says; no patients where nobody knows
     images, labels  uint8 `(N, C, H, W)`, and class numbers `(N,)`, -1 where there is none
-    groups          patients numbered, or None
     classes         names of all classes
     scale           the intensities that became 0 and 255 in pictures of more than 8 bits, or None
     guessed         whether patients were told by folders rather than by the caller
@@ -41,32 +40,38 @@ class Found(NamedTuple):
 
     Parameters
     ----------
-    root, files
-        Where they are.
-    names
-        Of the files below the folder; of a frame of several, with # and its number.
+    root
+        The folder.
+    files, names
+        Below it; the name of a frame of several has # and its number too.
     """
 
     root: Path
-    files: list[Path]
+    files: list[str]
     names: list[str]
     parts: list[str | None]
     images: Tensor
     labels: Tensor
-    groups: Tensor | None
     patients: list[str]
     classes: tuple[str, ...]
     scale: Scale | None
     guessed: bool
     notes: list[str]
 
-    def domain(self, rows: Tensor) -> Domain:
-        labels = self.labels[rows]
+    @property
+    def groups(self) -> Tensor | None:
+        """Patients numbered."""
+        return numbers(str(self.root), self.patients, None)[0] if self.patients else None
+
+    def domain(self, rows: Tensor | None = None) -> Domain:
+        """Those of `rows`, else all."""
+        rows = torch.arange(len(self.files)) if rows is None else rows
+        labels, groups = self.labels[rows], self.groups
         return Domain(
             select(self.images, rows),
             labels if (labels >= 0).all() else None,
             self.classes,
-            None if self.groups is None else self.groups[rows],
+            None if groups is None else groups[rows],
             name=self.root.resolve().name,
             files=tuple(self.names[i] for i in rows.tolist()),
         )
@@ -82,7 +87,7 @@ def remembered(find: Callable[..., Found]) -> Callable[..., Found]:
     @functools.wraps(find)
     def remembering(root: Path, **options) -> Found:
         began, state = time.time(), _state(root, options)
-        place = cache_folder("folders", fingerprint(_code(), described(options), json.dumps(state)))
+        place = cache_folder("folders", f"{fingerprint(_code(), described(options), json.dumps(state))}.pt")
         found = _recall(root, place)
         if found is None:
             found = find(root, **options)
@@ -126,24 +131,13 @@ def _code() -> str:
 
 
 def _keep(found: Found, place: Path) -> None:
-    about = found._asdict() | {"root": None, "images": list(found.images.shape), "labels": found.labels.tolist()}
-    about["groups"] = None if found.groups is None else found.groups.tolist()
-    about["files"] = [file.relative_to(found.root).as_posix() for file in found.files]
-    with write_atomically(place.with_suffix(".npy")) as path:
-        np.save(path, found.images.numpy(), allow_pickle=False)
-    write_text(place.with_suffix(".json"), json.dumps(about))
+    with write_atomically(place) as path:
+        torch.save(found._asdict() | {"root": None, "scale": found.scale and tuple(found.scale)}, path)
 
 
 def _recall(root: Path, place: Path) -> Found | None:
-    """What was kept; None where nothing was, or it is damaged."""
+    """What was kept, its pictures mapped: writes to them stay private. None where nothing was kept, or it is damaged."""
     with contextlib.suppress(Exception):
-        about = json.loads(place.with_suffix(".json").read_text("utf-8"))
-        pixels = np.load(place.with_suffix(".npy"), mmap_mode="c", allow_pickle=False)  # "c": writes stay private
-        if list(pixels.shape) != about["images"] or pixels.dtype != np.uint8:
-            return None
-        about |= {"root": root, "images": torch.from_numpy(pixels), "files": [root / name for name in about["files"]]}
-        about |= {"labels": torch.tensor(about["labels"]), "classes": tuple(about["classes"])}
-        about["groups"] = None if about["groups"] is None else torch.tensor(about["groups"])
-        about["scale"] = None if about["scale"] is None else Scale(*about["scale"])
-        return Found(**about)
+        found = Found(**torch.load(place, mmap=True, weights_only=True))
+        return found._replace(root=root, scale=found.scale and Scale(*found.scale))
     return None

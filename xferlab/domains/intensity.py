@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,13 +40,12 @@ def check(window: tuple[float, float] | str | None, intensity: str | tuple | Non
     ArgumentError
         For a window or an intensity that is none.
     """
-    if isinstance(window, str) and window not in WINDOWS:
-        raise ArgumentError(f"window is {window!r}, expected one of {', '.join(WINDOWS)}, or (low, high)")
-    if isinstance(intensity, str) and intensity not in ("collection", "image"):
-        raise ArgumentError(f"intensity is {intensity!r}, expected 'collection', 'image' or (low, high)")
-    for name, pair in (("window", window), ("intensity", intensity)):
-        if pair is not None and not isinstance(pair, str) and not (len(pair) in (2, 3) and pair[0] < pair[1]):
-            raise ArgumentError(f"{name} is {pair!r}, expected (low, high) with low below high")
+    for name, value, words in (("window", window, WINDOWS), ("intensity", intensity, ("collection", "image"))):
+        if value is None:
+            continue
+        good = value in words if isinstance(value, str) else len(value) in (2, 3) and value[0] < value[1]
+        if not good:
+            raise ArgumentError(f"{name} is {value!r}, expected {', '.join(words)}, or (low, high), low below high")
 
 
 def choose(files: list[Path], wanted: tuple | str | None, notes: list[str]) -> Scale | None:
@@ -58,14 +58,11 @@ def choose(files: list[Path], wanted: tuple | str | None, notes: list[str]) -> S
     """
     samples = []
     for file in files[:: -(-len(files) // SAMPLED)]:
-        try:
-            with Image.open(file) as opened:
-                values = np.asarray(opened, np.float64).ravel()
-        except Exception:  # told by name when it is decoded
-            continue
-        if len(values) and np.isfinite(values).all():
+        with contextlib.suppress(Exception), Image.open(file) as opened:  # what is damaged is told when it is decoded
+            values = np.asarray(opened, np.float64).ravel()
             extremes = [values.min(), values.max()]
-            samples.append(np.concatenate([values[:: -(-len(values) // TAKEN)], extremes]))
+            if np.isfinite(extremes).all():
+                samples.append(np.concatenate([values[:: -(-len(values) // TAKEN)], extremes]))
     if not samples:
         return None
     pixels = np.concatenate(samples)

@@ -27,13 +27,12 @@ TOLD = 0.3  # share of the variance of stored values that classes explain, from 
 
 def tell(left_out: dict[str, list]) -> str:
     """ ": left out 2 files that are no images (a.txt, b.txt); ..." """
-    if not left_out:
-        return ""
     kinds = [
         f"{len(names)} {kind} ({', '.join(map(str, names[:8]))}{', ...' if len(names) > 8 else ''})"
         for kind, names in left_out.items()
+        if names
     ]
-    return ": left out " + "; ".join(kinds)
+    return ": left out " + "; ".join(kinds) if kinds else ""
 
 
 class Decoded(NamedTuple):
