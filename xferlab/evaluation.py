@@ -25,9 +25,9 @@ DRAWS = 5  # no difference is called separated below so many draws or seeds
 
 
 @contextlib.contextmanager
-def evaluating(*modules: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients, batch norms folded; every submodule gets its own mode back afterwards."""
-    with evaluation_mode(*modules), torch.inference_mode(), folded(*modules):
+    with evaluation_mode(model), torch.inference_mode(), folded(model):
         yield
 
 

@@ -22,10 +22,10 @@ __all__ = ["NORMS", "Block", "Classifier", "Encoder", "encoder", "read_in_depth"
 
 
 Maker = Callable[..., Any]
-_registered: dict[str, tuple[Maker, str]] = {}
+_registered: dict[str, Maker] = {}
 
 
-def register(name: str, make: Maker, reads: str = "images") -> None:
+def register(name: str, make: Maker) -> None:
     """Lets `xl.encoder(name)` give what `make(pretrained=..., **settings)` makes: an Encoder, or a module to be wrapped.
 
     Another package registers its own by an entry point of the group `xferlab.encoders`: a name and a `make`.
@@ -36,25 +36,21 @@ def register(name: str, make: Maker, reads: str = "images") -> None:
         What to call it; an earlier one of that name is replaced.
     make
         Takes `pretrained` and the settings of `xl.encoder` that were given.
-    reads
-        "images" or "tokens".
 
     Raises
     ------
     ArgumentError
-        For another kind of input, or a name that means timm's or Hugging Face's.
+        For a name that means timm's or Hugging Face's.
     """
-    if reads not in ("images", "tokens"):
-        raise ArgumentError(f"reads is {reads!r}, expected 'images' or 'tokens'")
     if not name or name.startswith(("timm/", "hf/")):
         raise ArgumentError(f"an encoder cannot be called {name!r}: timm/ and hf/ are taken")
-    _registered[name] = (make, reads)
+    _registered[name] = make
 
 
 def _found(name: str) -> Maker | None:
     """What makes an encoder that was registered, here or by an entry point of an installed package."""
     if name in _registered:
-        return _registered[name][0]
+        return _registered[name]
     entries = importlib.metadata.entry_points(group="xferlab.encoders", name=name)
     return next(iter(entries)).load() if entries else None
 
@@ -144,15 +140,10 @@ def _named(name: str, pretrained: bool, weights: str | Path | None, settings: di
     with seeded(seed):
         if make := _found(name):
             made = make(pretrained=pretrained, **settings)
-            if not hasattr(made, "blocks") and _registered.get(name, (make, "images"))[1] == "tokens":
-                raise ArgumentError(
-                    f"encoder {name!r} reads tokens and has no blocks; give one as text.load_encoder does"
-                )
             return made if hasattr(made, "blocks") else Encoder(made, name=name, **settings)
-        timm_name = name.removeprefix("timm/") if name.startswith("timm/") else None
         # Hugging Face's names without an owner are those of the BERT family; no timm name has "bert" in it
         text = name == "minilm" or "/" in name or "bert" in name or (Path(name) / "config.json").is_file()
-        if text and timm_name is None:
+        if text and not name.startswith("timm/"):
             from .text import load_encoder
 
             if settings or weights is not None:
@@ -169,7 +160,7 @@ def _named(name: str, pretrained: bool, weights: str | Path | None, settings: di
             net = packaged(name, pretrained)
             settings = dict(size=PACKAGED[name][1], mean=(127.0,), std=(128.0,)) | settings
         else:
-            net, settings = timm_net(timm_name or name, pretrained, weights, settings)
+            net, settings = timm_net(name.removeprefix("timm/"), pretrained, weights, settings)
     head = net.get_classifier() if pretrained else None
     net.reset_classifier(0)
     return Encoder(net, name=name, source_head=head if isinstance(head, nn.Linear) else None, **settings)

@@ -128,11 +128,10 @@ class Encoder(nn.Module):
 
 
 @contextlib.contextmanager
-def evaluation_mode(*roots: nn.Module) -> Iterator[None]:
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Evaluation mode inside; every submodule gets its own mode back afterwards."""
-    modes = {module: module.training for root in roots for module in root.modules()}
-    for root in roots:
-        root.eval()
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
     try:
         yield
     finally:
@@ -169,24 +168,20 @@ def recording(
 def _dry_run(body: nn.Module, example: Tensor, name: str) -> tuple[list[Block], int, tuple]:
     """Blocks in the order they run, the feature dimension, and norms to fold, from a forward pass each in eval mode."""
     candidates = _expand(body)
-    order: list[str] = []
-    hooks = [
-        module.register_forward_pre_hook(lambda _m, _a, key=key: order.append(key) if key not in order else None)
-        for key, module in candidates.items()
-    ]
-    device = next(body.parameters(), example).device
+    order: dict[str, None] = {}
+    example = example.to(next(body.parameters(), example).device)
     try:
-        with evaluation_mode(body):
+        with contextlib.ExitStack() as hooks, evaluation_mode(body):
+            for key, module in candidates.items():
+                hooks.enter_context(module.register_forward_pre_hook(lambda *_, key=key: order.setdefault(key)))
             with torch.no_grad():
-                features = body(example.to(device))
-            folds = foldable(body, example.to(device))
+                features = body(example)
+            folds = foldable(body, example)
     except Exception as error:
         raise ArgumentError(
-            f"encoder {name!r} failed on a dry run with inputs {tuple(example.shape)}: {error}; give channels= and size= that fit it"
+            f"encoder {name!r} failed on a dry run with inputs {tuple(example.shape)}: {error}; give channels= and size= that fit "
+            "it, or where it reads tokens a text.TextEncoder"
         ) from error
-    finally:
-        for hook in hooks:
-            hook.remove()
     if not isinstance(features, Tensor) or features.ndim != 2:
         seen = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
         raise ArgumentError(

@@ -66,7 +66,7 @@ def foldable(body: nn.Module, example: Tensor) -> tuple[tuple[nn.Module, nn.Modu
 
 
 @contextlib.contextmanager
-def folded(*roots: nn.Module) -> Iterator[None]:
+def folded(model: nn.Module) -> Iterator[None]:
     """Inside it, encoders in evaluation mode run without their batch norms: with s = gamma / sqrt(var + eps),
 
         norm(W x + b) = (s W) x + beta + s (b - mean)
@@ -74,7 +74,7 @@ def folded(*roots: nn.Module) -> Iterator[None]:
     Every module gives the output it gave before, to rounding, but for the convolutions; parameters are themselves again
     afterwards. Pairs that changed since (LoRA, a hook between the two, a norm replaced) run as they are.
     """
-    present = {module for root in roots for module in root.modules()}
+    present = set(model.modules())
     pairs = {pair for module in present for pair in getattr(module, "folds", ()) if present.issuperset(pair)}
     kept: list[tuple[nn.Module, nn.Module, dict]] = []
     try:

@@ -27,6 +27,8 @@ class Depth(nn.Module):
     ----------
     blocks
         What is read, in order.
+    example
+        The body's input `(B, C, H, W)`, of which one pass tells how many features there are.
     symmetric
         In evaluation, features are the mean over the eight flips and quarter turns of a picture.
 
@@ -39,12 +41,12 @@ class Depth(nn.Module):
 
     symmetric: Tensor
 
-    def __init__(self, body: nn.Module, blocks: Sequence[Block], width: int):
+    def __init__(self, body: nn.Module, blocks: Sequence[Block], example: Tensor):
         super().__init__()
         self.body, self.names = body, tuple(block.name for block in blocks)
-        self.standard = nn.BatchNorm1d(width, eps=1e-8, affine=False)  # variances may be small
         self.register_buffer("symmetric", torch.tensor(False))
         self.blocks, self.name = tuple(blocks), "depth"  # references: their modules belong to the body
+        self.standard = nn.BatchNorm1d(self.read(example).shape[1], eps=1e-8, affine=False)  # variances may be small
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training or not self.symmetric:
@@ -127,17 +129,15 @@ def read_in_depth(encoder: Encoder | TextEncoder, read: str | Sequence[str] = "d
         raise ArgumentError(f"read is {read!r}, expected 'depth' or some of the encoder's blocks: {', '.join(names)}")
     else:
         chosen = [block for block in encoder.blocks if block.name in read]
-    device = encoder.mean.device
+    read_up_to, device = names.index(chosen[-1].name) + 1, encoder.mean.device
     example = encoder.prepare(torch.zeros(2, encoder.channels, *(encoder.size or (64, 64)), device=device))
-    body = Depth(encoder.body, chosen, 1)
     try:
         with torch.no_grad(), evaluation_mode(encoder):
-            width = body.read(example).shape[1]
+            body = Depth(encoder.body, chosen, example).to(device)
     except (IndexError, AttributeError, RuntimeError) as error:
-        raise ArgumentError(f"blocks {', '.join(body.names)} of {encoder.name!r} give no maps: {error}") from error
-    body = Depth(encoder.body, chosen, width).to(device)
-    read_up_to = names.index(chosen[-1].name) + 1
-    encoder.body, encoder.dim = body, width
+        tried = ", ".join(block.name for block in chosen)
+        raise ArgumentError(f"blocks {tried} of {encoder.name!r} give no maps: {error}") from error
+    encoder.body, encoder.dim = body, body.standard.num_features
     encoder.blocks = [*encoder.blocks[:read_up_to], Block("standard", (body.standard,))]
     encoder.drop_source_head()
     return encoder

@@ -63,7 +63,7 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.name, self.dim = name, net.config.hidden_size
         self.body = _Body(net, pad)
-        self.blocks = self.body.blocks()
+        self.blocks = self.body.blocks
         self.vocabulary = self.body.words.num_embeddings
         self.mask_token, self.special = mask_token, tuple(special)
 
@@ -89,7 +89,10 @@ class TextEncoder(nn.Module):
 
 
 class _Body(nn.Module):
-    """A transformer with the mean over a text's tokens at its end and, for whoever looks in, at each block's."""
+    """A transformer with the mean over a text's tokens at its end and, for whoever looks in, at each block's.
+
+    Parameters outside the embeddings and the layers, which few models have, count with the embeddings.
+    """
 
     def __init__(self, net: Any, pad: int):
         super().__init__()
@@ -103,23 +106,18 @@ class _Body(nn.Module):
         start = next(
             (m for m in net.children() if self.words in m.modules() and layers[0] not in m.modules()), self.words
         )
-        # bound methods, which a deep copy of the network binds anew
-        self.looked_at = [("embeddings", start)] + [(f"layer.{i}", layer) for i, layer in enumerate(layers)]
-        looks = [_Look() for _ in self.looked_at]
-        self.looks = nn.ModuleList(looks)
-        for (_, module), look in zip(self.looked_at, looks, strict=True):
-            module.register_forward_hook(look.after)
+        parts = [("embeddings", start, _Look())] + [(f"layer.{i}", layer, _Look()) for i, layer in enumerate(layers)]
+        self.looks = nn.ModuleList(look for _, _, look in parts)
+        held = {id(p) for _, module, _ in parts for p in module.parameters()}
+        loose = tuple(p for p in net.parameters() if id(p) not in held)
+        self.blocks: list[Block] = []
+        for name, module, look in parts:
+            module.register_forward_hook(look.after)  # a bound method, which a deep copy of the network binds anew
+            self.blocks.append(Block(name, (module, look), () if self.blocks else loose))
 
     @property
     def words(self) -> nn.Embedding:
         return self.net.get_input_embeddings()
-
-    def blocks(self) -> list[Block]:
-        """Parameters outside the embeddings and the layers, which few models have, count with the embeddings."""
-        held = {id(p) for _, module in self.looked_at for p in module.parameters()}
-        loose = tuple(p for p in self.net.parameters() if id(p) not in held)
-        parts = zip(self.looked_at, self.looks, strict=True)
-        return [Block(name, (module, look), loose if i == 0 else ()) for i, ((name, module), look) in enumerate(parts)]
 
     def native(self, tokens: Tensor) -> Tensor:
         return swap_padding(tokens, self.pad)
@@ -201,11 +199,12 @@ def load_encoder(name: str, pretrained: bool = True) -> TextEncoder:
     net = net.float()
     if getattr(net, "pooler", None) is not None:
         net.pooler = None  # features are a mean: its weights would never train
-    special = swap_padding(torch.tensor(words.all_special_ids), words.pad_token_id).tolist()
-    hidden = None
-    if words.mask_token is not None:
-        hidden = int(swap_padding(torch.tensor(words.mask_token_id), words.pad_token_id))
-    return TextEncoder(net, name=name, pad=words.pad_token_id, mask_token=hidden, special=special)
+
+    def ours(ids: int | list[int]):
+        return swap_padding(torch.tensor(ids), words.pad_token_id).tolist()
+
+    hidden = None if words.mask_token is None else ours(words.mask_token_id)
+    return TextEncoder(net, name=name, pad=words.pad_token_id, mask_token=hidden, special=ours(words.all_special_ids))
 
 
 @contextlib.contextmanager
