@@ -75,8 +75,7 @@ def arrange(
         placed.append(Place(file, part, found.get("class"), found.get("patient", deeper)))
     with_classes = {place.part for place in placed if place.label is not None}
     loose = [place for place in placed if place.label is None and place.part in with_classes]
-    if loose:
-        left_out["images beside the class folders"] += [place.file.relative_to(root) for place in loose]
+    left_out["images beside the class folders"] += [place.file.relative_to(root) for place in loose]
     return [place for place in placed if place.label is not None or place.part not in with_classes]
 
 

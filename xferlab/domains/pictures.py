@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -44,15 +45,15 @@ class Decoded(NamedTuple):
         A picture, then uint8 `(H, W)` or `(H, W, 3)` of each frame.
     ids
         PatientID and StudyInstanceUID of DICOM.
-    pages
-        2 where the file has several, of which the first was taken.
+    more
+        Whether the file has several pages, of which the first was taken.
     level
         The mean of its stored values, where the picture was stretched by itself.
     """
 
     pixels: list
     ids: tuple[str, str] = ("", "")
-    pages: int = 1
+    more: bool = False
     level: float | None = None
 
 
@@ -108,10 +109,10 @@ def decode_all(
         images = stacked(pictures(), len(placed))
     if not kept:
         raise DataError(f"none of the {len(placed)} images can be read{tell(left_out)}")
-    if several := [item.file.name for item, result in kept if result.pages > 1]:
+    if several := [item.file.name for item, result in kept if result.more]:
+        first = ", ".join(several[:5])
         notes.append(
-            f"{len(several)} files have several pages, and the first of each is taken (frames='all' takes all): "
-            f"{', '.join(several[:5])}"
+            f"{len(several)} files have several pages; the first of each is taken (frames='all' takes all): {first}"
         )
     _warn_of_stretch(kept, notes)
     named = 0 if len({result.ids[0] for _, result in kept} - {""}) > 1 else 1  # one PatientID for all says nothing
@@ -125,11 +126,11 @@ def decode_all(
 
 def _warn_of_stretch(kept: list[tuple[Place, Decoded]], notes: list[str]) -> None:
     """Says where pictures were stretched one by one although their brightness tells the class."""
-    levels: dict[str, list[float]] = {}
+    levels: dict[str, list[float]] = defaultdict(list)
     for item, result in kept:
         if result.level is not None and item.label is not None:
-            levels.setdefault(item.label, []).append(result.level)
-    everything = np.concatenate([np.array(values) for values in levels.values()]) if levels else np.zeros(0)
+            levels[item.label].append(result.level)
+    everything = np.concatenate([[], *levels.values()])
     if len(levels) < 2 or len(everything) < 10 or not everything.var() > 0:
         return
     between = sum(len(values) * (np.mean(values) - everything.mean()) ** 2 for values in levels.values())
@@ -177,10 +178,9 @@ def header(file: Path) -> Header | None:
             kind = f"DICOM {record.get('Modality', '')}".strip() + f" with {own}"
             return Header(kind, (int(record.Columns), int(record.Rows)), f"{int(record.BitsStored)} bits")
         with Image.open(file, formats=FORMATS) as opened:
-            deep = {"1": "1 bit", "F": "fractions", "I": "32 bits"}
-            depth = "16 bits" if opened.mode.startswith("I;16") else deep.get(opened.mode, "8 bits")
-            gray = opened.mode[0] in "1LIF"
-            return Header(opened.format or "", opened.size, f"{depth}, {'gray' if gray else 'color'}")
+            modes = {"1": "1 bit", "F": "fractions", "I": "32 bits", "I;16": "16 bits"}
+            depth, color = modes.get(opened.mode[:4], "8 bits"), "gray" if opened.mode[0] in "1LIF" else "color"
+            return Header(opened.format or "", opened.size, f"{depth}, {color}")
     return None
 
 
@@ -198,15 +198,12 @@ def _check_pixels(width: int, height: int):
 def _picture(file: Path, options: Options) -> Decoded:
     """A PNG, JPEG, TIFF or their kin as 8-bit gray or RGB; no pixels where it is deep and the collection's scale is not known."""
     window = None if isinstance(options.window, str) else options.window
+    given = _pair(options.intensity)
     with Image.open(file, formats=FORMATS) as opened:
         deep = opened.mode[0] in "IF"
-        if (
-            deep
-            and window is None
-            and (options.intensity in (None, "collection") or isinstance(options.intensity, Scale))
-        ):
+        if deep and not window and not given and options.intensity != "image":
             return Decoded([])
-        window = window or (_pair(options.intensity) if deep else None)
+        window = window or (given if deep else None)
         several = opened.format in ("TIFF", "GIF", "WEBP") and getattr(opened, "is_animated", False)
         frames = opened.n_frames if several and options.frames == "all" else 1  # type: ignore[attr-defined]
         pixels, levels = [], []
@@ -224,7 +221,7 @@ def _picture(file: Path, options: Options) -> Decoded:
                 image = Image.fromarray(to_uint8(values, window))
             pixels.append(_flat(image))
     level = float(np.mean(levels)) if levels else None
-    return Decoded(pixels, pages=2 if several and frames == 1 else 1, level=level)
+    return Decoded(pixels, more=several and frames == 1, level=level)
 
 
 def _flat(image: Image.Image) -> Image.Image:
@@ -279,17 +276,13 @@ def _dicom(file: Path, options: Options) -> Decoded:
     if isinstance(window, str):
         window = WINDOWS[window] if record.get("Modality") == "CT" else None
     window = window or _pair(options.intensity)
-    if options.intensity == "image":
-        pass
-    elif window is None and "WindowCenter" in record and "WindowWidth" in record:
-
-        def first(value):
-            return float(value[0] if isinstance(value, pydicom.multival.MultiValue) else value)
-
-        center, half = first(record.WindowCenter) - 0.5, max(first(record.WindowWidth) - 1, 1e-3) / 2
-        window = center - half, center + half
-    elif window is None and record.get("Modality") == "CT":
-        window = WINDOWS["soft"]
+    if window is None and options.intensity != "image":
+        if "WindowCenter" in record and "WindowWidth" in record:
+            center, width = (float(np.atleast_1d(record[key].value)[0]) for key in ("WindowCenter", "WindowWidth"))
+            half = max(width - 1, 1e-3) / 2
+            window = center - 0.5 - half, center - 0.5 + half
+        elif record.get("Modality") == "CT":
+            window = WINDOWS["soft"]
     gray = to_uint8(values, window)
     gray = 255 - gray if kind == "MONOCHROME1" else gray
     return Decoded([Image.fromarray(frame) for frame in gray], ids, level=None if window else float(values.mean()))

@@ -37,28 +37,22 @@ def read(path: Path, notes: list[str]) -> list[Row]:
     DataError
         For what is no table, naming the line where there is one.
     """
-    raw = path.read_bytes()
-    wide = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}.get(raw[:2])
-    for encoding in (wide,) if wide else ("utf-8-sig", "cp1252"):
+    raw, rows = path.read_bytes(), []
+    encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
         try:
             text = raw.decode(encoding)
-            break
-        except UnicodeDecodeError as error:
-            wrong = error
-    else:
-        raise DataError(f"{path} is no table in UTF-8 ({wrong}); save it anew")
-    if "\0" in text:
-        raise DataError(f"{path} is no table in UTF-8 (it holds zero bytes); save it anew")
-    if encoding != "utf-8-sig":
-        notes.append(f"{path} is no UTF-8 and was read as {encoding}: look whether its letters are right")
-    head = text.split("\n", 1)[0]
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t|", key=head.count)
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
+        except UnicodeDecodeError:
+            encoding = "cp1252"
+            text = raw.decode(encoding)
+        if "\0" in text:
+            raise csv.Error("it holds zero bytes")
+        head = text.split("\n", 1)[0]
+        delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t|", key=head.count)
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         columns = [column.strip() for column in next(lines, [])]
         if len(set(columns)) < len(columns):
             raise DataError(f"{path} has columns {columns}, expected different names; rename those that repeat")
-        rows = []
         for cells in lines:
             if any(cell.strip() for cell in cells[len(columns) :]):
                 raise DataError(
@@ -68,8 +62,10 @@ def read(path: Path, notes: list[str]) -> list[Row]:
             if any(cell.strip() for cell in cells):
                 filled = [*map(str.strip, cells), *[""] * len(columns)]
                 rows.append(Row(lines.line_num, dict(zip(columns, filled, strict=False))))
-    except csv.Error as error:
+    except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is no table in UTF-8 ({error}); save it anew") from error
+    if encoding != "utf-8-sig":
+        notes.append(f"{path} is no UTF-8 and was read as {encoding}: look whether its letters are right")
     return rows
 
 
@@ -81,9 +77,7 @@ def find(root: Path, reference: str) -> tuple[Path, list[str]] | None:
     DataError
         For a table that is not there.
     """
-    match = re.fullmatch(
-        rf"(.*(?:{'|'.join(map(re.escape, ENDINGS))}))(?::(.*))?", reference, re.IGNORECASE | re.DOTALL
-    )
+    match = re.fullmatch(r"(.*\.[ct]sv)(?::(.*))?", reference, re.IGNORECASE | re.DOTALL)
     if match is None:
         return None
     path = next((place for place in (root / match[1], Path(match[1]).expanduser()) if place.is_file()), None)
@@ -114,20 +108,21 @@ def files_named(files: list[Path], values: list[str]) -> list[Path | None]:
         name = way[-1] if way else ""
         fits = known.get(name) or known.get(re.sub(r"\.[A-Za-z]\w{1,4}$", "", name), [])
         # all its folders as they stand, or what remains of them without the shared ones
+        close: list[Path] = []
         for folders in (way[:-1], way[shared:-1]) if way else ():
-            close = [
-                f for f in fits if folders == [*Path(os.path.abspath(f)).parts[:-1]][-len(folders) :] or not folders
-            ]
-            if close:
-                break
-        else:
-            close = []
+            close = close or [f for f in fits if _above(f, len(folders)) == folders]
         if len(close) > 1:
             raise DataError(
                 f"{value!r} in the table names {len(close)} files, such as {close[0]} and {close[1]}; write their folders too"
             )
         found.append(close[0] if close else None)
     return found
+
+
+def _above(file: Path, n: int) -> list[str]:
+    """The `n` folders that a file lies in, the innermost last."""
+    parts = Path(os.path.abspath(file)).parts[:-1]
+    return list(parts[len(parts) - n :])
 
 
 def column_of(files: list[Path], table: Path, column: str, notes: list[str]) -> dict[Path, str]:
@@ -156,16 +151,10 @@ def places(root: Path, files: list[Path], labels: str, left_out: dict[str, list]
     if lost:
         notes.append(f"{table}: {len(lost)} of {len(rows)} rows name no image in {root}, such as {lost[0]!r}")
     label = _one_each(table, named, rows, _label_column(table, rows, column, asked[1:]))
-    for kind, bare in (
-        ("without a row", [file for file in files if file not in label]),
-        ("without a label", [file for file in label if not label[file]]),
-    ):
-        if bare:
-            left_out[f"images {kind} in {table.name}"] += [file.relative_to(root) for file in bare]
-    split, patient = (
-        _one_each(table, named, rows, name)
-        for name in (next((c for c in rows[0].cells if same_name(c) in names), None) for names in (SPLIT, PATIENT))
-    )
+    left_out[f"images without a row in {table.name}"] += [file.relative_to(root) for file in files if file not in label]
+    left_out[f"images without a label in {table.name}"] += [file.relative_to(root) for file in label if not label[file]]
+    columns = [next((c for c in rows[0].cells if same_name(c) in names), None) for names in (SPLIT, PATIENT)]
+    split, patient = (_one_each(table, named, rows, name) for name in columns)
     if unknown := sorted({name for name in split.values() if part_of(name) is None}):
         raise DataError(f"{table} has splits {unknown[:4]}, expected train, val and test; rename them, or the column")
     if not split:  # folders that are named as splits
