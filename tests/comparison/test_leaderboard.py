@@ -217,6 +217,12 @@ def test_shares_that_differ_are_warned_about_and_stand_in_the_page(five, tmp_pat
     assert not any("spread differently" in w for w in five.warnings)
 
 
+def test_a_page_is_written_where_validators_have_too_few_values(tmp_path):
+    """Three recipes, and the one validator says nothing of two: there is no rank correlation, and still a page."""
+    few = board([run(name, 0, 0.5, im=0.1 if name == "a" else None) for name in "abc"])
+    assert "Validators against the oracle" not in few.to_html(tmp_path / "r.html").read_text()
+
+
 def test_text_for_a_terminal_marks_the_choice(five):
     lines = five.to_text().splitlines()
     assert lines[0].split()[:3] == ["recipe", "runs", "source"] and [line[:2] for line in lines[1:]] == [

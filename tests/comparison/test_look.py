@@ -92,6 +92,35 @@ def test_pictures_beyond_8_bits_say_their_scale(tmp_path):
     assert "16 bits, gray 12" in said and "0 to 4095 become black to white" in said
 
 
+def test_pages_of_a_file_are_frames_of_one_file(tmp_path):
+    """Frames are no files: what a header says was looked for in `0.tif#1`, and nothing was there to count."""
+    for i in range(12):
+        file = tmp_path / "ab"[i % 2] / f"{i}.tif"
+        file.parent.mkdir(exist_ok=True)
+        first, *others = (Image.fromarray(np.full((8, 8), 9 * i + k, np.uint8)) for k in range(3))
+        first.save(file, save_all=True, append_images=others)
+    said = repr(xl.look(tmp_path, encoder=None, size=8, frames="all"))
+    assert "pictures  36" in said and "files     TIFF 12" in said and "8 x 8 px (12 of 12)" in said
+
+
+def test_pictures_of_several_classes_are_counted_in_each(tmp_path):
+    pictures = blobs(40, seed=3).inputs.permute(0, 2, 3, 1).numpy()
+    labels = np.stack([np.arange(40) % 2, np.arange(40) % 4 == 0, np.ones(40)], 1).astype(np.uint8)
+    pictures[31] = pictures[0]
+    parts = {"train": slice(0, 20), "val": slice(20, 30), "test": slice(30, 40)}
+    held = {f"{part}_images": pictures[rows] for part, rows in parts.items()}
+    np.savez(tmp_path / "x.npz", **held, **{f"{part}_labels": labels[rows] for part, rows in parts.items()})
+    seen = xl.look(tmp_path / "x.npz", encoder=None)
+    assert [row[1:5] for row in seen.sides[0].counts[1]] == [
+        ["10", "5", "5", "20"],
+        ["5", "3", "2", "10"],
+        ["20", "10", "10", "40"],
+    ]
+    assert "1 with two labels" in repr(seen) and "train 0 (1, 2) = test 1 (0, 2)" in repr(seen)
+    page = seen.to_html(tmp_path / "look.html").read_text()
+    assert page.count("<figure title") == 3 * 8 and "<td>50%</td>" in page
+
+
 def test_names_are_escaped_and_flat_folders_are_shown(tmp_path):
     site(tmp_path / "here" / "flat", labels=["x"])
     name = '<img src=x onerror="x()">.png'

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
 from ..domains import Domain, Splits, folders
 from ..domains.duplicates import pairs
+from ..domains.found import Found
 from ..domains.pictures import header
 from ..domains.texts import FILES as TABLES
 from ..encoders import Classifier, encoder
@@ -26,8 +26,8 @@ from ..probes import make_deep
 from ..storage import write_text
 from ..text import decode
 from ..transferability import proxy_a_distance
-from .reading import noting, read
-from .report import Table, page, thumbnail
+from .reading import find_pictures, noting, read
+from .report import Table, aligned, page, thumbnail
 
 PROBED = 2000  # pictures that the encoder reads, at most
 COMPARED = 20_000  # pictures that are searched for near-duplicates, at most
@@ -47,6 +47,8 @@ class Side:
         All pictures, with `part` naming the part of each.
     part
         "train", "val" or "test" of each picture, or "" where there are no parts.
+    members
+        Whether each picture is of each class, `(N, K)`; of no class `(N, 0)` where there are no labels.
     facts
         How it was read, by heading.
     notes
@@ -64,19 +66,20 @@ class Side:
     where: str
     domain: Domain
     part: list[str]
+    members: Tensor
     facts: dict[str, str]
     notes: list[str]
     repeats: list[tuple[int, int]]
     texts: list[str]
-    suspects: list[Suspect] | None = None
-    features: Tensor | None = field(default=None, repr=False)
+    suspects: list[Suspect] | None
+    features: Tensor | None = field(repr=False)
 
     def name(self, row: int) -> str:
         """The file of a picture, else its part and number, with its class."""
-        file = (
-            self.domain.files[row] if self.domain.files else f"{self.part[row]} {row - self.part.index(self.part[row])}"
-        )
-        file = file if self.domain.labels is None else f"{file} ({self.domain.classes[int(self.domain.labels[row])]})"
+        part = self.part[row]
+        file = self.domain.files[row] if self.domain.files else f"{part} {row - self.part.index(part)}"
+        if own := [self.domain.classes[k] for k in self.members[row].nonzero()]:
+            file += f" ({', '.join(own)})"
         return f"{file}: {textwrap.shorten(self.texts[row], 90)}" if self.texts else file
 
     @property
@@ -86,15 +89,12 @@ class Side:
     @property
     def counts(self) -> Table:
         """Pictures of each class in each part."""
-        parts = list(dict.fromkeys(self.part))
-        header = ["class", *(part or self.kind for part in parts), "all", "share"]
-        rows = []
-        labels = [] if self.domain.labels is None else self.domain.labels.tolist()
-        for k, name in enumerate(self.domain.classes if labels else ()):
-            mine = Counter(part for part, label in zip(self.part, labels, strict=True) if label == k)
-            total = sum(mine.values())
-            rows.append([name, *(str(mine[p]) for p in parts), str(total), f"{total / len(self.domain):.0%}"])
-        return header, rows
+        parts, rows = list(dict.fromkeys(self.part)), []
+        for name, members in zip(self.domain.classes, self.members.T.tolist(), strict=False):
+            mine = Counter(itertools.compress(self.part, members))
+            share = f"{mine.total() / len(self.domain):.0%}"
+            rows.append([name, *(str(mine[part]) for part in parts), str(mine.total()), share])
+        return ["class", *(part or self.kind for part in parts), "all", "share"], rows
 
     @property
     def findings(self) -> list[str]:
@@ -102,16 +102,14 @@ class Side:
         found = []
         if self.repeats:
             torn = sum(self.part[a] != self.part[b] for a, b in self.repeats)
+            two = sum(not self.members[a].equal(self.members[b]) for a, b in self.repeats)
             found.append(f"{len(self.repeats)} near-duplicates, {torn} of them across parts")
-            if self.domain.labels is not None:
-                two = sum(bool(self.domain.labels[a] != self.domain.labels[b]) for a, b in self.repeats)
-                found[-1] += f", {two} with two labels" if two else ""
+            found[-1] += f", {two} with two labels" if two else ""
         elif len(self.domain) <= COMPARED:
             found.append("no near-duplicates")
         if self.suspects is not None:
-            found.append(
-                f"{len(self.suspects)} labels that a probe on the other {self.kind} disagrees with, and is sure"
-            )
+            wrong = f"{len(self.suspects)} labels that a probe on the other {self.kind} disagrees with"
+            found.append(f"{wrong}, and is sure")
         return found
 
 
@@ -120,8 +118,8 @@ class Look:
     """One place or two; `print` it, or `to_html`."""
 
     sides: list[Side]
-    differences: Table | None
-    distance: str
+    differences: Table | None = None
+    distance: str = ""
 
     def __repr__(self) -> str:
         lines = []
@@ -133,24 +131,21 @@ class Look:
                 lines.append(f"            {side.name(one.row)}: rather {side.domain.classes[one.answer]}?")
             lines += [f"  {'note':9} {note}" for note in side.notes] + [""]
         if self.differences:
-            header, rows = self.differences
-            widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-            lines += ["  ".join(map(str.ljust, row, widths)).rstrip() for row in (header, *rows)]
-            lines.append(self.distance)
+            lines += [*aligned(self.differences), self.distance]
         return "\n".join(lines)
 
     def to_html(self, path: str | Path) -> Path:
         """Writes the page: the same, with a contact sheet and the pictures that were found (extra `labs`: jinja2)."""
         sheets = []
         for side in self.sides:
-            domain, sheet = side.domain, {}
-            for k, name in enumerate(domain.classes if domain.labels is not None else (side.kind,)):
-                rows = torch.arange(len(domain)) if domain.labels is None else (domain.labels == k).nonzero().squeeze(1)
-                step = max(len(rows) // SHEET, 1)  # from all over the folder
-                sheet[name] = [(thumbnail(domain.inputs[i]), side.name(i)) for i in rows[::step][:SHEET].tolist()]
+            sheet, everything = {}, {side.kind: torch.ones(len(side.domain))}
+            classes = dict(zip(side.domain.classes, side.members.T, strict=False))
+            for name, members in (classes or everything).items():
+                rows = members.nonzero().squeeze(1)
+                some = rows[:: max(len(rows) // SHEET, 1)][:SHEET].tolist()  # from all over the folder
+                sheet[name] = [(thumbnail(side.domain.inputs[i]), side.name(i)) for i in some]
             sheets.append(sheet)
-        written = page("look.html.j2", look=self, sheets=sheets, shown=SHOWN, thumbnail=thumbnail)
-        write_text(path, written)
+        write_text(path, page("look.html.j2", look=self, sheets=sheets, shown=SHOWN, thumbnail=thumbnail))
         return Path(path)
 
 
@@ -201,20 +196,18 @@ def look(
     >>> print(xl.look("ward", encoder=None))
     ward...
     """
-    places = [(source, source_labels), *([] if target is None else [(target, target_labels)])]
-    sides = [_side(str(where), labels, encoder, size=size, **options) for where, labels in places]
-    if len(sides) == 1:
-        return Look(sides, None, "")
-    return Look(sides, _differences(sides), _distance(sides))
+    options |= {"size": size}
+    first = _side(str(source), source_labels, encoder, options)
+    if target is None:
+        return Look([first])
+    second = _side(str(target), target_labels, encoder, options)
+    return Look([first, second], _differences(first, second), _distance(first, second))
 
 
-def _side(where: str, labels: str | None, name: str | None, **options) -> Side:
-    path, scale = Path(where), None
-    if path.is_dir():
-        others = {"text_column", "label_column"} | ({"layout"} if labels is not None else set())
-        own_options = {key: value for key, value in options.items() if key not in others}
-        found, notes = noting(folders.find, path, labels=labels, **{"broken": "skip"} | own_options)
-        scale, own = found.scale, any(found.parts)
+def _side(where: str, labels: str | None, name: str | None, options: dict) -> Side:
+    found = None
+    if Path(where).is_dir():
+        found, notes = find_pictures(Path(where), labels, **options)
         try:
             splits, more = noting(folders.divide, found)
         except DataError as error:  # too few pictures, or a split without a test part
@@ -222,16 +215,23 @@ def _side(where: str, labels: str | None, name: str | None, **options) -> Side:
         notes += more
     else:
         splits, notes, _ = read(where, **options)
-        own = path.suffix.lower() not in TABLES
     parts = splits.parts() if isinstance(splits, Splits) else {"": splits}
     domain = splits.together() if isinstance(splits, Splits) else splits
-    part = [name for name, held in parts.items() for _ in range(len(held))]
+    members = torch.zeros(len(domain), 0, dtype=torch.bool)
+    if domain.labels is not None:
+        numbers = torch.arange(len(domain.classes))
+        members = domain.labels.bool() if domain.multilabel else domain.labels[:, None] == numbers
     texts = [] if domain.is_image else decode(domain.inputs)
-    facts = _facts(domain, parts, own, labels, path, scale) | _words(domain, texts)
+    facts = _facts(where, domain, parts, labels, found) | (_words(domain, members, texts) if texts else {})
     facts |= {key: f"{options[key]}, as asked for" for key in ("window", "intensity") if options.get(key)}
     same = _same(texts) if texts else pairs(domain.inputs) if len(domain) <= COMPARED else []
-    side = Side(where, domain, part, facts, notes, same, texts)
-    return side if name is None else _probed(side, name)
+    suspected, features = None, None
+    try:
+        suspected, features = (None, None) if name is None else _probed(domain, name)
+    except (MissingExtra, DownloadError, ArgumentError, DataError) as error:
+        notes.append(f"labels were not probed: {error}")
+    part = [name for name, held in parts.items() for _ in range(len(held))]
+    return Side(where, domain, part, members, facts, notes, same, texts, suspected, features)
 
 
 def _same(texts: list[str]) -> list[tuple[int, int]]:
@@ -241,19 +241,16 @@ def _same(texts: list[str]) -> list[tuple[int, int]]:
     return [(first[one], row) for row, one in enumerate(words) if first.setdefault(one, row) != row]
 
 
-def _words(domain: Domain, texts: list[str]) -> dict[str, str]:
+def _words(domain: Domain, members: Tensor, texts: list[str]) -> dict[str, str]:
     """How long texts are, and which words tell their classes, by heading."""
-    if not texts:
-        return {}
     counts = sorted(len(text.split()) for text in texts)
     facts = {"length": f"{counts[0]} to {counts[-1]} words, {counts[len(counts) // 2]} in the middle"}
-    if domain.labels is not None and not domain.multilabel:
-        told = _telling(texts, domain.labels, len(domain.classes))
+    if told := _telling(texts, members):
         facts["telling"] = "; ".join(f"{name}: {words}" for name, words in zip(domain.classes, told, strict=True))
     return facts
 
 
-def _telling(texts: list[str], labels: Tensor, classes: int) -> list[str]:
+def _telling(texts: list[str], members: Tensor) -> list[str]:
     """The words of each class that its texts hold most often beyond the other texts, with commas between."""
     from sklearn.feature_extraction.text import CountVectorizer
 
@@ -261,47 +258,39 @@ def _telling(texts: list[str], labels: Tensor, classes: int) -> list[str]:
     try:
         held = counter.fit_transform(texts)
     except ValueError:  # no words at all
-        return [""] * classes
-    words, found = counter.get_feature_names_out(), []
-    for k in range(classes):
-        mine = (labels == k).numpy()
-        more = np.zeros(len(words))
-        if mine.any() and not mine.all():
-            more = np.asarray(held[mine].mean(0) - held[~mine].mean(0)).ravel()
-        found.append(", ".join(words[i] for i in (-more).argsort(kind="stable")[:WORDS] if more[i] > 0.05))
-    return found
+        return [""] * members.shape[1]
+    words, inside = counter.get_feature_names_out(), members.double().numpy()
+    here, elsewhere = (held.T @ part / part.sum(0).clip(1) for part in (inside, 1 - inside))
+    order = (elsewhere - here).argsort(0, kind="stable")[:WORDS]
+    told = (here - elsewhere)[order, range(len(inside.T))] > 0.05
+    return [", ".join(words[most[sure]]) for most, sure in zip(order.T, told.T, strict=True)]
 
 
 def _facts(
-    domain: Domain, parts: dict[str, Domain], own: bool, labels: str | None, path: Path, scale: tuple | None
+    where: str, domain: Domain, parts: dict[str, Domain], labels: str | None, found: Found | None
 ) -> dict[str, str]:
-    """How a place was read, by heading."""
+    """How a place was read, by heading; `found` is what a folder holds."""
+    own = any(found.parts) if found else Path(where).suffix.lower() not in TABLES
     split = " + ".join(f"{name} {len(part)}" for name, part in parts.items() if name)
-    facts = {
-        ("pictures" if domain.is_image else "texts"): f"{len(domain)}, "
-        + (f"{split} ({'its own' if own else 'drawn'} split)" if split else "undivided")
-    }
-    if domain.labels is None:
-        facts["classes"] = "unknown, without labels"
-    else:
+    split = f"{split} ({'its own' if own else 'drawn'} split)" if split else "undivided"
+    facts = {"pictures" if domain.is_image else "texts": f"{len(domain)}, {split}"}
+    facts["classes"] = "unknown, without labels"
+    if domain.labels is not None:
         counted = ", ".join(f"{name} {n}" for name, n in zip(domain.classes, domain.counts().tolist(), strict=True))
-        facts["classes"] = f"{counted}{f', from {labels}' if labels else ''}"
-    facts["patients"] = (
-        "unknown: each is divided by itself"
-        if domain.groups is None
-        else f"{domain.groups.unique().numel()}, each in one part"
-    )
-    if domain.files and path.is_dir():
-        headers = [found for file in domain.files if (found := header(path / file))]
-        sizes = Counter(found.size for found in headers)
-        often, n = sizes.most_common(1)[0]
-        facts["files"] = _counted(found.kind for found in headers)
+        facts["classes"] = f"{counted}, from {labels}" if labels else counted
+    facts["patients"] = "unknown: each is divided by itself"
+    if domain.groups is not None:
+        facts["patients"] = f"{domain.groups.unique().numel()}, each in one part"
+    files = [found.root / file for file in dict.fromkeys(found.files)] if found else []
+    if headers := [told for file in files if (told := header(file))]:
+        (often, n), *others = Counter(one.size for one in headers).most_common()
+        facts["files"] = _counted(one.kind for one in headers)
         facts["sizes"] = f"{often[0]} x {often[1]} px ({n} of {len(headers)})"
-        if len(sizes) > 1:
-            low, high = (f"{pick(w for w, _ in sizes)} x {pick(h for _, h in sizes)}" for pick in (min, max))
-            facts["sizes"] += f", from {low} to {high}"
-        facts["depth"] = _counted(found.depth for found in headers)
-    if scale is not None:
+        if others:
+            widths, heights = zip(*(one.size for one in headers), strict=True)
+            facts["sizes"] += f", from {min(widths)} x {min(heights)} to {max(widths)} x {max(heights)}"
+        facts["depth"] = _counted(one.depth for one in headers)
+    if found and (scale := found.scale):
         facts["intensity"] = f"{scale[0]:g} to {scale[1]:g} become black to white in pictures of more than 8 bits"
     if domain.synthetic:
         facts["synthetic"] = "rendered, not from patients"
@@ -312,79 +301,67 @@ def _counted(words) -> str:
     return ", ".join(f"{word} {n}" for word, n in Counter(words).most_common())
 
 
-def _probed(side: Side, name: str) -> Side:
-    """With suspects, and features of a sample of the pictures."""
-    rows = torch.randperm(len(side.domain), generator=torch.Generator().manual_seed(0))[:PROBED].sort().values
-    domain, notes = side.domain[rows], list(side.notes)
-    if domain.is_image and domain.inputs.shape[1] == 1:
-        domain = replace(domain, inputs=domain.inputs.expand(-1, 3, -1, -1))
-    found: list[Suspect] | None = None
-    try:
-        model = Classifier(encoder(name if domain.is_image else "minilm"), domain.classes or ("",))
-        if domain.is_image:
-            make_deep(model)
-        features = embed(model, domain)
-        if domain.labels is not None and not domain.multilabel:
-            p = held_out_probabilities(features, domain.labels, domain.groups)
-            found = [one._replace(row=int(rows[one.row])) for one in suspects(p, domain.labels)]
-    except (MissingExtra, DownloadError, ArgumentError, DataError) as error:
-        notes.append(f"labels were not probed: {error}")
-        features = None
-    return replace(side, notes=notes, suspects=found, features=features)
+def _probed(domain: Domain, name: str) -> tuple[list[Suspect] | None, Tensor]:
+    """Suspects, None where there are no labels to ask, and features in depth, of a sample of the pictures."""
+    rows = torch.randperm(len(domain), generator=torch.Generator().manual_seed(0))[:PROBED].sort().values
+    domain = domain[rows]
+    model = Classifier(encoder(name if domain.is_image else "minilm"), domain.classes or ("",))
+    if domain.is_image:
+        make_deep(model)
+        domain = replace(domain, inputs=domain.inputs.expand(-1, 3, -1, -1))  # of gray pictures too
+    features = embed(model, domain)
+    if domain.labels is None or domain.multilabel:
+        return None, features
+    found = suspects(held_out_probabilities(features, domain.labels, domain.groups), domain.labels)
+    return [one._replace(row=int(rows[one.row])) for one in found], features
 
 
-def _differences(sides: Sequence[Side]) -> Table:
+def _differences(first: Side, second: Side) -> Table:
     """A row a property: mean and standard deviation over pictures on each side, and the difference in pooled deviations."""
-    if len({side.kind for side in sides}) > 1:
-        raise DataError(
-            f"{sides[0].where} holds {sides[0].kind} and {sides[1].where} {sides[1].kind}; look at each by itself"
-        )
-    texts = [text for side in sides for text in side.texts]
-    lengths = [torch.tensor([float(len(text.split())) for text in side.texts]) for side in sides]
-    measured = [{"words": n} for n in lengths] if texts else [_measures(side.domain.inputs) for side in sides]
+    if first.kind != second.kind:
+        raise DataError(f"{first.where} holds {first.kind} and {second.where} {second.kind}; look at each by itself")
     rows = []
-    if texts:
-        whose = torch.arange(2).repeat_interleave(torch.tensor([len(side.texts) for side in sides]))
-        rows.append(["words more often used", *_telling(texts, whose, 2), ""])
-    for name in [name for name in measured[0] if name in measured[1]]:  # gray pictures have no red
-        a, b = (values[name] for values in measured)
-        pooled = float(((a.var() + b.var()) / 2).sqrt()) if min(len(a), len(b)) > 1 else 0.0
+    if first.texts:
+        whose = torch.tensor([[True, False]] * len(first.texts) + [[False, True]] * len(second.texts))
+        rows.append(["words more often used", *_telling(first.texts + second.texts, whose), ""])
+    here, there = _measures(first), _measures(second)
+    for name in [name for name in here if name in there]:  # gray pictures have no red
+        a, b = here[name], there[name]
+        pooled = float(((a.var() + b.var()) / 2).sqrt())
         gap = f"{float(b.mean() - a.mean()) / pooled:+.1f} deviations" if pooled > 0 else ""
         rows.append([name, *(f"{float(values.mean()):.1f} ({float(values.std()):.1f})" for values in (a, b)), gap])
-    sizes = [side.facts.get("sizes", "").split(" (")[0] for side in sides]
+    sizes = [side.facts.get("sizes", "").split(" (")[0] for side in (first, second)]
     if all(sizes):
         rows.append(["commonest size", *sizes, "" if sizes[0] == sizes[1] else "differs"])
-    first, second = (side.domain for side in sides)
-    if first.labels is not None and second.labels is not None and set(first.classes) & set(second.classes):
-        shares = [
-            dict(zip(side.classes, (side.counts() / len(side)).tolist(), strict=True)) for side in (first, second)
-        ]
-        for name in shares[0] | shares[1]:
-            a, b = (share.get(name, 0.0) for share in shares)
-            rows.append([f"share of {name}", f"{a:.0%}", f"{b:.0%}", f"{100 * (b - a):+.0f} points"])
-    return [f"mean (deviation) over {sides[0].kind}", *(side.where for side in sides), "difference"], rows
+    ours, theirs = (
+        dict(zip(side.domain.classes, side.members.float().mean(0).tolist(), strict=False)) for side in (first, second)
+    )
+    for name in (ours | theirs) if ours.keys() & theirs.keys() else ():
+        a, b = ours.get(name, 0.0), theirs.get(name, 0.0)
+        rows.append([f"share of {name}", f"{a:.0%}", f"{b:.0%}", f"{100 * (b - a):+.0f} points"])
+    return [f"mean (deviation) over {first.kind}", first.where, second.where, "difference"], rows
 
 
-def _measures(inputs: Tensor) -> dict[str, Tensor]:
-    """What a picture looks like in a few numbers, each `(N,)`, of gray levels 0 to 255."""
+def _measures(side: Side) -> dict[str, Tensor]:
+    """What a picture looks like in a few numbers, each `(N,)`, of gray levels 0 to 255; of a text, how many words it has."""
+    if side.texts:
+        return {"words": torch.tensor([float(len(text.split())) for text in side.texts])}
     kernel = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])[None, None]
-    pieces: dict[str, list[Tensor]] = {}
-    for chunk in inputs.split(256):
+    names = ["brightness", "contrast", "sharpness (deviation of the Laplacian)"]
+    names = ["red", "green", "blue", *names] if side.domain.inputs.shape[1] == 3 else names
+    pieces = []
+    for chunk in side.domain.inputs.split(256):
         x = chunk.float()
         gray = x.mean(1, keepdim=True)
-        values = dict(zip(("red", "green", "blue"), x.mean((2, 3)).T, strict=True)) if x.shape[1] == 3 else {}
-        values |= {"brightness": gray.mean((1, 2, 3)), "contrast": gray.std((1, 2, 3))}
-        values["sharpness (deviation of the Laplacian)"] = conv2d(gray, kernel).std((1, 2, 3))
-        for name, value in values.items():
-            pieces.setdefault(name, []).append(value)
-    return {name: torch.cat(values) for name, values in pieces.items()}
+        of_gray = [gray.mean((1, 2, 3)), gray.std((1, 2, 3)), conv2d(gray, kernel).std((1, 2, 3))]
+        pieces.append(torch.stack([*x.mean((2, 3)).T, *of_gray][-len(names) :]))
+    return dict(zip(names, torch.cat(pieces, 1), strict=True))
 
 
-def _distance(sides: Sequence[Side]) -> str:
-    first, second = (side.features for side in sides)
-    if first is None or second is None:
+def _distance(first: Side, second: Side) -> str:
+    if first.features is None or second.features is None:
         return "Proxy A-distance: not measured, see the notes."
-    value = proxy_a_distance(source=first, target=second, seed=0)
+    value = proxy_a_distance(source=first.features, target=second.features, seed=0)
     easily = "cannot be" if value < 0.5 else "can partly be" if value < 1.5 else "are easily"
     return (
         f"Proxy A-distance {value:.2f} of 2: the two {easily} told apart by a linear probe on the encoder's features."

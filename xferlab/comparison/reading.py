@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..domains import Domain, Splits, folders, tables, texts
+from ..domains import Domain, Splits, arrays, folders, tables, texts
 from ..domains import load as load_domain
+from ..domains.found import Found
 from ..domains.intensity import Scale
 from ..domains.layout import same_name
 from ..domains.sites import pooled
@@ -112,13 +114,15 @@ def read_sides(
         found, notes = found | {name: splits}, notes + own
     splits = pooled(found) if len(source) > 1 else next(iter(found.values()))
     other, more, _ = read(target, labels=target_labels, **options)
-    labeled_target: Domain | None = None
-    most: list[str] = []
-    if labeled is not None and Path(target).is_dir() and (table := tables.find(Path(target), labeled)):
-        labeled_target, most = labeling.read(table[0], other, splits.classes, table[1], rename)
-    elif labeled is not None:
-        labeled_target, most = _read_labeled(labeled, options)
-    return Sides(splits, other, labeled_target, notes + more + most, scale)
+    sides = Sides(splits, other, None, notes + more, scale)
+    if labeled is None:
+        return sides
+    table = tables.find(Path(target), labeled) if Path(target).is_dir() else None
+    if table:
+        few, more = labeling.read(table[0], other, splits.classes, table[1], rename)
+    else:
+        few, more = _read_labeled(labeled, options)
+    return replace(sides, labeled=few, notes=sides.notes + more)
 
 
 def read(
@@ -141,31 +145,37 @@ def read(
         read: one Domain where it has no labels, since all of it is there to adapt to.
     """
     path, known = Path(where), options.get("classes")
-    takes: set[str] = set()
     if path.is_dir():
-        takes = {"labels", "size", "channels", "classes", "rename", "groups", "window", "intensity", "frames", "broken"}
-        takes |= {"layout"} if labels is None else set()
-    elif path.suffix.lower() in texts.FILES:
-        takes = {"classes", "text_column", "label_column", "broken"}
-    elif path.suffix.lower() == ".npz" and known:
-        takes = {"classes"}
-    options = {key: value for key, value in ({"labels": labels, "broken": "skip"} | options).items() if key in takes}
-    if path.is_dir():
-        found, notes = noting(folders.find, path, **options)
+        found, notes = find_pictures(path, labels, **options)
         if whole or (known is not None and (found.labels < 0).any()):
             return replace(found.domain(), augmentation=augmentation or ""), notes, found.scale
         splits, more = noting(folders.divide, found)
         return splits.augmented(augmentation or ""), notes + more, found.scale
-    splits, notes = noting(load_domain, path if path.exists() else where, augmentation=augmentation, **options)
-    return (splits.together() if splits.train.labels is None and known is not None else splits), notes, None
+    readers = {".npz": arrays.load} | dict.fromkeys(texts.FILES, texts.from_rows)
+    taken = _known(readers.get(path.suffix.lower(), lambda: None), {"broken": "skip"} | options)
+    splits, notes = noting(load_domain, path if path.exists() else where, augmentation=augmentation, **taken)
+    undivided = whole or (splits.train.labels is None and known is not None)
+    return splits.together() if undivided else splits, notes, None
+
+
+def find_pictures(path: Path, labels: str | None, **options) -> tuple[Found, list[str]]:
+    """What a folder holds and the warnings in words, see `folders.find`, which is given the options that it knows."""
+    taken = _known(folders.find, {"labels": labels, "broken": "skip"} | options)
+    if labels is not None:
+        taken.pop("layout", None)  # it is the other side's
+    return noting(folders.find, path, **taken)
+
+
+def _known(reader: Callable, options: dict) -> dict:
+    """Those of the options that a reader knows."""
+    return {key: value for key, value in options.items() if key in inspect.signature(reader).parameters}
 
 
 def _read_labeled(where: str, options: dict) -> tuple[Domain, list[str]]:
     """All labeled images of a folder, or of a `.npz`, as one Domain."""
     options = {key: value for key, value in options.items() if key not in ("augmentation", "groups", "layout")}
-    found, notes, _ = read(where, whole=True, **options)
-    domain = found if isinstance(found, Domain) else found.together()
-    if domain.labels is None:
+    domain, notes, _ = read(where, whole=True, **options)
+    if isinstance(domain, Splits) or domain.labels is None:
         raise DataError(f"{where} has no labels; --labeled needs one folder a class, named as the source's")
     return domain, notes
 

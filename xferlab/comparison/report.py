@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime
 import io
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from .. import estimation, plots
-from ..errors import needs
+from ..errors import DataError, needs
 from ..evaluation import format_interval
 from ..storage import write_text
 from . import findings, labeling
@@ -37,7 +38,6 @@ Strip = list[tuple[str, str, str]]  # address, caption and file of each picture
 def write_page(board: Leaderboard, path: Path, command: str | None = None) -> Path:
     """Writes the page that `report.html.j2` draws; jinja2 escapes every name that stands in it."""
     choice, shift = board.best(load=False), board.shift is not None
-    enough = sum(bool(board.finished(name)) for name in board.names) >= 3
     about = board.run(choice.recipe, choice.seed).get("about", "")
     written = page(
         "report.html.j2",
@@ -53,7 +53,7 @@ def write_page(board: Leaderboard, path: Path, command: str | None = None) -> Pa
         shares=_shift_cells(board) if shift else None,
         calibration=_calibration_cells(board) if shift else None,
         wanted=[(thumbnail(want.inputs), want.file, want.why) for want in board.wanted],
-        quality=_quality_cells(board) if board.has_oracle and enough else None,
+        quality=_quality_cells(board),
         searched=_searched_cells(board) if board.searched else None,
         sites=_site_cells(board) if findings.sites(board) else None,
         bought=labeling.bought(),
@@ -70,6 +70,13 @@ def page(template: str, **values) -> str:
         from jinja2 import Environment, PackageLoader
     environment = Environment(loader=PackageLoader("xferlab.comparison", "."), autoescape=True, trim_blocks=True)
     return environment.get_template(template).render(**values)
+
+
+def aligned(table: Table) -> list[str]:
+    """The lines of a table for a terminal."""
+    header, rows = table
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in (header, *rows)]
 
 
 def data_address(figure: Any) -> str:
@@ -98,9 +105,15 @@ def _address(drawn: io.BytesIO) -> str:
 
 def _shown(given: Answers) -> dict[str, Any]:
     """What the page shows of the chosen model's answers on the target, and of those on held-out images."""
-    shown: dict[str, Any] = {"unlike": findings.unlike(given, "the source"), "expected": _expected_cells(given)}
+    shown: dict[str, Any] = {"unlike": findings.unlike(given, "the source")}
+    if len(given.classes) <= 12:
+        rows = zip(given.classes, estimation.expected_confusion(given.probabilities), strict=True)
+        shown["expected"] = ["", *given.classes], [[name, *map(number, shares)] for name, shares in rows]
     if given.pictures.is_image:
-        shown |= {"gallery": _gallery(given), "strangest": _strangest(given)}
+        shown["gallery"] = _gallery(given)
+    if given.pictures.is_image and (like := given.like_target) is not None:
+        strangest = np.argsort(like, kind="stable")[:20]
+        shown["strangest"] = _strip(given, strangest, lambda i, file: f"p {like[i]:.3f} {Path(file).name}")
     if held := given.reference:
         curves = plots.roc_and_reliability(held.probabilities.numpy(), held.labels.numpy(), given.classes)
         shown["curves"] = data_address(curves)
@@ -110,53 +123,33 @@ def _shown(given: Answers) -> dict[str, Any]:
 
 def _gallery(given: Answers) -> list[tuple[str, Strip]]:
     """What it is sure of, class by class, what it is not sure of, and what it may never have seen."""
-    p, like = given.probabilities, given.like_target
-    answers, confidence = p.argmax(1), p.max(1)
-    first, counts = [], dict.fromkeys(range(p.shape[1]), 0)
-    for i in np.argsort(-confidence, kind="stable"):  # the surest of each class, then the second of each
-        counts[answers[i]] += 1
-        first.append((counts[answers[i]], -confidence[i], i))
-    rows = {"Sure": [i for _, _, i in sorted(first)], "Unsure": list(np.argsort(confidence, kind="stable"))}
-    if like is not None:
-        rows["Unlike the others"] = list(np.argsort(like, kind="stable"))
+    import pandas as pd
 
-    def caption(i: int) -> str:
+    answers, confidence = given.probabilities.argmax(1), given.probabilities.max(1)
+    surest = np.argsort(-confidence, kind="stable")
+    turn = pd.Series(answers[surest]).groupby(answers[surest]).cumcount()  # the surest of each class, then the second
+    rows = {"Sure": surest[np.argsort(turn, kind="stable")], "Unsure": np.argsort(confidence, kind="stable")}
+    if given.like_target is not None:
+        rows["Unlike the others"] = np.argsort(given.like_target, kind="stable")
+
+    def caption(i: int, file: str) -> str:
         return f"{given.classes[answers[i]]} {confidence[i]:.2f}"
 
     return [(name, _strip(given, at[:10], caption)) for name, at in rows.items()]
 
 
-def _strangest(given: Answers) -> Strip:
-    if (like := given.like_target) is None:
-        return []
-    strangest = np.argsort(like, kind="stable")[:20]
-    files = _strip(given, strangest.tolist(), lambda i: f"p {like[i]:.3f}")
-    return [(address, f"{caption} {Path(file).name}", file) for address, caption, file in files]
-
-
-def _strip(given: Answers, rows: Sequence[int], caption: Callable[[int], str]) -> Strip:
+def _strip(given: Answers, rows: np.ndarray, caption: Callable[[int, str], str]) -> Strip:
     files = given.pictures.files or [f"no. {i}" for i in range(len(given.pictures))]
-    return [(thumbnail(given.pictures.inputs[i]), caption(i), str(files[i])) for i in map(int, rows)]
-
-
-def _expected_cells(given: Answers) -> Table | None:
-    if len(given.classes) > 12:
-        return None
-    shares = estimation.expected_confusion(given.probabilities)
-    rows = zip(given.classes, shares, strict=True)
-    return ["", *given.classes], [[name, *(f"{value:.3f}" for value in row)] for name, row in rows]
+    return [(thumbnail(given.pictures.inputs[i]), caption(i, files[i]), files[i]) for i in rows.tolist()]
 
 
 def picture(board: Leaderboard) -> Any:
     """Target scores by recipe (without labels, the selector's values), worst first; see `Leaderboard.plot`."""
     values = {}
-    for name in board.names:
-        runs = board.finished(name)
-        found = [
-            run["target"][board.metric] if board.has_oracle else run["validators"].get(board.selector) for run in runs
-        ]
-        if runs:
-            values[name] = [value for value in found if value is not None]
+    for name in filter(board.finished, board.names):
+        chosen_by = [run["validators"].get(board.selector) for run in board.finished(name)]
+        found = board.target_scores(name).values() if board.has_oracle else chosen_by
+        values[name] = [value for value in found if value is not None]
     chosen, oracle = board.best(load=False).recipe, board.oracle() if board.has_oracle else None
     marks = {oracle: "oracle", chosen: "chosen, and oracle" if chosen == oracle else "chosen without labels"}
     several = ", mean and 95 % interval over seeds" if len({run["seed"] for run in board.runs}) > 1 else ", one seed"
@@ -172,13 +165,13 @@ def markdown(board: Leaderboard, command: str | None = None) -> str:
     def clean(text: object) -> str:
         return str(text).replace("\n", " ").replace("|", "\\|")
 
-    header, rows = cells(board)
-    lines = [clean(board.setting), "", clean(board.verdict), ""]
-    lines += [f"| {' | '.join(map(clean, row))} |" for row in (header, ["---"] * len(header), *rows)]
+    def grid(table: Table) -> list[str]:
+        header, rows = table
+        return [f"| {' | '.join(map(clean, row))} |" for row in (header, ["---"] * len(header), *rows)]
+
+    lines = [clean(board.setting), "", clean(board.verdict), "", *grid(cells(board))]
     if board.searched:
-        header, rows = _searched_cells(board)
-        lines += ["", "Strengths tried, with the first seed:", ""]
-        lines += [f"| {' | '.join(map(clean, row))} |" for row in (header, ["---"] * len(header), *rows)]
+        lines += ["", "Strengths tried, with the first seed:", "", *grid(_searched_cells(board))]
     lines += ["", LEGEND, "", *(f"- {clean(warning)}" for warning in board.warnings)]
     return "\n".join([*lines, "", *provenance(board, command)]) + "\n"
 
@@ -188,14 +181,8 @@ def text(board: Leaderboard) -> str:
     header, rows = cells(board)
     shown = {"target (oracle)", "vs source_only", board.selector, "seconds"}
     keep = [i for i, name in enumerate(header) if i < 3 or name in shown]
-    table = [[row[i] for i in keep] for row in (header, *rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    chosen = board.best(load=False).recipe
-    marks = ["  ", *("> " if name == chosen else "  " for name in board.table.index)]
-    return "\n".join(
-        mark + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for mark, row in zip(marks, table, strict=True)
-    )
+    lines = aligned(([header[i] for i in keep], [[row[i] for i in keep] for row in rows]))
+    return "\n".join(f"{'>' if ' (chosen)' in line else ' '} {line}" for line in lines)
 
 
 def cells(board: Leaderboard) -> Table:
@@ -241,10 +228,12 @@ def _calibration_cells(board: Leaderboard) -> Table:
     return header + (["target ECE (oracle)", "scaled"] if board.has_oracle else []), rows
 
 
-def _quality_cells(board: Leaderboard) -> Table:
-    quality = board.validator_quality().reset_index()
-    rows = quality.itertuples(index=False)
-    return list(quality.columns), [[number(x) if isinstance(x, float) else str(x) for x in row] for row in rows]
+def _quality_cells(board: Leaderboard) -> Table | None:
+    with contextlib.suppress(DataError):  # without labels of the target, or with too few recipes that have a value
+        quality = board.validator_quality().reset_index()
+        rows = quality.itertuples(index=False)
+        return list(quality.columns), [[number(x) if isinstance(x, float) else str(x) for x in row] for row in rows]
+    return None
 
 
 def _searched_cells(board: Leaderboard) -> Table:
@@ -254,8 +243,7 @@ def _searched_cells(board: Leaderboard) -> Table:
     for name, tried in board.searched.items():
         values = {run["strength"]: run["validators"].get(board.selector) for run in tried}
         strength = next((run["strength"] for run in board.finished(name)), None)
-        shown = [number(math.nan if (value := values.get(at)) is None else value) for at in grid]
-        row = [name, *shown, f"{strength:g}" if strength else ""]
+        row = [name, *(number(values.get(at)) for at in grid), f"{strength:g}" if strength else ""]
         if board.has_oracle:
             target = {run["strength"]: run["target"][board.metric] for run in tried}
             best = max(target, key=target.__getitem__)
@@ -273,9 +261,9 @@ def provenance(board: Leaderboard, command: str | None) -> list[str]:
     return [f"Command: {command}", f"Date: {when}; written {written}", f"Machine: {'; '.join(machines)}"]
 
 
-def number(value: float, digits: int = 3) -> str:
+def number(value: float | None, digits: int = 3) -> str:
     """A number as text; nothing where there is none."""
-    return "" if math.isnan(value) else f"{value:.{digits}f}"
+    return "" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
 def ranged(row: Any, name: str, sign: str = "") -> str:
