@@ -40,3 +40,19 @@ def test_every_exercise_has_answers_in_other_words(path):
     exercises = {name for name in authoring.load(LABS, path.stem[-2:])[0].exercises if ".p" not in name}
     assert set(names) == exercises
     assert len(names) >= 10
+
+
+@pytest.mark.parametrize(
+    ("exercise", "answer"),
+    [
+        *((exercise, "0.4") for exercise in ("01.1", "01.3", "02.2", "03.1", "03.3", "05.3", "06.1", "06.3", "06.5")),
+        *((exercise, "0.4") for exercise in ("07.2", "07.4", "08.1", "09.3", "09.4")),
+        ("06.6", ("0.74", 0.66)),
+        ("06.6", (0.737, "0.66")),
+        ("10.2", ("0.032", True)),
+    ],
+)
+def test_a_number_in_quotes_is_called_text(exercise, answer, monkeypatch):
+    """Fails if a message is formatted as of a number before anybody looked: an error of Python's would be the verdict."""
+    monkeypatch.delenv("XFERLAB_STRICT", raising=False)
+    assert "is text; give the number itself, without quotes" in checks.check(exercise, answer).message

@@ -281,9 +281,35 @@ def test_a_saved_page_shows_words_where_the_widget_was(monkeypatch):
     assert 'xl.checks.hint("77.1")' in shown[1]["text/plain"]
 
 
-def test_a_number_in_quotes_is_called_text():
-    assert "without quotes" in checks.number("0.24", 0.24, [], "no", abs_tol=0.01)
-    assert checks.number(0.24, 0.24, [], "no", abs_tol=0.01) is None
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (0.24, "Well done."),
+        (0.5, "Half is too much."),
+        (0.75, "0.75 is not it."),
+        ("0.24", "'0.24' is text; give the number itself, without quotes."),
+    ],
+)
+def test_what_a_recognizer_yields_counts_in_order(answer, message):
+    """Fails if a number in quotes reaches the arithmetic, whose error says nothing to a learner."""
+
+    @checks.recognizes("77.1")
+    def quarter(answer):
+        yield from checks.number(answer, 0.25, [(0.5, "Half is too much.")], "{:.2f} is not it.", abs_tol=0.02)
+
+    assert checks.check("77.1", answer).message == message
+
+
+def test_a_name_that_is_yielded_is_a_mistake_with_its_sentence():
+    @checks.recognizes("77.1")
+    def two(answer):
+        yield answer == 3, "off_by_one"
+        yield answer == 4, checks.Mistake("off_by_two", "That is two too many.")
+        yield 1 / (2 - answer), "never reached for 3 and 4"
+
+    assert (checks.check("77.1", 3).mistake, checks.check("77.1", 3).message) == ("off_by_one", "That is one too many.")
+    assert checks.check("77.1", 4).message == "That is two too many."
+    assert checks.check("77.1", 2).mistake == "unreadable"
 
 
 @pytest.mark.parametrize("path", sorted(Path(checks.__file__).parent.glob("lab_*.py")), ids=lambda path: path.stem)
@@ -291,12 +317,13 @@ def test_every_mistake_that_a_recognizer_names_has_its_sentence(path):
     tree, number = ast.parse(path.read_text()), path.stem[-2:]
     exercises = content.unpacked((LABS / "answers" / f"{number}.txt").read_text())["exercises"]
     sentences = {name for exercise in exercises.values() for name in exercise["mistakes"]}
-    named = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    alone = {
-        node.args[0].value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Mistake" and len(node.args) == 1
-        if isinstance(node.args[0], ast.Constant)
-    }
+    nodes = list(ast.walk(tree))
+    named = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    # what is yielded, and the rows of a table of mistakes: a condition or a value, then a name or a sentence
+    pairs = [node.value for node in nodes if isinstance(node, ast.Yield)]
+    pairs += [row for node in nodes if isinstance(node, ast.Tuple) for row in node.elts]
+    last = [pair.elts[-1] for pair in pairs if isinstance(pair, ast.Tuple) and len(pair.elts) == 2]
+    alone = {node.value for node in last if isinstance(node, ast.Constant) and str(node.value).isidentifier()}
+    assert alone, "no mistake was found"
     assert alone <= sentences, "a mistake without a sentence"
     assert sentences <= named, "a sentence that no recognizer uses"

@@ -6,9 +6,10 @@ What a learner has done is kept in `cache_folder("progress.json")` on this machi
 from __future__ import annotations
 
 import dis
+import functools
 import importlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ...errors import ArgumentError
@@ -54,22 +55,21 @@ class Mistake:
     message: str = ""
 
 
+def among(near: Callable, right, mistakes: Sequence[tuple], otherwise: str = "") -> Iterator[tuple[object, str]]:
+    """For recognizers: nothing where `near(right)`, else which of the known `mistakes`, each a value and its name or a
+    sentence, is near; last `otherwise`, if anything is said then."""
+    if not near(right):
+        yield from ((near(value), said) for value, said in mistakes)
+        yield bool(otherwise), otherwise
+
+
 def number(
-    answer: float, right: float, mistakes: Sequence[tuple[float, str]], otherwise: str, **tolerance: float
-) -> Mistake | str | None:
-    """For recognizers of one number, see `among`. `tolerance` is `math.isclose`'s."""
-    if isinstance(answer, str):
-        return f"{answer!r} is text; give the number itself, without quotes."
-    return among(lambda value: math.isclose(answer, value, **tolerance), right, mistakes, otherwise)
-
-
-def among(near: Callable, right, mistakes: Sequence[tuple], otherwise: str) -> Mistake | str | None:
-    """None where `near(right)`, else of the known `mistakes` the first whose value is near, a mistake's name or a sentence;
-    `otherwise` where none is."""
-    if near(right):
-        return None
-    found = next((said for value, said in mistakes if near(value)), otherwise)
-    return Mistake(found) if found.isidentifier() else found
+    answer: float, right: float, mistakes: Sequence[tuple[float, str]], otherwise: str = "", **tolerance: float
+) -> Iterator[tuple[object, str]]:
+    """For recognizers of one number, see `among`; the answer stands where `otherwise` has braces. `tolerance` is `math.isclose`'s."""
+    yield isinstance(answer, str), f"{answer!r} is text; give the number itself, without quotes."
+    near = functools.partial(math.isclose, answer, **tolerance)
+    yield from among(near, right, mistakes, otherwise.format(answer))
 
 
 def letters(answer) -> set[str]:
@@ -121,7 +121,8 @@ _recognizers: dict[str, tuple[Callable, str]] = {}
 def recognizes(exercise: str, right: str = ""):
     """Registers a function as the recognizer of an exercise.
 
-    It is called with the learner's answer and returns None when that is right, a `Mistake` or a sentence when not.
+    It is called with the learner's answer and returns None when that is right, a `Mistake` or a sentence when not. Or it
+    yields what may be wrong with it, in order: whether it is, and the mistake's name or a sentence. The first that is counts.
 
     Parameters
     ----------
@@ -184,6 +185,9 @@ def check(exercise: str, *answer, **named) -> Verdict:
     else:
         try:
             found = recognize(*answer, **named)
+            if isinstance(found, Iterator):
+                said = next((said for made, said in found if made), None)
+                found = Mistake(said) if isinstance(said, str) and said.isidentifier() else said
         except Exception as error:  # whatever a learner hands over, the verdict is a sentence
             nothing = " Does your function end with `return`?" if "NoneType" in str(error) else ""
             found = Mistake("unreadable", f"This answer could not be read: {type(error).__name__}: {error}.{nothing}")

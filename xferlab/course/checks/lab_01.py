@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from ...objectives.pretraining import nt_xent
-from . import Mistake, letters, number, recognizes
+from . import letters, number, recognizes
 
 
 @recognizes("01.1", right="One partner among three others: e^2 out of e^2 + 2.")
@@ -21,8 +21,7 @@ def two_pairs_by_hand(loss):
         (-math.log(e2 / 2), "partner_not_in_sum"),
         (4 * -math.log(e2 / (e2 + 2)), "sum_not_mean"),
     )
-    otherwise = f"{loss} is not the loss of two perfect pairs."
-    return number(loss, -math.log(e2 / (e2 + 2)), mistakes, otherwise, abs_tol=2e-3)
+    return number(loss, -math.log(e2 / (e2 + 2)), mistakes, "{} is not the loss of two perfect pairs.", abs_tol=2e-3)
 
 
 @recognizes("01.2", right="The same number as the package's, and its gradient reaches both views.")
@@ -31,8 +30,8 @@ def contrast_as_code(contrast):
     za, zb = torch.randn(2, 5, 4, generator=g) * torch.tensor([1.0, 3.0]).view(2, 1, 1)
     za.requires_grad_(True)
     loss = contrast(za, zb, 0.4)
-    if not isinstance(loss, torch.Tensor) or loss.ndim:
-        return "A tensor without dimensions is wanted, so that it can be a loss."
+    scalar = isinstance(loss, torch.Tensor) and not loss.ndim
+    yield not scalar, "A tensor without dimensions is wanted, so that it can be a loss."
 
     partner = torch.arange(10).roll(5)
 
@@ -43,7 +42,7 @@ def contrast_as_code(contrast):
     with torch.no_grad():
         raw = torch.cat([za, zb])
         unit = F.normalize(raw, dim=1)
-        right = nt_xent(za, zb, 0.4)
+        right = nt_xent(za, zb, 0.4).item()
         mistakes = (
             (entropy_of(unit, own=None), "counts_itself"),
             (entropy_of(raw), "not_normalized"),
@@ -54,10 +53,9 @@ def contrast_as_code(contrast):
             (nt_xent(za, zb, 2.5), "Divide by the temperature instead of multiplying."),
             (nt_xent(za, zb, 1.0), "The temperature is not used."),
         )
-    otherwise = f"On five pairs this gives {loss.item():.4f}, not {right.item():.4f}."
-    if found := number(loss.item(), right.item(), mistakes, otherwise, rel_tol=1e-4):
-        return found
-    return None if loss.requires_grad else "The number is right but has no gradient: as a loss it would change nothing."
+    otherwise = f"On five pairs this gives {{:.4f}}, not {right:.4f}."
+    yield from number(loss.item(), right, mistakes, otherwise, rel_tol=1e-4)
+    yield not loss.requires_grad, "The number is right but has no gradient: as a loss it would change nothing."
 
 
 @recognizes("01.3", right="0.98: at T = 0.1 only the nearest strangers feel the push.")
@@ -68,7 +66,7 @@ def push_at_a_temperature(share):
         (1 / (1 + math.exp(4)), "the_other_one"),
         (math.exp(9), "not_a_share"),
     )
-    otherwise = f"{share} is not the share of one of two numbers in proportion to exp(s / T)."
+    otherwise = "{} is not the share of one of two numbers in proportion to exp(s / T)."
     return number(share, 1 / (1 + math.exp(-4)), mistakes, otherwise, abs_tol=4e-3)
 
 
@@ -76,10 +74,10 @@ def push_at_a_temperature(share):
 def spread_of_features(spread):
     z = torch.tensor([[2.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, -1.0], [-4.0, 3.0, 0.0], [0.0, 1.0, 1.0]])
     value = torch.as_tensor(spread(z.clone()))
-    if value.numel() != 1:
-        return f"These are {value.numel()} numbers; average over the dimensions to get one."
+    yield value.numel() != 1, f"These are {value.numel()} numbers; average over the dimensions to get one."
     unit = F.normalize(z, dim=1)
-    even, right = unit.std(0, correction=0).mean(), float(unit.std(0, correction=0).mean() * 3**0.5)
+    even = unit.std(0, correction=0).mean()
+    right = float(even * 3**0.5)
     mistakes = (
         (z.std(0, correction=0).mean() * 3**0.5, "not_normalized"),
         (unit.std(1, correction=0).mean() * 3**0.5, "over_dimensions"),
@@ -87,23 +85,17 @@ def spread_of_features(spread):
         (unit.std(0).mean() * 3**0.5, "Use `correction=0`, so that vectors that point everywhere come out at 1."),
         (even * 5**0.5, "That is sqrt(N); D is the number of dimensions, `z.shape[1]`."),
     )
-    otherwise = f"On five vectors in three dimensions this gives {float(value):.3f}, not {right:.3f}."
-    return number(float(value), right, mistakes, otherwise, rel_tol=1e-4)
+    otherwise = f"On five vectors in three dimensions this gives {{:.3f}}, not {right:.3f}."
+    yield from number(float(value), right, mistakes, otherwise, rel_tol=1e-4)
 
 
 @recognizes("01.5", right="Color, orientation and size are each the label once.")
 def alterations_that_erase(erases):
     erases = letters(erases)
-    if unknown := erases - set("abcde"):
-        return f"There is no {', '.join(sorted(unknown))}; use the letters a to e."
-    if erases == {"a", "c", "d"}:
-        return None
-    if erases == {"b", "e"}:
-        return Mistake("turned_round")
-    if "b" in erases:
-        return Mistake("cells_have_no_up")
-    if "e" in erases:
-        return Mistake("stain_is_not_the_label")
-    if "d" not in erases:
-        return Mistake("size_forgotten")
-    return f"{', '.join(sorted(set('acd') - erases))} can erase a label as well."
+    unknown, missing = (", ".join(sorted(part)) for part in (erases - set("abcde"), set("acd") - erases))
+    yield unknown, f"There is no {unknown}; use the letters a to e."
+    yield erases == set("be"), "turned_round"
+    yield "b" in erases, "cells_have_no_up"
+    yield "e" in erases, "stain_is_not_the_label"
+    yield "d" not in erases, "size_forgotten"
+    yield missing, f"{missing} can erase a label as well."

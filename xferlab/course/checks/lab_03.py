@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from . import Mistake, among, number, recognizes
+from . import among, number, recognizes
 
 
 @recognizes("03.1", right="0.42: a similarity 0.1 higher outweighs two votes, because 0.1 / 0.1 makes a factor of e.")
@@ -17,8 +17,6 @@ def weighted_vote(monocyte):
         return sum(votes[1:]) / sum(votes)
 
     right = share([math.exp(x / 0.1) for x in s])
-    if math.isclose(monocyte, right, abs_tol=5e-3):  # two digits will do
-        return None
     mistakes = (
         (1 - right, "other_class"),
         (2 / 3, "head_count"),
@@ -26,8 +24,9 @@ def weighted_vote(monocyte):
         (share([math.exp(x / 0.07) for x in s]), "other_temperature"),
         (share(s), "similarity_as_vote"),
     )
-    otherwise = f"{monocyte:.3g} is not the monocytes' share of the votes exp(9), exp(8) and exp(8)."
-    return number(monocyte, right, mistakes, otherwise, abs_tol=2e-3)
+    otherwise = "{:.3g} is not the monocytes' share of the votes exp(9), exp(8) and exp(8)."
+    if isinstance(monocyte, str) or not math.isclose(monocyte, right, abs_tol=5e-3):  # two digits will do
+        yield from number(monocyte, right, mistakes, otherwise, abs_tol=2e-3)
 
 
 @recognizes("03.2", right="These are exactly the scores that N separate fits would give, and you fitted once.")
@@ -35,11 +34,11 @@ def leave_one_out(left_out):
     x = torch.tensor([0.0, 1.0, 2.0, 4.0, 7.0], dtype=torch.float64)
     y = torch.tensor([0.0, 0.0, 1.0, 0.0, 1.0], dtype=torch.float64)
     design = torch.stack([torch.ones_like(x), x], 1)
-    hat = design @ torch.linalg.inv(design.T @ design) @ design.T
+    hat = design @ torch.linalg.pinv(design)
     scores, leverage = hat @ y, hat.diagonal()
     answer = torch.as_tensor(left_out(scores.clone(), y.clone(), leverage.clone()), dtype=torch.float64)
-    if answer.shape != y.shape:
-        return f"Five scores go in and {tuple(answer.shape)} come out; one number for each picture is wanted."
+    came = tuple(answer.shape)
+    yield came != (5,), f"Five scores go in and {came} come out; one number for each picture is wanted."
     residual = y - scores
     mistakes = (
         (residual / (1 - leverage), "residual_not_score"),
@@ -51,15 +50,13 @@ def leave_one_out(left_out):
     )
     otherwise = "On a straight line through five points these are not the scores of fits without each point."
     right = y - residual / (1 - leverage)
-    return among(lambda value: torch.allclose(answer, value, atol=1e-6), right, mistakes, otherwise)
+    yield from among(lambda value: torch.allclose(answer, value, atol=1e-6), right, mistakes, otherwise)
 
 
 @recognizes("03.3", right="1.4 of at most 2: these laboratories are easy to tell apart.")
 def distance_from_error(distance):
     mistakes = ((-1.4, "accuracy_for_error"), (0.7, "outer_two"), (1.7, "inner_two"))
-    otherwise = (
-        f"{distance} is not 2 (1 - 2e) for the error e of a classifier that is right 85 % of the time, as a share."
-    )
+    otherwise = "{} is not 2 (1 - 2e) for the error e of a classifier that is right 85 % of the time, as a share."
     return number(distance, 1.4, mistakes, otherwise, abs_tol=1e-6)
 
 
@@ -69,24 +66,24 @@ def linear_cka(cka):
     a = torch.randn(12, 3, generator=draw, dtype=torch.float64) + torch.tensor([3.0, 0.0, -1.0], dtype=torch.float64)
     b = a @ torch.randn(3, 2, generator=draw, dtype=torch.float64) + 2
 
-    def of(a, b, squared=True):
-        cross = (b.T @ a).norm()
-        return float((cross**2 if squared else cross) / ((a.T @ a).norm() * (b.T @ b).norm()))
+    def of(a, b, power=2):
+        return float((b.T @ a).norm() ** power / ((a.T @ a).norm() * (b.T @ b).norm()))
 
     try:
         answer = float(cka(a.clone(), b.clone()))
     except RuntimeError as error:
-        return f"For features (12, 3) and (12, 2) this fails: {error}. Means go over pictures, `a.mean(0)`; then B'A is `b.T @ a`."
+        advice = "Means go over pictures, `a.mean(0)`; then B'A is `b.T @ a`."
+        yield True, f"For features (12, 3) and (12, 2) this fails: {error}. {advice}"
     ca, cb = a - a.mean(0), b - b.mean(0)
     mistakes = (
         (of(a, b), "not_centered"),
         (of(a - a.mean(), b - b.mean()), "wrong_mean"),
         (of(a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)), "wrong_mean"),
         (float((cb.T @ ca).square().sum()), "not_normalized"),
-        (of(ca, cb, squared=False), "not_squared"),
+        (of(ca, cb, power=1), "not_squared"),
     )
-    otherwise = f"On a small example this gives {answer:.4g}; expected {of(ca, cb):.4g}, and CKA is never above 1."
-    return number(answer, of(ca, cb), mistakes, otherwise, rel_tol=1e-6)
+    otherwise = f"On a small example this gives {{:.4g}}; expected {of(ca, cb):.4g}, and CKA is never above 1."
+    yield from number(answer, of(ca, cb), mistakes, otherwise, rel_tol=1e-6)
 
 
 @recognizes(
@@ -94,6 +91,7 @@ def linear_cka(cka):
     right="You chose without the target's labels. Only next year's labels can show that another layer was better away.",
 )
 def layer_by_bound(chosen_layer):
-    known = {"early": Mistake("largest"), "middle": Mistake("used_target_labels"), "late": None}
-    otherwise = f"{chosen_layer!r} is not a layer: give one of the names early, middle and late."
-    return known.get(str(chosen_layer).strip().lower(), otherwise)
+    name = str(chosen_layer).strip().lower()
+    yield name == "early", "largest"
+    yield name == "middle", "used_target_labels"
+    yield name != "late", f"{chosen_layer!r} is not a layer: give one of the names early, middle and late."

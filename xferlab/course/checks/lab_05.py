@@ -7,19 +7,16 @@ import math
 import torch
 
 from ...objectives.discrepancy import coral
-from . import Mistake, number, recognizes
+from . import number, recognizes
 
 
 @recognizes("05.1", right="Means are subtracted, and shapes beyond the second moment are invisible.")
 def blind_spots(blind):
     answer = tuple(str(blind[key]).strip().lower() for key in ("moved but unseen", "same moments"))
-    if answer == ("moved", "ring"):
-        return None
-    if answer == ("ring", "moved"):
-        return Mistake("swapped")
-    if "stretched" in answer:
-        return Mistake("stretched_is_seen")
-    return "Use the names of two rows of the table in which CORAL is near zero although the sets differ."
+    yield answer == ("ring", "moved"), "swapped"
+    yield "stretched" in answer, "stretched_is_seen"
+    otherwise = "Use the names of two rows of the table in which CORAL is near zero although the sets differ."
+    yield answer != ("moved", "ring"), otherwise
 
 
 @recognizes("05.2", right="The same number as the package's.")
@@ -29,9 +26,8 @@ def coral_by_hand(function):
     try:
         value = float(function(zs.clone(), zt.clone()))
     except RuntimeError as error:
-        return (
-            f"For features (30, 5) and (20, 5) this fails: {error}. Covariances are (5, 5): `torch.cov` wants `zs.T`."
-        )
+        advice = "Covariances are (5, 5): `torch.cov` wants `zs.T`."
+        yield True, f"For features (30, 5) and (20, 5) this fails: {error}. {advice}"
     right, d = float(coral(zs, zt)), 5
     plain = zs.T @ zs / 29 - zt.T @ zt / 19
     biased = zs.T.cov(correction=0) - zt.T.cov(correction=0)
@@ -42,8 +38,7 @@ def coral_by_hand(function):
         (right * d, "d_not_squared"),
         (float(biased.square().sum() / (4 * d**2)), "by_n"),
     )
-    otherwise = f"On a small example this gives {value:.4f}, not {right:.4f}."
-    return number(value, right, mistakes, otherwise, rel_tol=1e-4)
+    yield from number(value, right, mistakes, f"On a small example this gives {{:.4f}}, not {right:.4f}.", rel_tol=1e-4)
 
 
 @recognizes(
@@ -52,7 +47,7 @@ def coral_by_hand(function):
 )
 def transport_by_hand(cost):
     mistakes = ((2 / 3, "nearest_neighbor"), (2, "nearest_neighbor"), (3, "total_not_mean"))
-    otherwise = f"{cost} is not it; pair the points in sorted order and take the mean distance."
+    otherwise = "{} is not it; pair the points in sorted order and take the mean distance."
     return number(cost, 1, mistakes, otherwise, abs_tol=5e-3)
 
 
@@ -65,9 +60,7 @@ def what_mmd_brought(brought, second):
         (mmd - second["color augmentation"], "against_color"),
         (mmd - second["color + AdaBN"], "against_adabn"),
     )
-    otherwise = (
-        f"{brought:+.3f} is not MMD's rung minus the one with color, both laboratories in batch norm and no distance."
-    )
-    found = number(brought, right, mistakes, otherwise, abs_tol=1e-9)
+    yield from number(brought, right, mistakes, abs_tol=1e-9)
     typed = math.isclose(brought, right, abs_tol=6e-4)  # from the table, to three digits
-    return None if typed and found == otherwise else found
+    wanted = "MMD's rung minus the one with color, both laboratories in batch norm and no distance"
+    yield not typed, f"{brought:+.3f} is not {wanted}."

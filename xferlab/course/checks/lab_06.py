@@ -30,7 +30,7 @@ def reading_with_twice_the_dye(reads):
         (0, "subtracted"),
         (-128, "subtracted"),
     )
-    otherwise = f"{reads} is not 256 times the share that two layers let through."
+    otherwise = "{} is not 256 times the share that two layers let through."
     return number(reads, 16, mistakes, otherwise, rel_tol=1e-2, abs_tol=1e-3)
 
 
@@ -39,45 +39,36 @@ def brightness_drawn_per_sample(brighten):
     images = torch.tensor([100, 200, 250], dtype=torch.uint8).view(1, 3, 1, 1).expand(64, 3, 4, 4)
 
     def run(seed=0, moved=0):
-        torch.manual_seed(moved)
-        return brighten(images.clone(), torch.Generator().manual_seed(seed))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(moved)
+            return brighten(images.clone(), torch.Generator().manual_seed(seed))
 
-    with torch.random.fork_rng(devices=[]):
-        try:
-            out, other = run(), run(moved=1)
-        except RuntimeError as error:
-            message = (
-                "Shape (B,) meets the columns of a picture; B factors of shape (B, 1, 1, 1) multiply whole pictures."
-            )
-            return _not_broadcast(error, message)
-        if not isinstance(out, torch.Tensor) or out.shape != images.shape or out.dtype != torch.uint8:
-            seen = f"{out.dtype} {tuple(out.shape)}" if isinstance(out, torch.Tensor) else type(out).__name__
-            return f"The result is {seen}; uint8 of the shape that came in is wanted."
-        if not torch.equal(out, other):
-            return Mistake("own_randomness")
-        factors = out[:, 0].float().flatten(1) / 100
-        if (factors.std(1) > 0.02).any():
-            return Mistake("one_draw_a_pixel")
-        if (factors - factors[0, 0]).abs().max() < 1e-6:
-            return Mistake("one_draw")
-        expected = (torch.tensor([200.0, 250.0]).view(1, 2, 1, 1) * factors.mean(1).view(-1, 1, 1, 1)).clamp(max=255)
-        if ((out[:, 1:].float() - expected) < -100).any():
-            return Mistake("wraps")
-        if ((out[:, 1:].float() - expected).abs() > 4).any():
-            return "The channels of a picture did not get the same factor."
-        if factors.min() < 0.785 or factors.max() > 1.215 or factors.max() - factors.min() < 0.25:
-            return f"The factors run from {factors.min():.2f} to {factors.max():.2f}, not over 0.8 to 1.2."
-        if torch.equal(out, run(seed=1)):
-            return "Another seed gives the same factors, so nothing was drawn from the generator."
-    return None
+    try:
+        out = run()
+    except RuntimeError as error:
+        message = "Shape (B,) meets the columns of a picture; B factors of shape (B, 1, 1, 1) multiply whole pictures."
+        yield True, _not_broadcast(error, message)
+    if not isinstance(out, torch.Tensor) or out.shape != images.shape or out.dtype != torch.uint8:
+        seen = f"{out.dtype} {tuple(out.shape)}" if isinstance(out, torch.Tensor) else type(out).__name__
+        yield True, f"The result is {seen}; uint8 of the shape that came in is wanted."
+    yield not torch.equal(out, run(moved=1)), "own_randomness"
+    factors = out[:, 0].float().flatten(1) / 100
+    yield (factors.std(1) > 0.02).any(), "one_draw_a_pixel"
+    yield (factors - factors[0, 0]).abs().max() < 1e-6, "one_draw"
+    expected = (torch.tensor([200.0, 250.0]).view(1, 2, 1, 1) * factors.mean(1).view(-1, 1, 1, 1)).clamp(max=255)
+    beside = out[:, 1:].float() - expected
+    yield beside.min() < -100, "wraps"
+    yield beside.abs().max() > 4, "The channels of a picture did not get the same factor."
+    low, high = factors.min(), factors.max()
+    wide = low >= 0.785 and high <= 1.215 and high - low >= 0.25
+    yield not wide, f"The factors run from {low:.2f} to {high:.2f}, not over 0.8 to 1.2."
+    yield torch.equal(out, run(seed=1)), "Another seed gives the same factors, so nothing was drawn from the generator."
 
 
 @recognizes("06.3", right="0.08 is erased; the other 0.37 of the drop was unfamiliar and can be trained back.")
 def what_was_erased(erased):
     mistakes = ((0.45, "whole_drop"), (0.37, "unfamiliar"), (-0.08, "sign"))
-    otherwise = (
-        f"{erased:g} is not the difference, on the scale 0 to 1, of two models that were each tested as trained."
-    )
+    otherwise = "{:g} is not the difference, on the scale 0 to 1, of two models that were each tested as trained."
     return number(erased, 0.08, mistakes, otherwise, abs_tol=1e-3)
 
 
@@ -89,22 +80,22 @@ def mixup_mixes_both(mixup):
         both = mixup(images.clone(), labels.clone(), partner, weight)
     except RuntimeError as error:
         message = "Shape (B,) meets the last axis; weights need the shape (B, 1, 1, 1), and (B, 1) for labels."
-        return _not_broadcast(error, message)
-    if not isinstance(both, tuple | list) or len(both) != 2:
-        return "Return two things, the mixed images and the mixed labels."
+        yield True, _not_broadcast(error, message)
+    two = isinstance(both, tuple | list) and len(both) == 2
+    yield not two, "Return two things, the mixed images and the mixed labels."
     mixed, soft = both
+    shapes = f"{tuple(mixed.shape)} and {tuple(soft.shape)}"
+    kept = (mixed.shape, soft.shape) == (images.shape, labels.shape)
+    yield not kept, f"The shapes are {shapes}; those that came in are wanted."
     w = weight.view(-1, 1)
     right = w * labels + (1 - w) * labels[partner]
-    values = torch.tensor([11.0, 28.0, 17.5])
-    if mixed.shape != images.shape or soft.shape != labels.shape:
-        return f"The shapes are {tuple(mixed.shape)} and {tuple(soft.shape)}; those that came in are wanted."
-    if torch.allclose(soft, 0.9 * labels + 0.1 * labels[partner]) and not torch.allclose(soft, right):
-        return Mistake("one_weight")
-    if not torch.allclose(mixed, values.view(3, 1, 1, 1).expand_as(mixed)):
-        return f"The first picture, 0.9 of 10 and 0.1 of 20, should be 11; yours is {mixed[0, 0, 0, 0]:.2f}."
+    yield torch.allclose(soft, 0.9 * labels + 0.1 * labels[partner]), "one_weight"
+    values = torch.tensor([11.0, 28.0, 17.5]).view(3, 1, 1, 1).expand_as(mixed)
+    otherwise = f"The first picture, 0.9 of 10 and 0.1 of 20, should be 11; yours is {mixed[0, 0, 0, 0]:.2f}."
+    yield not torch.allclose(mixed, values), otherwise
     mistakes = ((labels, "label_kept"), ((1 - w) * labels + w * labels[partner], "label_of_partner"))
     otherwise = "The pictures are right; the labels are not mixed by the same weights."
-    return among(lambda value: torch.allclose(soft, value), right, mistakes, otherwise)
+    yield from among(lambda value: torch.allclose(soft, value), right, mistakes, otherwise)
 
 
 @recognizes("06.5", right="24 x 32 pixels were pasted, so 81 % of the picture, and of its label, is still its own.")
@@ -116,7 +107,7 @@ def label_left_after_clipping(own):
         (1 - 8 * 32 / 64**2, "outside_pasted"),
         (1 - 25 * 32 / 64**2, "one_column_more"),
     )
-    return number(own, 1 - share, mistakes, f"{own:g} is not the share of pixels that stayed, 0 to 1.", abs_tol=3e-3)
+    return number(own, 1 - share, mistakes, "{:g} is not the share of pixels that stayed, 0 to 1.", abs_tol=3e-3)
 
 
 @recognizes(
@@ -127,8 +118,7 @@ def promise_to_the_fourth(answer):
     expected, worst = answer
     seen, left_out = (0.93, 0.95, 0.94), (0.71, 0.84, 0.66)
     mistakes = ((sum(seen) / 3, "seen_places"), (sum(seen + left_out) / 6, "all_six"))
-    wrong = f"{expected:.3f} is not the mean of the three laboratories that were left out."
-    low = f"The worst case is the lowest of the three that were left out; {worst:g} is not."
-    return number(expected, sum(left_out) / 3, mistakes, wrong, abs_tol=5e-3) or number(
-        worst, min(left_out), ((max(left_out), "best_case"),), low, abs_tol=5e-3
-    )
+    otherwise = "{:.3f} is not the mean of the three laboratories that were left out."
+    yield from number(expected, sum(left_out) / 3, mistakes, otherwise, abs_tol=5e-3)
+    otherwise = "The worst case is the lowest of the three that were left out; {:g} is not."
+    yield from number(worst, min(left_out), ((max(left_out), "best_case"),), otherwise, abs_tol=5e-3)

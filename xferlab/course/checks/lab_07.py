@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 
 from . import Mistake, among, number, recognizes
@@ -12,8 +10,8 @@ from . import Mistake, among, number, recognizes
 @recognizes("07.1", right="alpha times the way from the start; a weight that stayed feels nothing.")
 def gradient_of_the_spring(gradient):
     gradient = torch.as_tensor(gradient, dtype=torch.float32)
-    if gradient.shape != (3,):
-        return f"The answer has the shape {tuple(gradient.shape)}; three numbers are wanted, one for each weight."
+    shape = tuple(gradient.shape)
+    yield shape != (3,), f"The answer has the shape {shape}; three numbers are wanted, one for each weight."
     w, w0 = torch.tensor([1.0, -2.0, 0.5]), torch.tensor([0.5, -2.0, 1.5])
     right = 0.1 * (w - w0)
     mistakes = (
@@ -25,13 +23,13 @@ def gradient_of_the_spring(gradient):
         (0.05 * (w - w0).square(), "loss_not_gradient"),
     )
     otherwise = "These are not the derivative of alpha / 2 * (w - w0) ** 2, weight by weight."
-    return among(lambda value: torch.allclose(gradient, value, atol=1e-4), right, mistakes, otherwise)
+    yield from among(lambda value: torch.allclose(gradient, value, atol=1e-4), right, mistakes, otherwise)
 
 
 @recognizes("07.2", right="Weight decay won three quarters of the way: set it to 0 beside L2-SP.")
 def where_two_springs_rest(rests_at):
     mistakes = ((2.0, "stays_at_start"), (0.0, "decays_to_zero"), (1.0, "half_way"), (1.5, "shares_swapped"))
-    return number(rests_at, 0.5, mistakes, f"At {rests_at} the two pulls are not equal and opposite.", abs_tol=1e-3)
+    return number(rests_at, 0.5, mistakes, "At {} the two pulls are not equal and opposite.", abs_tol=1e-3)
 
 
 @recognizes("07.3", right="A new dict, both ends exact, counters whole.")
@@ -42,25 +40,21 @@ def states_are_mixed(mix):
 
     start, end = ends()
     mixed = mix(start, end, 0.25)
-    if set(mixed) != set(end):
-        return f"The keys are {sorted(mixed)}; {sorted(end)} are wanted."
-    if torch.allclose(mixed["weight"].float(), torch.tensor([3.0, 1.0])):
-        return Mistake("wrong_way")
-    if not torch.allclose(mixed["weight"].float(), torch.tensor([1.0, 3.0])):
-        return f"A quarter of the way from 0 to 4 is 1; yours is {mixed['weight'][0]:.2f}."
-    if any(
-        not torch.equal(now[key], then[key]) for now, then in zip((start, end), ends(), strict=True) for key in then
-    ):
-        return Mistake("in_place")
-    if mixed["batches"].is_floating_point() or int(mixed["batches"]) != 8:
-        return Mistake("counters_mixed", f"The counter of batches became {mixed['batches'].item()}; take the end's 8.")
-    return None
+    yield set(mixed) != set(end), f"The keys are {sorted(mixed)}; {sorted(end)} are wanted."
+    weight, batches = mixed["weight"].float(), mixed["batches"]
+    yield torch.allclose(weight, torch.tensor([3.0, 1.0])), "wrong_way"
+    otherwise = f"A quarter of the way from 0 to 4 is 1; yours is {weight[0]:.2f}."
+    yield not torch.allclose(weight, torch.tensor([1.0, 3.0])), otherwise
+    kept = (torch.equal(now[key], then[key]) for now, then in zip((start, end), ends(), strict=True) for key in then)
+    yield not all(kept), "in_place"
+    counted = Mistake("counters_mixed", f"The counter of batches became {batches.item()}; take the end's 8.")
+    yield batches.is_floating_point() or int(batches) != 8, counted
 
 
 @recognizes("07.4", right="The gap shrinks by 0.9 a step: 0.35 of the start is still in the average.")
 def average_after_ten_steps(average):
     mistakes = ((0.9**10, "share_of_start"), (1.0, "added_up"), (1 - 0.9**9, "nine_steps"))
-    return number(average, 1 - 0.9**10, mistakes, f"{average:g} is not what ten steps leave.", abs_tol=4e-3)
+    return number(average, 1 - 0.9**10, mistakes, "{:g} is not what ten steps leave.", abs_tol=4e-3)
 
 
 @recognizes("07.5", right="Smallest, squared, and the gradient reaches the features.")
@@ -71,14 +65,9 @@ def smallest_directions(bss):
     features.requires_grad_(True)
     for k, squares, plain, largest in ((1, 0.25, 0.5, 9.0), (2, 4.25, 2.5, 13.0)):
         answer = bss(features, k)
-        if not isinstance(answer, torch.Tensor) or answer.ndim:
-            return "A tensor without dimensions is wanted, so that it can be a loss."
-        if math.isclose(answer.item(), largest, rel_tol=1e-3):
-            return Mistake("largest")
-        if math.isclose(answer.item(), plain, rel_tol=1e-3):
-            return Mistake("not_squared")
-        if not math.isclose(answer.item(), squares, rel_tol=1e-3):
-            return f"For singular values 3, 2, 0.5 and k = {k} this gives {answer.item():.3f}, not {squares}."
-    if not answer.requires_grad:
-        return Mistake("detached")
-    return None
+        scalar = isinstance(answer, torch.Tensor) and not answer.ndim
+        yield not scalar, "A tensor without dimensions is wanted, so that it can be a loss."
+        otherwise = f"For singular values 3, 2, 0.5 and k = {k} this gives {{:.3f}}, not {squares}."
+        mistakes = ((largest, "largest"), (plain, "not_squared"))
+        yield from number(answer.item(), squares, mistakes, otherwise, rel_tol=1e-3)
+    yield not answer.requires_grad, "detached"

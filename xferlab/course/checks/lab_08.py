@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from . import Mistake, number, recognizes
+from . import number, recognizes
 
 
 @recognizes("08.1", right="So a true label gets a probability of exp(-0.550) = 0.58, in the geometric mean.")
@@ -24,7 +24,7 @@ def leep_by_hand(score):
         (np.log([0.52, 1.52 / 3, 0.48, 0.52]).mean(), "wrong_axis"),
         (np.log10(expected).mean(), "base"),
     )
-    otherwise = f"{score} is not it: check P(y | z) first. Each of its columns sums to 1, and the first is (0.8, 0.2)."
+    otherwise = "{} is not it: check P(y | z) first. Each of its columns sums to 1, and the first is (0.8, 0.2)."
     return number(score, logs.mean(), mistakes, otherwise, abs_tol=6e-4)
 
 
@@ -33,7 +33,7 @@ def rank_correlation(rho):
     rho, right = float(getattr(rho, "statistic", rho)), 1 - 6 * 22 / 120
     value, accuracy = [0.1, 0.2, 0.3, 0.4, 9.0], [0.5, 0.7, 0.6, 0.8, 0.4]
     if abs(rho) > 1 and not math.isclose(rho, 1.1, abs_tol=6e-3):
-        return f"A correlation lies between -1 and 1, and {rho:.3f} does not: are d ranks, and is n 5?"
+        yield True, f"A correlation lies between -1 and 1, and {rho:.3f} does not: are d ranks, and is n 5?"
     mistakes = (
         (np.corrcoef(value, accuracy)[0, 1], "pearson"),
         (-right, "reversed"),
@@ -43,8 +43,8 @@ def rank_correlation(rho):
         (1, "not_squared"),
         (1 - 6 * 8 / 120, "not_squared"),
     )
-    otherwise = f"{rho:.3f} is not it: rank each list by itself from 1, smallest first, and take the five differences."
-    return number(rho, right, mistakes, otherwise, abs_tol=6e-3)
+    otherwise = "{:.3f} is not it: rank each list by itself from 1, smallest first, and take the five differences."
+    yield from number(rho, right, mistakes, otherwise, abs_tol=6e-3)
 
 
 def _runs(target: bool) -> list[dict]:
@@ -56,8 +56,7 @@ def _runs(target: bool) -> list[dict]:
         "cheat": (0.5, 0.6),
         "home": (0.2, 0.3),
     }
-    at_home = {"home": 0.99}
-    abroad = {"cheat": 0.9}
+    at_home, abroad = {"home": 0.99}, {"cheat": 0.9}
     return [
         {
             "recipe": recipe,
@@ -74,57 +73,41 @@ def _runs(target: bool) -> list[dict]:
 @recognizes("08.3", right="Chosen by the mean over seeds, and no target label was needed.")
 def choice_without_labels(choose):
     choice = choose(_runs(target=True))
-    if isinstance(choice, dict):
-        return "This returns a whole run; return its recipe's name."
-    known = {
-        "cheat": "chose_by_target",
-        "home": "chose_by_source",
-        "often": "sum_over_seeds",
-        "lucky": "best_single_run",
-    }
-    if choice in known:
-        return Mistake(known[choice])
-    if choice != "steady":
-        return f"On five recipes your function says {choice!r}; by the highest mean it is 'steady'."
+    yield isinstance(choice, dict), "This returns a whole run; return its recipe's name."
+    yield choice == "cheat", "chose_by_target"
+    yield choice == "home", "chose_by_source"
+    yield choice == "often", "sum_over_seeds"
+    yield choice == "lucky", "best_single_run"
+    otherwise = f"On five recipes your function says {choice!r}; by the highest mean it is 'steady'."
+    yield choice != "steady", otherwise
     try:
         again = choose(_runs(target=False))
     except (TypeError, KeyError):
-        return Mistake("needs_target")
-    return None if again == "steady" else "With run['target'] None the choice changes; it must not depend on it."
+        yield True, "needs_target"
+    yield again != "steady", "With run['target'] None the choice changes; it must not depend on it."
 
 
 @recognizes("08.4", right="A collapsed model scores 0, an even and certain one log K.")
 def information_of_a_collapse(information):
-    collapsed, even = np.tile([1.0, 0.0, 0.0], (6, 1)), np.tile(np.eye(3), (2, 1))
-    unsure = np.full((6, 3), 1 / 3)
-    at = {"collapsed": collapsed, "even": even, "unsure": unsure}
-    values = {name: information(p.copy()) for name, p in at.items()}
-    if any(np.ndim(value) for value in values.values()):
-        return "An array came back, one number is wanted: the rows' entropies need a mean."
-    values = {name: float(value) for name, value in values.items()}
-    if any(math.isnan(value) for value in values.values()):
-        return Mistake("nan")
+    given = np.tile([1.0, 0.0, 0.0], (6, 1)), np.tile(np.eye(3), (2, 1)), np.full((6, 3), 1 / 3)
+    values = [information(p) for p in given]
+    yield any(map(np.ndim, values)), "An array came back, one number is wanted: the rows' entropies need a mean."
+    collapsed, even, unsure = map(float, values)
+    yield math.isnan(collapsed + even + unsure), "nan"
 
-    def close(name, other):
-        return math.isclose(values[name], other, abs_tol=1e-4)
+    def close(value, *others):
+        return any(math.isclose(value, other, abs_tol=1e-4) for other in others)
 
-    if close("collapsed", 0) and close("even", math.log(3)) and close("unsure", 0):
-        return None
-    if close("even", -math.log(3)) and close("unsure", 0):
-        return Mistake("sign")
-    if close("even", 0) and (close("unsure", math.log(3)) or close("unsure", -math.log(3))):
-        return Mistake("entropy_alone")
-    if close("collapsed", 2 * math.log(3)):
-        return Mistake("wrong_axis")
-    if close("unsure", math.log(3)) and close("even", math.log(3)):
-        return Mistake("marginal_alone")
-    if close("even", 1) or close("even", math.log2(3)):
-        return Mistake("base")
-    right = {"collapsed": 0, "even": math.log(3), "unsure": 0}
-    wrong = next(name for name in right if not close(name, right[name]))
-    rows = {
-        "collapsed": "Six certain answers, all for one class,",
-        "even": "Six certain answers, spread evenly over three classes,",
-        "unsure": "Six rows of three equal probabilities",
-    }
-    return f"{rows[wrong]} give {values[wrong]:.3f}; it should be {right[wrong]:.3f}."
+    most = math.log(3)
+    yield close(even, -most) and close(unsure, 0), "sign"
+    yield close(even, 0) and close(unsure, most, -most), "entropy_alone"
+    yield close(collapsed, 2 * most), "wrong_axis"
+    yield close(unsure, most) and close(even, most), "marginal_alone"
+    yield close(even, 1, math.log2(3)), "base"
+    wanted = (
+        (collapsed, 0, "Six certain answers, all for one class,"),
+        (even, most, "Six certain answers, spread evenly over three classes,"),
+        (unsure, 0, "Six rows of three equal probabilities"),
+    )
+    for value, right, rows in wanted:
+        yield not close(value, right), f"{rows} give {value:.3f}; it should be {right:.3f}."
