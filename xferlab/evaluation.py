@@ -344,9 +344,7 @@ def format_interval(mean: float, low: float, high: float, sign: str = "") -> str
     return f"{mean:{sign}.3f}" + ("" if np.isnan(low) else f" [{low:{sign}.3f}, {high:{sign}.3f}]")
 
 
-def paired(
-    rows: Sequence[Mapping], value: str, baseline: str, *, by: str = "method", unit: str | Sequence[str] = "draw"
-) -> list[dict]:
+def paired(rows: Sequence[Mapping], value: str, baseline: str, *, by: str = "method", unit: str = "draw") -> list[dict]:
     """What each method gains over `baseline` within the same `unit` (a draw of labels, a seed), the luck of which both share.
 
     Parameters
@@ -374,16 +372,15 @@ def paired(
     >>> xl.evaluation.paired(rows, "accuracy", "a")[0]["gain"]
     0.25
     """
-    units = [unit] if isinstance(unit, str) else list(unit)
-    values = {(row[by], *(row[u] for u in units)): row[value] for row in rows}
-    base = {key[1:]: v for key, v in values.items() if key[0] == baseline}
+    values = {(row[by], row[unit]): row[value] for row in rows}
+    base = {u: v for (name, u), v in values.items() if name == baseline}
     if not base:
         raise ArgumentError(
             f"no row has {by}={baseline!r}; there are {', '.join(dict.fromkeys(str(row[by]) for row in rows))}"
         )
     table = []
     for name in dict.fromkeys(row[by] for row in rows if row[by] != baseline):
-        gains = [v - base[key[1:]] for key, v in values.items() if key[0] == name and key[1:] in base]
+        gains = [v - base[u] for (method, u), v in values.items() if method == name and u in base]
         if gains:
             table.append({by: name} | gain(gains))
     return table

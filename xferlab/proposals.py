@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -84,6 +83,8 @@ def propose(
     >>> [p.size for p in xl.proposals.propose(features, 2)]
     [3, 2]
     """
+    from sklearn.cluster import KMeans
+
     if n < 1 or kind not in KINDS or (kind == "uncertain" and uncertainty is None):
         raise ArgumentError(
             f"propose got n={n} and kind={kind!r}; expected n of 1 or more, {', '.join(KINDS)}, and uncertainty"
@@ -96,7 +97,8 @@ def propose(
     known = features[:0] if labeled is None else labeled
     z = torch.cat([features, known]).double()
     z = torch.nn.functional.normalize((z - z.mean(0)) / z.std(0, unbiased=False).clamp(min=1e-6), dim=1)
-    cluster = _clusters(z, min(n + len(known), len(z)), seed)
+    means = KMeans(min(n + len(known), len(z)), n_init=1, random_state=seed)
+    cluster = torch.from_numpy(means.fit_predict(z.numpy())).long()
     sizes, taken = cluster.bincount(), cluster[len(features) :].unique()
     free = [k for k in sizes.argsort(descending=True, stable=True).tolist() if sizes[k] and k not in taken]
     found = []
@@ -109,16 +111,8 @@ def propose(
     return found
 
 
-def _clusters(z: Tensor, k: int, seed: int) -> Tensor:
-    """The cluster of each row, int64 `(N,)`."""
-    from sklearn.cluster import KMeans
-
-    return torch.from_numpy(KMeans(k, n_init=1, random_state=seed).fit_predict(z.numpy()).astype(np.int64))
-
-
 def _typicality(z: Tensor) -> Tensor:
     """Of each row among the rows, `(N,)`."""
-    if len(z) == 1:
-        return torch.ones(1)
-    nearest = torch.cdist(z, z).topk(min(NEIGHBORS + 1, len(z)), largest=False).values[:, 1:]  # not itself
+    # not itself: a row that is alone has no neighbor, its mean is NaN, and it comes first all the same
+    nearest = torch.cdist(z, z).topk(min(NEIGHBORS + 1, len(z)), largest=False).values[:, 1:]
     return 1 / nearest.mean(1).clamp(min=1e-12)

@@ -297,7 +297,7 @@ def test_dropped_tokens_leave_a_text_with_its_ends():
     assert (real > 0).all()  # in their order, and no gap of padding between them
     assert (10 - lengths.float()).mean() == pytest.approx(8 * 0.3, abs=0.2)
     assert torch.equal(text.DropTokens(0.0)(tokens, torch.Generator()), tokens)
-    with pytest.raises(ArgumentError, match="got p 1"):
+    with pytest.raises(ArgumentError, match="p is 1, expected"):
         text.DropTokens(1)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, overload
+from typing import Any, ClassVar, overload
 
 import numpy as np
 import torch
@@ -85,27 +85,20 @@ def apply(pipeline: Sequence[Callable], batch: Tensor | Sides, generator: Genera
         raise DataError(f"the batch is a {type(batch).__name__}, expected an image tensor or augment.Sides")
     if not isinstance(pipeline, Sequence) or not all(map(callable, pipeline)):
         raise ArgumentError(f"the pipeline is {pipeline!r}, expected a list of operations such as [Crop(4), Flip()]")
-    sides = Sides(batch) if isinstance(batch, Tensor) else batch
+    sides: Any = Sides(batch) if isinstance(batch, Tensor) else batch
     for op in pipeline:
         if getattr(op, "joint", False):
             sides = op(sides, generator)
         else:
             source, target = (x if x is None else op(x, generator) for x in (sides.source_inputs, sides.target_inputs))
             sides = replace(sides, source_inputs=source, target_inputs=target)
-    if isinstance(batch, Tensor):
-        assert sides.source_inputs is not None
-        return sides.source_inputs
-    return sides
+    return sides.source_inputs if isinstance(batch, Tensor) else sides
 
 
-def check(images: Tensor | None, generator: Generator) -> None:
-    kind = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
-    if (
-        not isinstance(images, Tensor)
-        or not (images.dtype == torch.uint8 or images.is_floating_point())
-        or images.ndim != 4
-        or images.shape[1] not in (1, 3)
-    ):
+def check(images: Any, generator: Generator) -> None:
+    pictures = isinstance(images, Tensor) and images.ndim == 4 and images.shape[1] in (1, 3)
+    if not pictures or not (images.dtype == torch.uint8 or images.is_floating_point()):
+        kind = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
         raise DataError(
             f"images are {kind}, expected uint8 or float (B, C, H, W) in 0..255 with C 1 or 3; permute if channels "
             "come last, add [None] to a single image, leave token ids unaugmented"
@@ -167,11 +160,11 @@ class Operation:
                 seen = f"{type(self).__name__}: {argument} is {value!r}"
                 raise ArgumentError(f"{seen}, expected something like {default}, from {low} to {high}")
 
+    def _change(self, *seen):
+        raise NotImplementedError
+
 
 class OneSided(Operation):
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         check(images, generator)
         return self._change(images, generator) if len(images) else images
-
-    def _change(self, images: Tensor, generator: Generator) -> Tensor:
-        raise NotImplementedError

@@ -21,14 +21,10 @@ class Joint(Operation):
         if not isinstance(sides, Sides):
             raise DataError(f"{type(self).__name__} got a {type(sides).__name__}, expected Sides; use augment.apply")
         check(sides.source_inputs, generator)
-        return self._change(sides, generator)
+        return self._change(sides, sides.source_inputs, generator)
 
-    def _change(self, sides: Sides, generator: Generator) -> Sides:
-        raise NotImplementedError
-
-    def _soft_labels(self, sides: Sides) -> Tensor:
-        assert sides.source_inputs is not None
-        labels, count, k = sides.source_labels, len(sides.source_inputs), sides.classes
+    def _soft_labels(self, sides: Sides, count: int) -> Tensor:
+        labels, k = sides.source_labels, sides.classes
         if labels is None or len(labels) != count or (labels.ndim == 1 and k < 1):
             seen = "missing" if labels is None else f"{tuple(labels.shape)}"
             raise DataError(
@@ -37,15 +33,14 @@ class Joint(Operation):
             )
         return labels.float() if labels.is_floating_point() else torch.eye(k, device=labels.device)[labels]
 
-    def _partners(self, sides: Sides, generator: Generator) -> Tensor:
+    def _partners(self, images: Tensor, target: Tensor | None, generator: Generator) -> Tensor:
         """A target image for each source image, drawn with replacement, as float."""
-        assert sides.source_inputs is not None
-        name, shape, target = type(self).__name__, tuple(sides.source_inputs.shape[1:]), sides.target_inputs
+        name, shape = type(self).__name__, tuple(images.shape[1:])
         if target is None or len(target) == 0 or target.shape[1:] != shape:
             seen = "missing" if target is None else tuple(target.shape)
             raise DataError(f"{name}: target images are {seen}, expected at least one of the source's shape {shape}")
-        which = torch.randint(len(target), (len(sides.source_inputs),), generator=generator)
-        return target[beside(which, target)].to(sides.source_inputs.device).float()
+        which = torch.randint(len(target), (len(images),), generator=generator)
+        return target[beside(which, target)].to(images.device).float()
 
 
 @dataclass(frozen=True)
@@ -69,8 +64,8 @@ class MixUp(Joint):
     alpha: float = 0.2
     _limits: ClassVar = {"alpha": (0.001, 1000)}
 
-    def _change(self, sides, generator):
-        labels, images = self._soft_labels(sides), sides.source_inputs.float()
+    def _change(self, sides, images, generator):
+        labels, images = self._soft_labels(sides, len(images)), images.float()
         weight = beta(self.alpha, images, generator)
         partner = beside(torch.randperm(len(images), generator=generator), images)
         images = torch.lerp(images[partner], images, weight)
@@ -100,8 +95,8 @@ class CutMix(Joint):
     alpha: float = 1.0
     _limits: ClassVar = {"alpha": (0.001, 1000)}
 
-    def _change(self, sides, generator):
-        labels, images = self._soft_labels(sides), sides.source_inputs
+    def _change(self, sides, images, generator):
+        labels = self._soft_labels(sides, len(images))
         box = boxes(1 - beta(self.alpha, images, generator), images, generator)
         partner = beside(torch.randperm(len(images), generator=generator), images)
         given = box.sum((2, 3)) / (images.shape[2] * images.shape[3])
@@ -161,8 +156,8 @@ class FDA(Joint):
     p: float = 1.0
     _limits: ClassVar = {"beta": (0.001, 0.5), "p": (0, 1)}
 
-    def _change(self, sides, generator):
-        images, target = sides.source_inputs, self._partners(sides, generator)
+    def _change(self, sides, images, generator):
+        target = self._partners(images, sides.target_inputs, generator)
         chosen = uniform(0, 1, images, generator) < self.p
         styled = like(fda(images.float(), target, self.beta), images)
         return replace(sides, source_inputs=torch.where(chosen, styled, images))
@@ -193,12 +188,10 @@ class MixStyle(Joint):
     p: float = 0.5
     _limits: ClassVar = {"alpha": (0.001, 1000), "p": (0, 1)}
 
-    def _change(self, sides, generator):
-        images = sides.source_inputs
+    def _change(self, sides, images, generator):
         if len(images) == 0:
             return sides
-        other = sides.target_inputs if sides.target_inputs is not None else images
-        target = self._partners(replace(sides, target_inputs=other), generator)
+        target = self._partners(images, images if sides.target_inputs is None else sides.target_inputs, generator)
         weight, chosen = beta(self.alpha, images, generator), uniform(0, 1, images, generator) < self.p
         std, mean = torch.std_mean(images.float(), (2, 3), correction=0, keepdim=True)
         new_std, new_mean = torch.std_mean(target, (2, 3), correction=0, keepdim=True)

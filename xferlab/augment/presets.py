@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
 
 from ..domains import Domain
 from ..errors import ArgumentError
+from .batch import Operation, beside
 from .color import ColorJitter, Erase, RandAugment, Stain
 from .geometry import Crop, Flip, RandomResizedCrop, Rotate, Rotate90
 
@@ -140,7 +142,7 @@ def digits() -> list[Callable]:
 
 
 @dataclass(frozen=True)
-class DropTokens:
+class DropTokens(Operation):
     """Leaves out some tokens and closes the gap; a text's first and last tokens stay.
 
     Random deletion of Wei & Zou, 2019, arXiv:1901.11196: an augmentation `(B, L), generator -> (B, L)`, and what
@@ -149,12 +151,7 @@ class DropTokens:
     Parameters
     ----------
     p
-        The chance of each token.
-
-    Raises
-    ------
-    ArgumentError
-        For what is no probability below 1.
+        The chance of each token, 0 to 0.99.
 
     Examples
     --------
@@ -163,14 +160,10 @@ class DropTokens:
     """
 
     p: float = 0.2
-
-    def __post_init__(self):
-        if not 0 <= self.p < 1:
-            raise ArgumentError(f"DropTokens got p {self.p}, expected a probability, 0 up to but not including 1")
+    _limits: ClassVar = {"p": (0, 0.99)}
 
     def __call__(self, tokens: Tensor, generator: Generator) -> Tensor:
-        draws = torch.rand(tokens.shape, generator=generator)
-        dropped = draws.to(tokens.device, non_blocking=True) < self.p
+        dropped = beside(torch.rand(tokens.shape, generator=generator), tokens) < self.p
         real = tokens != 0
         ends = torch.arange(tokens.shape[1], device=tokens.device)
         last = (real * ends).amax(1, keepdim=True)

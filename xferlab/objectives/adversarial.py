@@ -199,10 +199,8 @@ class CDAN(Adversarial):
 
     def forward(self, step):
         p = [batch.probabilities.detach() for batch in (step.source, step.target)]
-        joint = [
-            multilinear_map(z, q, self.z_directions, self.p_directions)
-            for z, q in zip(self.reverse_features(step), p, strict=True)
-        ]
+        pairs = zip(self.reverse_features(step), p, strict=True)
+        joint = [multilinear_map(z, q, self.z_directions, self.p_directions) for z, q in pairs]
         source, target = map(self.discriminator, joint)
         self.watch(source > 0, target <= 0)
         return domain_loss(source, target, *(map(certainty_weights, p) if self.entropy else ()))

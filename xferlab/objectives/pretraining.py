@@ -82,14 +82,10 @@ def rotate(images: Tensor, copies: int = 4) -> tuple[Tensor, Tensor]:
     Copy c of image i is turned `(i + c) mod 4` times: with 4 copies every image is seen in every rotation, with 1 a
     batch still holds the rotations in equal numbers.
     """
-    turned, turns = [], []
-    for c in range(copies):
-        out, index = torch.empty_like(images), torch.arange(len(images), device=images.device)
-        for first in range(4):
-            out[first::4] = torch.rot90(images[first::4], (first + c) % 4, dims=(2, 3))
-        turned.append(out)
-        turns.append((index + c) % 4)
-    return torch.cat(turned), torch.cat(turns)
+    index = torch.arange(len(images), device=images.device)
+    turns = torch.cat([(index + c) % 4 for c in range(copies)])
+    turned = torch.stack([images.rot90(turn, (2, 3)) for turn in range(4)])
+    return turned[turns, index.repeat(copies)], turns
 
 
 class RotationPrediction(Objective):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .drawing import PALETTE, bare, finish, mark, new_axis, pyplot
+from .drawing import PALETTE, bare_axes, finish, mark, new_axis, pyplot
 
 
 def clouds(moments: Mapping[str, tuple[Tensor, Tensor]], labels: Tensor | None = None):
@@ -31,8 +31,7 @@ def clouds(moments: Mapping[str, tuple[Tensor, Tensor]], labels: Tensor | None =
     >>> z = torch.randn(10, 4, generator=torch.Generator().manual_seed(0))
     >>> figure = xl.plots.clouds({"before": (z, z + 3)})
     """
-    plt = pyplot()
-    figure, axes = plt.subplots(1, len(moments), figsize=(4.0 * len(moments), 4.0), squeeze=False)
+    figure, axes = bare_axes(1, len(moments), 4.0 * len(moments), 4.0)
     for axis, (name, (source, target)) in zip(axes[0], moments.items(), strict=True):
         both = torch.cat([source, target]).float()
         center = both.mean(0)
@@ -47,7 +46,6 @@ def clouds(moments: Mapping[str, tuple[Tensor, Tensor]], labels: Tensor | None =
             axis.update_datalim(zs.numpy())  # text alone does not widen the axes
             axis.autoscale_view()
             axis.plot([], [], color=PALETTE[0], marker="$7$", linestyle="", label="source, by class")
-        bare(axis)
         axis.set_title(name)
     axes[0, -1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
@@ -78,9 +76,8 @@ def confusion(scores, *, title: str = ""):
     axis = new_axis(0.7 * k + 2.5, 0.7 * k + 1.5)
     axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
     axis.grid(False)
-    for i in range(k):
-        for j in range(k):
-            axis.text(j, i, counts[i, j], ha="center", va="center", color="white" if share[i, j] > 0.5 else "black")
+    for (i, j), count in np.ndenumerate(counts):
+        axis.text(j, i, count, ha="center", va="center", color="white" if share[i, j] > 0.5 else "black")
     axis.set_xticks(range(k), scores.classes, rotation=45, ha="right")
     axis.set_yticks(range(k), scores.classes)
     axis.set_title(title)
@@ -113,8 +110,7 @@ def roc_and_reliability(probabilities: np.ndarray, labels: np.ndarray, classes: 
     """
     from sklearn.metrics import roc_curve
 
-    plt = pyplot()
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 4.0))
+    figure, (left, right) = pyplot().subplots(1, 2, figsize=(8.6, 4.0))
     present = [k for k in range(len(classes)) if 0 < (labels == k).sum() < len(labels)]
     for k in present[1:] if len(classes) == 2 else present:
         false, found, _ = roc_curve(labels == k, probabilities[:, k], drop_intermediate=False)
@@ -156,14 +152,12 @@ def maps(views: Mapping[str, np.ndarray], groups: Mapping[str, tuple[Tensor, Seq
     --------
     >>> figure = xl.plots.maps({"features": np.eye(2)}, {"domain": (torch.tensor([0, 1]), ["source", "target"])})
     """
-    plt = pyplot()
-    figure, axes = plt.subplots(len(views), len(groups), figsize=(5.5 * len(groups), 4.2 * len(views)), squeeze=False)
+    figure, axes = bare_axes(len(views), len(groups), 5.5 * len(groups), 4.2 * len(views))
     for line, (title, xy) in zip(axes, views.items(), strict=True):
         for axis, (what, (group, names)) in zip(line, groups.items(), strict=True):
             for k, name in enumerate(names):
                 axis.scatter(*xy[np.asarray(group) == k].T, s=18, alpha=0.7, linewidths=0, label=name, **mark(k))
             axis.set_title(f"{title}, by {what}")
-            bare(axis)
     for axis in axes[-1]:
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=3, fontsize=10, markerscale=1.5)
     return figure

@@ -10,6 +10,8 @@ from ..errors import ArgumentError
 from ..evaluation import t_interval
 from .drawing import PALETTE, finish, mark, new_axis
 
+Points = Mapping[str, tuple[Sequence[float], Sequence[float]]]
+
 
 def curves(
     rows: Sequence[Mapping], *, x: str, y: str, by: str, xlabel: str, ylabel: str, log: bool = True, filled: str = ""
@@ -42,14 +44,14 @@ def curves(
     axis = new_axis(8, 4.6)
     names = list(dict.fromkeys(row[by] for row in rows))
     for i, name in enumerate(names):
-        xs = sorted({row[x] for row in rows if row[by] == name})
-        stats = [t_interval([row[y] for row in rows if row[by] == name and row[x] == at]) for at in xs]
-        mean, low, high = np.array(stats).T
+        own = [row for row in rows if row[by] == name]
+        xs = sorted({row[x] for row in own})
+        mean, low, high = np.array([t_interval([row[y] for row in own if row[x] == at]) for at in xs]).T
         # neighbors are moved aside a little, or intervals hide each other
         shifted = np.array(xs) * 1.04 ** (i - (len(names) - 1) / 2) if log else np.array(xs)
         bars = None if np.isnan(low).any() else np.stack([mean - low, high - mean])
         axis.errorbar(shifted, mean, bars, markersize=8, capsize=4, label=name, **mark(i))
-        for row in [row for row in rows if filled and row[by] == name]:
+        for row in own if filled else ():
             face = PALETTE[i % 8] if row[filled] else "white"
             at = shifted[xs.index(row[x])] * (1.02 if log else 1)
             axis.plot([at], [row[y]], "o", markersize=4.5, color=PALETTE[i % 8], markerfacecolor=face, alpha=0.8)
@@ -62,12 +64,7 @@ def curves(
 
 
 def scatter(
-    points: Mapping[str, tuple[Sequence[float], Sequence[float]]],
-    *,
-    xlabel: str,
-    ylabel: str,
-    log: bool = False,
-    filled: Mapping[str, Sequence[bool]] | None = None,
+    points: Points, *, xlabel: str, ylabel: str, log: bool = False, filled: Mapping[str, Sequence[bool]] | None = None
 ):
     """A cloud of points for each name, told apart by color and marker.
 
@@ -104,13 +101,7 @@ def scatter(
     return finish(axis, xlabel, ylabel)
 
 
-def lines(
-    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
-    *,
-    xlabel: str,
-    ylabel: str,
-    level: float | None = None,
-):
+def lines(series: Points, *, xlabel: str, ylabel: str, level: float | None = None):
     """A line for each name.
 
     Parameters
@@ -133,8 +124,7 @@ def lines(
     """
     axis = new_axis(8, 4.2)
     for i, (name, (xs, ys)) in enumerate(series.items()):
-        every = max(1, len(xs) // 8)
-        axis.plot(xs, ys, markevery=every, label=name, **mark(i))
+        axis.plot(xs, ys, markevery=max(1, len(xs) // 8), label=name, **mark(i))
     if level is not None:
         axis.axhline(level, color="0.4", linestyle="--", linewidth=1.5)
     return finish(axis, xlabel, ylabel)

@@ -6,8 +6,6 @@ from ..errors import needs
 
 # Okabe & Ito's palette: told apart with any color vision, on a projector too. Markers differ as well.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
-
-
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
@@ -41,21 +39,13 @@ def style() -> None:
     >>> xl.plots.style()
     """
     plt = pyplot()
-    plt.rcParams.update(
-        {
-            "figure.facecolor": "white",
-            "axes.facecolor": "white",
-            "savefig.facecolor": "white",
-            "font.size": 12,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": True,
-            "grid.alpha": 0.3,
-            "axes.prop_cycle": plt.cycler(color=PALETTE),
-            "lines.linewidth": 2,
-            "legend.frameon": False,
-        }
-    )
+    plt.rc(("figure", "axes", "savefig"), facecolor="white")
+    plt.rc("axes", grid=True, prop_cycle=plt.cycler(color=PALETTE))
+    plt.rc("axes.spines", top=False, right=False)
+    plt.rc("font", size=12)
+    plt.rc("grid", alpha=0.3)
+    plt.rc("legend", frameon=False)
+    plt.rc("lines", linewidth=2)
 
 
 def mark(i: int) -> dict[str, str]:
@@ -79,10 +69,14 @@ def mark(i: int) -> dict[str, str]:
     return {"color": PALETTE[i % 8], "marker": MARKERS[i % 8]}
 
 
-def bare(axis):
-    axis.set(xticks=[], yticks=[])
-    axis.grid(False)
-    axis.spines[:].set_visible(False)
+def bare_axes(rows: int, columns: int, width: float, height: float):
+    """A new figure and its `(rows, columns)` axes, on which nothing is seen but what is drawn there."""
+    figure, axes = pyplot().subplots(rows, columns, figsize=(width, height), squeeze=False)
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+        axis.grid(False)
+        axis.spines[:].set_visible(False)
+    return figure, axes
 
 
 def new_axis(width: float, height: float):

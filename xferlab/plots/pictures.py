@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..domains import Domain
-from .drawing import PALETTE, bare, new_axis, pyplot
+from .drawing import PALETTE, bare_axes, new_axis
 
 
 def _picture(image: Tensor) -> np.ndarray:
@@ -38,24 +38,14 @@ def contact_sheet(*domains: Domain, per_class: int = 6, seed: int = 0):
     --------
     >>> figure = xl.plots.contact_sheet(source.test, target.test, per_class=2)
     """
-    plt = pyplot()
-    classes = domains[0].classes
-    columns = per_class * len(domains)
-    figure, axes = plt.subplots(
-        len(classes), columns, figsize=(0.72 * columns + 1.6, 0.72 * len(classes) + 0.6), squeeze=False
-    )
+    classes, columns = domains[0].classes, per_class * len(domains)
+    figure, axes = bare_axes(len(classes), columns, 0.72 * columns + 1.6, 0.72 * len(classes) + 0.6)
     for d, domain in enumerate(domains):
-        domain = domain.align(classes)
-        drawn = domain.take(per_class=per_class, seed=seed)
+        drawn = domain.align(classes).take(per_class=per_class, seed=seed)
         for k, name in enumerate(classes):
-            members = drawn.inputs[drawn.labels == k]
-            for j in range(per_class):
-                axis = axes[k, d * per_class + j]
-                bare(axis)
-                if j < len(members):
-                    axis.imshow(_picture(members[j]))
-            if d == 0:
-                axes[k, 0].set_ylabel(name, rotation=0, ha="right", va="center")
+            axes[k, 0].set_ylabel(name, rotation=0, ha="right", va="center")
+            for j, member in enumerate(drawn.inputs[drawn.labels == k]):
+                axes[k, d * per_class + j].imshow(_picture(member))
         title = domain.name + (" (synthetic)" if domain.synthetic else "")
         axes[0, d * per_class].set_title(title, loc="left", fontsize=12)
     figure.subplots_adjust(wspace=0.04, hspace=0.04)
@@ -83,22 +73,19 @@ def images(rows: Mapping[str, Tensor], overlay: Mapping[str, Tensor] | None = No
     --------
     >>> figure = xl.plots.images({"as scanned": source.test.inputs[:3]})
     """
-    plt = pyplot()
     columns = max(len(row) for row in rows.values())
-    figure, axes = plt.subplots(len(rows), columns, figsize=(0.9 * columns + 1.6, 0.9 * len(rows)), squeeze=False)
+    figure, axes = bare_axes(len(rows), columns, 0.9 * columns + 1.6, 0.9 * len(rows))
     for (name, row), line in zip(rows.items(), axes, strict=True):
-        for j, axis in enumerate(line):
-            bare(axis)
-            if j < len(row):
-                axis.spines[:].set(visible=True, color="0.6", linewidth=0.6)  # a white picture has an edge too
-                picture = _picture(row[j])
-                if not (overlay and name in overlay):
-                    axis.imshow(picture)
-                    continue
-                # stains are as purple and pink as the color map is
-                axis.imshow(picture.mean(2), cmap="gray", vmin=0, vmax=255)
-                heat = overlay[name][j].numpy()
-                axis.imshow(heat, cmap="inferno", alpha=0.8 * heat, vmin=0, vmax=1)
+        for j, axis in enumerate(line[: len(row)]):
+            axis.spines[:].set(visible=True, color="0.6", linewidth=0.6)  # a white picture has an edge too
+            picture = _picture(row[j])
+            if not (overlay and name in overlay):
+                axis.imshow(picture)
+                continue
+            # stains are as purple and pink as the color map is
+            axis.imshow(picture.mean(2), cmap="gray", vmin=0, vmax=255)
+            heat = overlay[name][j].numpy()
+            axis.imshow(heat, cmap="inferno", alpha=0.8 * heat, vmin=0, vmax=1)
         line[0].set_ylabel(name, rotation=0, ha="right", va="center")
     for title, axis in zip(titles, axes[0], strict=False):
         axis.set_title(title, fontsize=10, rotation=45, ha="left", x=0.3)
