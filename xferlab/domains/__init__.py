@@ -67,29 +67,23 @@ def load(name: object, *, augmentation: str | None = None, **options) -> Splits:
 def _load(name: object, options: dict) -> Splits:
     if not isinstance(name, (str, Path)):
         return _call(type(name).__name__, "memory", name, options)
-    known = [entry.name for entry in catalog()]
-    if not str(name) or "\0" in str(name):
-        raise _unknown(str(name), known)
+    known, path = [entry.name for entry in catalog()], Path(name).expanduser()
     source, _, which = str(name).partition("/")
-    path = Path(name).expanduser()
-    unlisted = source in UNLISTED and which and not path.exists() and importlib.util.find_spec(f"{__name__}.{source}")
-    if not isinstance(name, Path) and (name in known or unlisted or (which and source in _brought())):
+    there = bool(str(name)) and path.exists()
+    named = name in known or (which and ((source in UNLISTED and not there) or source in _brought()))
+    if named and not isinstance(name, Path):
         return _call(str(name), source, which, options)
     reader = "folders" if path.is_dir() else READERS.get(path.suffix.lower())
-    if reader and path.exists():
+    if there and reader:
         return _call(str(name), reader, path, options)
-    if path.exists():
+    if there:
         raise DataError(
             f"{name} is a file of type {path.suffix!r}, expected a .npz in the MedMNIST layout, a .csv, .tsv or .jsonl of texts, or "
             "a folder of images"
         )
-    raise _unknown(str(name), known)
-
-
-def _unknown(name: str, known: list[str]) -> DataError:
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known[:4]
-    return DataError(
-        f"{name!r} is no known domain, and no file or folder either; did you mean {' or '.join(close)}? See catalog()"
+    close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.4) or known[:4]
+    raise DataError(
+        f"{str(name)!r} is no known domain, and no file or folder either; did you mean {' or '.join(close)}? See catalog()"
     )
 
 
@@ -171,9 +165,7 @@ def catalog() -> Catalog:
         return listed
     pixels = ", ".join(map(str, medmnist.SIZES))
     for name, record in records.items():
-        sizes = ", ".join(str(size) for size in medmnist.SIZES if medmnist.held(name, size))
+        sizes = ", ".join(str(size) for size in medmnist.SIZES if medmnist.held(name, size)) or "no"
         images, classes = f"{sum(record['n_samples'].values()):,}", len(record["label"])
-        listed.append(
-            Entry(f"medmnist/{name}", classes, images, pixels, record["license"], "real", "yes", sizes or "no")
-        )
+        listed.append(Entry(f"medmnist/{name}", classes, images, pixels, record["license"], "real", "yes", sizes))
     return listed

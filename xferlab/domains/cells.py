@@ -380,10 +380,7 @@ def load(
     images = kept_arrays(
         path,
         lambda: {split: render(y, site, shift, size, seed, split).numpy() for split, y in labels.items()},
-        lambda kept: all(
-            kept[split].dtype == np.uint8 and kept[split].shape == (len(y), 3, size, size)
-            for split, y in labels.items()
-        ),
+        lambda kept: all(kept[split].shape == (len(y), 3, size, size) for split, y in labels.items()),
     )
     parts, first = [], 100 * SITES.index(site)
     for split, y in labels.items():

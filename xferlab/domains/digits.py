@@ -42,13 +42,11 @@ def _mnist() -> tuple[Tensor, Tensor]:
         flat, labels = mnist_data()
         return {"images": flat.reshape(-1, 28, 28).astype(np.uint8), "labels": labels.astype(np.int64)}
 
-    def good(kept) -> bool:
-        return (
-            kept["images"].shape == (5000, 28, 28) and kept["images"].dtype == np.uint8 and len(kept["labels"]) == 5000
-        )
+    def whole(kept) -> bool:
+        return len(kept["images"]) == len(kept["labels"]) == 5000
 
-    kept = kept_arrays(cache_folder("digits", "mnist.npz"), parsed, good)
-    return torch.from_numpy(kept["images"]), torch.from_numpy(kept["labels"].astype(np.int64))
+    kept = kept_arrays(cache_folder("digits", "mnist.npz"), parsed, whole)
+    return torch.from_numpy(kept["images"]), torch.from_numpy(kept["labels"])
 
 
 def _optdigits() -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from itertools import combinations
 
 import torch
@@ -30,10 +31,9 @@ def near_duplicates(splits: Splits) -> list[tuple[str, int, str, int]]:
         For a domain that holds no images.
     """
     parts = splits.parts()
-    if not all(part.is_image for part in parts.values()):
-        raise DataError(f"near_duplicates compares images; {splits.name!r} holds tokens")
-    if len({part.inputs.shape[1:] for part in parts.values()}) > 1:
-        raise DataError(f"near_duplicates compares images of one shape; the parts of {splits.name!r} differ")
+    shapes = {tuple(part.inputs.shape[1:]) for part in parts.values()}
+    if len(shapes) > 1 or not splits.train.is_image:
+        raise DataError(f"near_duplicates compares images of one shape; {splits.name!r} holds {sorted(shapes)}")
     thumbs = {name: _thumbnails(part.inputs) for name, part in parts.items()}
     return [
         (first, i, second, j)
@@ -85,8 +85,7 @@ def warn_near_duplicates(splits: Splits):
     """One warning that counts the near-duplicates across parts and names the first few, by file where there are files."""
     if sum(map(len, splits.parts().values())) > CHECKED:
         return
-    found = near_duplicates(splits)
-    if not found:
+    if not (found := near_duplicates(splits)):
         return
 
     def show(part: str, row: int) -> str:
@@ -94,11 +93,8 @@ def warn_near_duplicates(splits: Splits):
         return f"{part}[{row}]" if names is None else names[row]
 
     listed = "; ".join(f"{show(a, i)} and {show(b, j)}" for a, i, b, j in found[:5])
-    counts = ", ".join(
-        f"{n} of {b} in {a}"
-        for a, b in combinations(splits.parts(), 2)
-        if (n := sum((a, b) == (p[0], p[2]) for p in found))
-    )
+    across = Counter((b, a) for a, _, b, _ in found)
+    counts = ", ".join(f"{n} of {late} in {early}" for (late, early), n in across.items())
     warnings.warn(
         f"{splits.name!r}: the same picture is in two parts ({counts}): {listed}{'; ...' if len(found) > 5 else ''}. Scores on "
         "them will be too good: remove one of each, or give groups so that a patient stays in one part",

@@ -10,6 +10,7 @@ import torch
 
 from ..errors import DataError, needs
 from .domain import Domain, Splits, cut
+from .layout import numbers
 from .tokens import tokenize
 
 NAMES = ("descriptions", "inclusion-terms")
@@ -55,18 +56,15 @@ def load(name: str, *, seed: int = 0, tokenizer: str = "minilm", max_length: int
     """
     if name not in NAMES:
         raise DataError(f"icd10/{name} is not known, expected one of {', '.join(f'icd10/{n}' for n in NAMES)}")
-    found = list(phrases())
-    categories = sorted({category for _, _, category, _ in found})
-    place = {category: i for i, category in enumerate(categories)}
-    chapters = list(CHAPTERS)
+    wordings, chapters, categories, texts = zip(*phrases(), strict=True)
     both = Domain(
-        tokenize([text for _, _, _, text in found], tokenizer, max_length),
-        torch.tensor([chapters.index(chapter) for _, chapter, _, _ in found]),
+        tokenize(texts, tokenizer, max_length),
+        numbers(name, chapters, list(CHAPTERS))[0],
         tuple(CHAPTERS.values()),
-        torch.tensor([place[category] for _, _, category, _ in found]),
+        numbers(name, categories, None)[0],
         name=f"icd10/{name}",
     )
-    mine = torch.tensor([wording == name for wording, _, _, _ in found])
+    mine = torch.tensor([wording == name for wording in wordings])
     lengths = (both.inputs != 0).sum(1)
     parts = [rows[mine[rows]] for rows in cut(both, (0.6, 0.2, 0.2), seed)]
     return Splits(*(both[rows[lengths[rows].argsort(stable=True)]] for rows in parts))

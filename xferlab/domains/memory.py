@@ -44,22 +44,22 @@ def load(
         For pictures that cannot be used as they are, saying what to do.
     """
     kind = f"the {type(things).__name__}"
+    rows: list[dict] | None = None
     if hasattr(things, "columns") and hasattr(things, "to_dict"):
         if labels is not None or groups is not None:
             raise ArgumentError(
                 f"{kind} has labels and groups in its columns; give label_column=, and call groups 'group'"
             )
-        rows = list(enumerate(things.to_dict("records")))
-        return split(texts.from_rows(kind, rows, classes=classes, **options), seed=seed)
-    if isinstance(things, (list, tuple)) and things and all(isinstance(text, str) for text in things):
+        rows = things.to_dict("records")
+    elif isinstance(things, (list, tuple)) and things and all(isinstance(text, str) for text in things):
         columns = {"text": things, "label": labels, "group": groups}
         present = {key: list(values) for key, values in columns.items() if values is not None}
         if len(set(map(len, present.values()))) > 1:
-            raise DataError(
-                f"{kind} has { ({key: len(values) for key, values in present.items()}) }; give as many of each"
-            )
-        rows = [(i, dict(zip(present, row, strict=True))) for i, row in enumerate(zip(*present.values(), strict=True))]
-        return split(texts.from_rows(kind, rows, classes=classes, **options), seed=seed)
+            counts = {key: len(values) for key, values in present.items()}
+            raise DataError(f"{kind} has {counts}; give as many of each")
+        rows = [dict(zip(present, row, strict=True)) for row in zip(*present.values(), strict=True)]
+    if rows is not None:
+        return split(texts.from_rows(kind, list(enumerate(rows)), classes=classes, **options), seed=seed)
     if options:
         raise ArgumentError(f"{kind} takes labels, classes, groups and seed, not {', '.join(options)}")
     if isinstance(things, np.ndarray):

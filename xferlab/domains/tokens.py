@@ -52,8 +52,12 @@ def tokenize(texts: Sequence[str], tokenizer: str = "minilm", max_length: int = 
         raise DataError(f"text {wrong[0]} is {texts[wrong[0]]!r}, expected a string; drop rows without text")
     if not texts:
         raise DataError("there are no texts to tokenize; give at least one")
+    file = (
+        Path(model_folder(tokenizer)) / "tokenizer.json"
+    )  # a local one is known by its content, so that another is noticed
+    own = digest(file) if file.is_file() else tokenizer
     kept = kept_arrays(
-        _cached(texts, tokenizer, max_length),
+        cache_folder("tokens", f"{fingerprint(own, max_length, texts)}.npz"),
         lambda: {"tokens": _table(texts, tokenizer, max_length)},
         lambda kept: len(kept["tokens"]) == len(texts),
     )
@@ -164,10 +168,3 @@ def absent(name: str, error: Exception) -> str:
         f"no text encoder {name!r} is here or could be fetched ({type(error).__name__}: {str(error).splitlines()[0]}); "
         "give a folder that transformers can read, or use the packaged 'minilm'"
     )
-
-
-def _cached(texts: list[str], tokenizer: str, max_length: int) -> Path:
-    """Where the ids of these texts are kept: a local tokenizer is known by its file, so that another one is noticed."""
-    file = Path(model_folder(tokenizer)) / "tokenizer.json"
-    own = digest(file) if file.is_file() else tokenizer
-    return cache_folder("tokens", f"{fingerprint(own, max_length, texts)}.npz")
