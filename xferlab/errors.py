@@ -107,9 +107,8 @@ class MissingExtra(XferlabError, ImportError):
     """
 
     def __init__(self, package: str, extra: str):
-        super().__init__(
-            f"{package!r} is not installed; it comes with the extra {extra!r}: pip install 'xferlab[{extra}]'"
-        )
+        instead = f"it comes with the extra {extra!r}: pip install 'xferlab[{extra}]'"
+        super().__init__(f"{package!r} is not installed; {instead}")
 
 
 @contextlib.contextmanager

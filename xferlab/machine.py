@@ -37,11 +37,9 @@ def one_blas_thread() -> threadpool_limits:
 def cores() -> int:
     """CPU cores this process may use: affinity and the container's quota count, not only what the host has."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
+    with contextlib.suppress(OSError, ValueError):  # no cgroup v2, or its quota is "max"
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         count = min(count, max(1, round(int(quota) / int(period))))
-    except (OSError, ValueError):
-        pass  # no cgroup v2, or its quota is "max"
     return count
 
 
@@ -55,12 +53,10 @@ def memory() -> tuple[float, float] | None:
             return (os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9,) * 2
         except (AttributeError, ValueError, OSError):
             return None
-    try:  # a container's limit counts, not the host's memory
+    with contextlib.suppress(OSError, ValueError):  # a container's limit counts, not the host's memory
         limit = int(Path("/sys/fs/cgroup/memory.max").read_text()) / 1e9
         used = int(Path("/sys/fs/cgroup/memory.current").read_text()) / 1e9
         total, free = min(total, limit), min(free, limit - used)
-    except (OSError, ValueError):
-        pass
     return total, free
 
 
@@ -80,7 +76,5 @@ def describe() -> str:
     """The machine in a few words, for results that say where they were measured."""
     import torch
 
-    device = (
-        torch.cuda.get_device_name() if torch.cuda.is_available() else f"{cores()} CPU cores ({platform.machine()})"
-    )
-    return f"{device}, torch {torch.__version__}"
+    cpu = f"{cores()} CPU cores ({platform.machine()})"
+    return f"{torch.cuda.get_device_name() if torch.cuda.is_available() else cpu}, torch {torch.__version__}"

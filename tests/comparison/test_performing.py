@@ -147,7 +147,7 @@ def test_tasks_that_share_a_first_stage_wait_until_it_is_there(tmp_path):
     common = Common(side, side.train.unlabeled(), None, None, {}, {}, tmp_path, False, 0.0)
     task = Task(common, "adabn", "", "small_cnn", 0, "", "", 100)
     tasks = [replace(task, seed=i, shared_stage=shared) for i, shared in enumerate([stage, stage, None, stage])]
-    came = [i for i, _ in performing.Performer(common, Pool())(tasks)]
+    came = [i for i, _ in performing.Performer(common, Pool())(dict(enumerate(tasks)))]
     assert begun == [0, 2, 1, 3] and sorted(came) == [0, 1, 2, 3]
 
 

@@ -149,20 +149,15 @@ def compare(
     labeled_target, held = (None, None) if labeled is None else given.split_labeled(labeled, source, test, notes)
     judges, selector = given.judges(validators, selector, held, source)
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    _check(seeds, metric, keep_weights, propose, workers, fill and minutes is None, arguments)
+    _check(seeds, metric, keep_weights, propose, workers, arguments)
+    if fill and minutes is None:
+        raise ArgumentError("fill spends what is left of the minutes; give minutes too")
     encoders = labels_of(encoder)
     candidates = [Candidate(recipe, label) for label in encoders for recipe in chosen_recipes(recipes)]
-    common = Common(
-        source=source,
-        target=adapt,
-        test=test,
-        labeled=labeled_target,
-        settings={"steps": steps, "lr": lr, "per_class": per_class} | arguments,
-        validators=judges,
-        store=Path(store) if store else cache_folder("runs"),
-        keep_weights=keep_weights,
-        deadline=math.inf if minutes is None else time.time() + 60 * minutes,
-    )
+    settings = {"steps": steps, "lr": lr, "per_class": per_class} | arguments
+    folder = Path(store) if store else cache_folder("runs")
+    deadline = math.inf if minutes is None else time.time() + 60 * minutes
+    common = Common(source, adapt, test, labeled_target, settings, judges, folder, keep_weights, deadline)
     searched: dict[str, list[dict]] = {}
     with Performer(common, executor, workers) as performer:
         data = given.identity(source, adapt, test, labeled)
@@ -184,7 +179,7 @@ def compare(
     if left := planned - len(runs):
         over = f"{minutes:g} minutes were over; the same call goes on from here"
         notes.append(f"{left} of {planned} runs were left out: {over}")
-    shown = common.settings | {"seeds": sorted({task.seed for task, _ in schedule.done})}
+    shown = settings | {"seeds": sorted({task.seed for task, _ in schedule.done})}
     words = [f"{key} {described(value)}" for key, value in shown.items() if value is not None]
     board = Leaderboard(
         runs,
@@ -208,19 +203,11 @@ def compare(
     return board
 
 
-def _check(
-    seeds: list[int],
-    metric: str,
-    keep_weights: bool | str,
-    propose: int,
-    workers: int | str,
-    endless: bool,
-    arguments: dict,
-) -> None:
+def _check(seeds: list[int], metric: str, keep: bool | str, propose: int, workers: int | str, arguments: dict) -> None:
     if metric not in METRICS or metric == "ece":
         raise ArgumentError(f"metric is {metric!r}, expected 'accuracy', 'balanced_accuracy' or 'auc'")
-    if keep_weights not in (True, False, "chosen"):
-        raise ArgumentError(f"keep_weights is {keep_weights!r}, expected True, False or 'chosen'")
+    if keep not in (True, False, "chosen"):
+        raise ArgumentError(f"keep_weights is {keep!r}, expected True, False or 'chosen'")
     if not seeds or len(set(seeds)) < len(seeds):
         raise ArgumentError(f"seeds are {seeds}, expected at least one, each once")
     if propose < 0:
@@ -229,5 +216,3 @@ def _check(
         raise ArgumentError(f"workers is {workers!r}, expected 1 or more, or 'auto'")
     if unknown := set(arguments) - _FIT:
         raise ArgumentError(f"compare has no argument {min(unknown)!r}; of fit's it takes {', '.join(sorted(_FIT))}")
-    if endless:
-        raise ArgumentError("fill spends what is left of the minutes; give minutes too")

@@ -11,15 +11,7 @@ import pickle
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    BrokenExecutor,
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-    wait,
-)
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Barrier
@@ -40,7 +32,7 @@ PAYS = 1.1  # times as fast as one process, or they are ended again
 
 
 @dataclass
-class Performer:
+class Performer(contextlib.AbstractContextManager):
     """Performs tasks of one comparison, and cleans up behind them.
 
     Parameters
@@ -66,28 +58,25 @@ class Performer:
     threads: int = 1
     files: dict[int, Path] = field(default_factory=dict)
 
-    def __enter__(self) -> Performer:
-        return self
-
     def __exit__(self, *error: object) -> None:
         self._end()
         for path in self.files.values():
             with contextlib.suppress(OSError):
                 path.unlink()
 
-    def __call__(self, tasks: list[Task]) -> Iterator[tuple[int, dict | None]]:
-        """Each task's number and record, as they come; None where time was over."""
-        left = dict(enumerate(tasks))
+    def __call__(self, left: dict[int, Task]) -> Iterator[tuple[int, dict | None]]:
+        """Each task's number and record, as they come; None where time was over. `left` is emptied of what was performed here."""
         if not left:
             return
         if self.executor is not None:
             yield from self._by(self.executor, left)
             return
-        if self.workers == "auto" and self.pool is None and len(tasks) > 1:
-            began = time.perf_counter()
-            yield 0, perform(left.pop(0))
-            self._choose(list(left.values()), (time.perf_counter() - began) / tasks[0].cost)
-        elif self.workers not in (1, "auto") and self.pool is None and left:
+        if self.workers == "auto" and self.pool is None and len(left) > 1:
+            began, i = time.perf_counter(), min(left)
+            task = left.pop(i)
+            yield i, perform(task)
+            self._choose(list(left.values()), (time.perf_counter() - began) / task.cost)
+        elif self.workers not in (1, "auto") and self.pool is None:
             self._begin(int(self.workers))
         if self.pool is not None:
             try:
@@ -117,7 +106,7 @@ class Performer:
                         futures[executor.submit(*what)] = i
                         begun.add(task.shared_stage)
                         del waiting[i]
-                for future in wait(futures, return_when=FIRST_COMPLETED).done:
+                for future in wait(futures, return_when="FIRST_COMPLETED").done:
                     i = futures.pop(future)
                     there.add(tasks[i].shared_stage)
                     yield i, future.result()
@@ -131,9 +120,25 @@ class Performer:
     @functools.cached_property
     def _rest(self) -> bytes:
         """What tasks share, pickled, but for its large tensors, which lie in files of the store."""
+
+        class Pickler(pickle.Pickler):
+            def persistent_id(pickler, thing: object) -> str | None:
+                return self._file_name(thing)
+
         buffer = io.BytesIO()
-        _Apart(buffer, self.common.store, self.files).dump(self.common)
+        Pickler(buffer).dump(self.common)
         return buffer.getvalue()
+
+    def _file_name(self, thing: object) -> str | None:
+        """Writes a large tensor into a file named by its content; None for anything else."""
+        if type(thing) is not torch.Tensor or thing.numel() < 2**14 or thing.dtype is torch.bfloat16:
+            return None
+        if id(thing) not in self.files:
+            path = self.files[id(thing)] = self.common.store / f"data-{fingerprint(thing)}.npy"
+            if not path.is_file():
+                with write_atomically(path) as temporary, open(temporary, "wb") as file:
+                    np.save(file, thing.cpu().numpy())
+        return self.files[id(thing)].name
 
     def _choose(self, tasks: list[Task], pace: float) -> None:
         """Starts processes if cores and memory allow two or more, there is enough to do, and they are faster than this one.
@@ -204,39 +209,15 @@ def _step_seconds(task: Task) -> float:
     return run(steps=steps, **settings).seconds / steps
 
 
-class _Apart(pickle.Pickler):
-    """Puts large tensors into files named by their content, `files` by their identity here."""
-
-    def __init__(self, buffer: io.BytesIO, store: Path, files: dict[int, Path]):
-        super().__init__(buffer)
-        self.store, self.files = store, files
-
-    def persistent_id(self, thing: object) -> str | None:
-        if type(thing) is not torch.Tensor or thing.numel() < 2**14 or thing.dtype is torch.bfloat16:
-            return None
-        if id(thing) not in self.files:
-            path = self.files[id(thing)] = self.store / f"data-{fingerprint(thing)}.npy"
-            if not path.is_file():
-                with write_atomically(path) as temporary, open(temporary, "wb") as file:
-                    np.save(file, thing.cpu().numpy())
-        return self.files[id(thing)].name
-
-
-class _Mapped(pickle.Unpickler):
-    """Reads what `_Apart` wrote."""
-
-    def __init__(self, buffer: io.BytesIO, store: Path):
-        super().__init__(buffer)
-        self.store = store
-
-    def persistent_load(self, name: str) -> torch.Tensor:
-        return torch.from_numpy(np.load(self.store / name, mmap_mode="c"))
-
-
 @functools.lru_cache(maxsize=1)
 def _opened(store: Path, rest: bytes) -> Common:
     """What tasks share, in another process: the large tensors are mapped, so that there is one copy in memory."""
-    return _Mapped(io.BytesIO(rest), store).load()
+
+    class Unpickler(pickle.Unpickler):
+        def persistent_load(self, name: str) -> torch.Tensor:
+            return torch.from_numpy(np.load(store / name, mmap_mode="c"))
+
+    return Unpickler(io.BytesIO(rest)).load()
 
 
 def _check_picklable(tasks: Iterable[Task]) -> None:

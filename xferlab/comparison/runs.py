@@ -193,11 +193,10 @@ def _fit(task: Task, model: Classifier) -> Run:
 
 
 def _train(task: Task, model: Classifier, train: Domain, target: Domain, **files: Path | None) -> Run:
-    settings = {key: value for key, value in task.common.settings.items() if key != "per_class"}
-    arguments: dict[str, Any] = {"seed": task.seed, "progress_bar": False} | files | settings
+    settings: dict[str, Any] = {key: value for key, value in task.common.settings.items() if key != "per_class"}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*lacks the classes")  # said once, by compare
-        return task.recipe.fit(model, train, target if task.recipe.needs_target else None, **arguments)
+        return task.recipe.fit(model, train, target, seed=task.seed, progress_bar=False, **files | settings)
 
 
 def _beside(source: Domain, labeled: Domain) -> Domain:

@@ -22,6 +22,7 @@ from .performing import Performer
 from .records import BASELINES, selector_values
 from .runs import Common, Task, perform, recall
 
+BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left{postfix}"
 Outcome = tuple[Task, dict | None]  # None where time was over
 
 
@@ -66,38 +67,35 @@ class Schedule:
         """Each candidate at the strength of its grid that the selector values most, and its runs at all strengths."""
         at = [candidate.at(factor) for candidate in candidates for factor in candidate.recipe.grid]
         self.tried = self._train(at, [seed])
-        chosen = {candidate.name: candidate for candidate in candidates}
+        chosen = {candidate.name: (-math.inf, candidate) for candidate in candidates}
         searched: dict[str, list[dict]] = {}
-        best: dict[str, float] = {}
         for candidate, (_, run) in zip(at, self.tried, strict=True):
             if run is None or "error" in run:
                 continue
             searched.setdefault(candidate.name, []).append(run)
             value = run["validators"].get(selector)
-            if value is not None and value > best.get(candidate.name, -math.inf):
-                best[candidate.name], chosen[candidate.name] = value, candidate
-        return list(chosen.values()), searched
+            if value is not None and value > chosen[candidate.name][0]:
+                chosen[candidate.name] = value, candidate
+        return [candidate for _, candidate in chosen.values()], searched
 
     def train(self, candidates: list[Candidate], seeds: list[int], selector: str, race: bool, fill: bool) -> list[str]:
         """Trains all candidates, seed after seed; the names of those that a race left behind."""
         first, behind = seeds[:2] if race else seeds, []
         self.done = self._train(candidates, first)
-        following = itertools.chain(seeds[len(first) :], itertools.count(max(seeds) + 1) if fill else ())
-        for seed in following:
-            runs = [run for _, run in self.done]
-            if seed not in seeds and (None in runs or time.time() > self.common.deadline):
+        for seed in itertools.chain(seeds[len(first) :], itertools.count(max(seeds) + 1) if fill else ()):
+            runs, further = [run for _, run in self.done], seed not in seeds
+            if further and (None in runs or time.time() > self.common.deadline):
                 break
             values = selector_values(runs, selector)
             if race and None not in runs:
                 ahead = in_front(values) | set(BASELINES)  # others are measured against these, so they run on
                 behind += [name for name in values if name not in ahead and name not in behind]
-            running = [candidate for candidate in candidates if candidate.name not in behind]
-            if seed not in seeds:  # what has failed so far would only fail again
-                running = [candidate for candidate in running if candidate.name in values]
-            more = self._train(running, [seed])
-            if seed not in seeds and all(task.seed != seed for task, _ in more):
+            # what has failed so far would only fail again
+            left = [one for one in candidates if one.name not in behind and (one.name in values or not further)]
+            more = self._train(left, [seed])
+            if further and all(task.seed != seed for task, _ in more):
                 break  # another seed would change nothing
-            self.done += more if seed in seeds else [one for one in more if one[1] is not None]
+            self.done += [(task, run) for task, run in more if run or not further]
         return behind
 
     def settle(self, board: Leaderboard) -> None:
@@ -142,53 +140,36 @@ class Schedule:
         return [(one, run and run | {"seed": task.seed}) for task, (one, run) in zip(tasks, stand_ins, strict=True)]
 
     def _tasks(self, candidates: Sequence[Candidate], seeds: Sequence[int]) -> list[Task]:
-        tasks = []
+        common, tasks = self.common, []
         known = [(address(r), definition(r), definition(Recipe("", r.stages[:1]))) for r, _ in candidates]
-        per_class = self.common.settings["per_class"]
-        fixed = {
-            label for recipe, label in candidates if not draws(recipe, per_class)
-        }  # their encoders are hashed once more
         for seed in seeds:
-            classes = self.common.source.classes
-            models = {label: make_model(made, classes, seed) for label, made in self.encoders.items()}
+            models = {label: make_model(made, common.source.classes, seed) for label, made in self.encoders.items()}
             first = {label: identity(model) for label, model in models.items()}
-            bodies = {label: identity(models[label], head=False) for label in fixed}
             for (recipe, label), (found_by, whole, begin) in zip(candidates, known, strict=True):
-                begins = (seed, first[label]) if draws(recipe, per_class) else bodies[label]
-                rest = begins, self.data, described(self.common.settings)
-                task = Task(
-                    common=self.common,
-                    found_by=found_by,
-                    label=label,
-                    encoder=self.encoders[label],
-                    seed=seed,
-                    first=first[label],
-                    key=fingerprint(__version__, whole, *rest),
-                    cost=round(100 * cost(recipe, models[label])),
-                    shared_stage=self.common.store / f"stage-{fingerprint(__version__, begin, *rest)}.pt",
-                )
-                tasks.append(task)
+                drawn = draws(recipe, common.settings["per_class"])
+                begins = (seed, first[label]) if drawn else identity(models[label], head=False)
+                rest = begins, self.data, described(common.settings)
+                key, units = fingerprint(__version__, whole, *rest), round(100 * cost(recipe, models[label]))
+                stage = common.store / f"stage-{fingerprint(__version__, begin, *rest)}.pt"
+                made = self.encoders[label]
+                tasks.append(Task(common, found_by, label, made, seed, first[label], key, units, stage))
         return tasks
 
     def _perform(self, tasks: list[Task]) -> list[dict | None]:
         """Each task's record in order, from the store where it is there."""
         records = [recall(task) for task in tasks]
-        waiting = [i for i, record in enumerate(records) if record is None]
-        done = {i for i, record in enumerate(records) if record is not None}
+        left = {i: task for i, task in enumerate(tasks) if records[i] is None}
+
+        def done() -> str:
+            return f"{len(tasks) - records.count(None)} of {len(tasks)} runs"
+
         # in units of work, not runs: a run costs up to three times as much as another, and the time left would jump about
-        with tqdm(
-            total=sum(task.cost for task in tasks),
-            initial=sum(tasks[i].cost for i in done),
-            desc=f"{len(done)} of {len(tasks)} runs",
-            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left{postfix}",
-            smoothing=0,
-            disable=not self.progress_bar,
-        ) as bar:
-            for number, record in self.performer([tasks[i] for i in waiting]):
-                i = waiting[number]
+        total, hidden = sum(task.cost for task in tasks), not self.progress_bar
+        known = total - sum(task.cost for task in left.values())
+        with tqdm(total=total, initial=known, desc=done(), bar_format=BAR, smoothing=0, disable=hidden) as bar:
+            for i, record in self.performer(left):
                 records[i] = record
-                done.update([i] if record else [])
-                bar.set_description_str(f"{len(done)} of {len(tasks)} runs", refresh=False)
+                bar.set_description_str(done(), refresh=False)
                 bar.set_postfix_str(tasks[i].stem.rsplit("-", 1)[0], refresh=False)
                 bar.update(tasks[i].cost)
         return records
