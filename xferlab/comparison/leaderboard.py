@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -248,33 +247,13 @@ class Leaderboard:
         """The mean over a recipe's runs of one number that their records keep of the shift."""
         return mean(run.get("shift", {}).get(key) for run in self.finished(name))
 
-    @property
-    def warnings(self) -> list[str]:
-        """What a reader must know before believing the table."""
-        return findings.warnings(self)
-
-    @property
-    def verdict(self) -> str:
-        """How the choice was made, what it was, and how far it is from the oracle's."""
-        return findings.verdict(self)
-
-    def plot(self) -> Any:
-        """A matplotlib Figure: target score of each recipe with its interval (without labels, the selector's mean), a point
-        a run, and which is the label-free choice and which the oracle's."""
-        return report.picture(self)
-
-    def to_markdown(self, command: str | None = None) -> str:
-        """The table, its verdict and warnings, with the command (this process's if None), dates and machines that made it."""
-        return report.markdown(self, command)
-
-    def to_text(self) -> str:
-        """The columns that matter most, aligned for a terminal; the label-free choice is marked with >."""
-        return report.text(self)
-
-    def to_html(self, path: str | Path, command: str | None = None) -> Path:
-        """One self-contained page: verdict, warnings, picture, table, class shares, calibration, validators against the oracle,
-        model card. All names are escaped."""
-        return report.write_page(self, Path(path), command)
+    # what is said, drawn and written of it
+    warnings = property(findings.warnings)
+    verdict = property(findings.verdict)
+    plot = report.picture
+    to_markdown = report.markdown
+    to_text = report.text
+    to_html = report.write_page
 
 
 def _rank_correlation(pairs: np.ndarray) -> float:

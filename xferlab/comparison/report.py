@@ -35,8 +35,9 @@ Table = tuple[list[str], list[list[str]]]
 Strip = list[tuple[str, str, str]]  # address, caption and file of each picture
 
 
-def write_page(board: Leaderboard, path: Path, command: str | None = None) -> Path:
-    """Writes the page that `report.html.j2` draws; jinja2 escapes every name that stands in it."""
+def write_page(board: Leaderboard, path: str | Path, command: str | None = None) -> Path:
+    """One self-contained page: verdict, warnings, picture, table, class shares, calibration, validators against the oracle,
+    model card. All names are escaped."""
     choice, shift = board.best(load=False), board.shift is not None
     about = board.run(choice.recipe, choice.seed).get("about", "")
     written = page(
@@ -61,7 +62,7 @@ def write_page(board: Leaderboard, path: Path, command: str | None = None) -> Pa
         **(_shown(board.given) if board.given else {}),
     )
     write_text(path, written)
-    return path
+    return Path(path)
 
 
 def page(template: str, **values) -> str:
@@ -144,7 +145,8 @@ def _strip(given: Answers, rows: np.ndarray, caption: Callable[[int, str], str])
 
 
 def picture(board: Leaderboard) -> Any:
-    """Target scores by recipe (without labels, the selector's values), worst first; see `Leaderboard.plot`."""
+    """A matplotlib Figure: target score of each recipe with its interval (without labels, the selector's mean), a point
+    a run, and which is the label-free choice and which the oracle's; the worst first."""
     values = {}
     for name in filter(board.finished, board.names):
         chosen_by = [run["validators"].get(board.selector) for run in board.finished(name)]
@@ -160,7 +162,7 @@ def picture(board: Leaderboard) -> Any:
 
 
 def markdown(board: Leaderboard, command: str | None = None) -> str:
-    """The whole table as Markdown, with what must be said of it and where it comes from."""
+    """The table, its verdict and warnings, with the command (this process's if None), dates and machines that made it."""
 
     def clean(text: object) -> str:
         return str(text).replace("\n", " ").replace("|", "\\|")
