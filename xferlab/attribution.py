@@ -58,9 +58,7 @@ def grad_cam(model: Classifier, inputs: Tensor, *, layer: str | None = None, cla
     spatial = [name for name, out in activations.items() if out.ndim == 4 and out.shape[-1] > 1]
     layer = layer or (spatial[-1] if spatial else None)
     if layer not in spatial:
-        raise ArgumentError(
-            f"layer {layer!r} has no map to look at; layers that have one: {', '.join(spatial) or 'none'}"
-        )
+        raise ArgumentError(f"layer {layer!r} has no map; layers that have one: {', '.join(spatial) or 'none'}")
     chosen = logits.argmax(1) if classes is None else classes.to(device)
     score = logits.gather(1, chosen[:, None]).sum()
     (gradient,) = torch.autograd.grad(score, activations[layer])

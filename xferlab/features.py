@@ -310,7 +310,5 @@ def _check(features: Tensor, name: str, width: int | None = None, labels=None, c
     low, high = int(labels.min()), int(labels.max())
     classes = high + 1 if classes is None else classes
     if low < 0 or high >= classes or classes < 2:
-        raise DataError(
-            f"labels of {name} run from {low} to {high}; expected 0 to {classes - 1}, of at least two classes"
-        )
+        raise DataError(f"labels of {name} run from {low} to {high}; expected 0 to {classes - 1}, two classes or more")
     return classes

@@ -52,7 +52,6 @@ def depth_probe(model: Classifier, source: Domain, views: bool = True) -> None:
         raise ArgumentError(f"a depth probe needs one class an example, and domain {source.name!r} has none or several")
     body = _body(model)
     device = model.head.weight.device
-    body.symmetric.fill_(False)
     labels, groups = source.labels.cpu(), source.groups
     groups = torch.arange(len(source)) if groups is None else groups.cpu()
     pictures, symmetric = source, views and source.augmentation == "any_way_up"
@@ -72,11 +71,7 @@ def depth_probe(model: Classifier, source: Domain, views: bool = True) -> None:
 
 def standardize(model: Classifier, target: Domain, views: bool = True) -> None:
     """Features in depth get mean 0 and variance 1 on the target instead: its own scanner, lamp and dyes are taken out."""
-    body = _body(model)
-    symmetric = bool(body.symmetric)
-    body.symmetric.fill_(False)
-    _standardize(body, _read(model, target))
-    body.symmetric.fill_(symmetric)
+    _standardize(_body(model), _read(model, target))
 
 
 def _body(model: Classifier) -> Depth:
@@ -85,17 +80,15 @@ def _body(model: Classifier) -> Depth:
 
 
 def _read(model: Classifier, domain: Domain) -> Tensor:
-    """Features in depth before standardization, `(N, D)` on the CPU."""
-    body = _body(model)
-    return in_batches(model, lambda x: body.read(model.encoder.prepare(x)), domain, None)
+    """Features in depth of the pictures as they are, before standardization, `(N, D)` on the CPU."""
+    return in_batches(model, lambda x: _body(model).read(model.encoder.prepare(x)), domain, None)
 
 
 def _standardize(body: Depth, z: Tensor) -> None:
     variance, mean = torch.var_mean(z, 0, unbiased=False)
-    assert body.standard.running_mean is not None and body.standard.running_var is not None
-    body.standard.running_mean.copy_(mean)
+    body.standard.get_buffer("running_mean").copy_(mean)
     # a feature that is the same everywhere says nothing; divided by next to nothing it would shout at the first change
-    body.standard.running_var.copy_(torch.where(variance > 1e-6, variance, 1.0))
+    body.standard.get_buffer("running_var").copy_(torch.where(variance > 1e-6, variance, 1.0))
 
 
 def _logistic(z: Tensor, labels: Tensor, groups: Tensor, classes: int) -> tuple[Tensor, Tensor]:
@@ -106,23 +99,22 @@ def _logistic(z: Tensor, labels: Tensor, groups: Tensor, classes: int) -> tuple[
 
     x, y, present = z.numpy(), labels.numpy(), labels.unique()
 
-    def fit(rows, strength):
+    def fit(x, y, strength):
         with one_blas_thread():
-            return LogisticRegression(C=strength, max_iter=1000).fit(x[rows], y[rows])
+            return LogisticRegression(C=strength, max_iter=1000).fit(x, y)
 
-    everything, best = torch.arange(len(y)).numpy(), STRENGTHS[1]
-    fewest = min(int(groups[labels == k].unique().numel()) for k in present)
-    if fewest >= 3:
+    best = STRENGTHS[1]
+    if min(len(groups[labels == k].unique()) for k in present) >= 3:
         some = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))[:ROWS].sort().values.numpy()
         folds = StratifiedGroupKFold(3, shuffle=True, random_state=0)
         losses = dict.fromkeys(STRENGTHS, 0.0)
         for train, held in folds.split(x[some], y[some], groups.numpy()[some]):
             if len(set(y[some[train]])) == len(present):
                 for strength in STRENGTHS:
-                    p = fit(some[train], strength).predict_proba(x[some[held]])
+                    p = fit(x[some[train]], y[some[train]], strength).predict_proba(x[some[held]])
                     losses[strength] += float(log_loss(y[some[held]], p, labels=present.numpy()))
         best = min(losses, key=lambda strength: losses[strength])
-    solved = fit(everything, best)
+    solved = fit(x, y, best)
     weight, bias = (torch.from_numpy(part).float() for part in (solved.coef_, solved.intercept_))
     if len(weight) == 1:  # scikit-learn keeps the difference of two classes
         weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2

@@ -70,13 +70,12 @@ class Strategy:
         """
         blocks = [(block.name, self.within(block)) for block in model.encoder.blocks]
         blocks.append(("head", list(model.head.parameters())))
-        groups = []
-        for name, parameters in blocks:
-            for decay in (True, False):
-                chosen = [p for p in parameters if (p.ndim > 1) == decay]
-                if chosen:
-                    groups.append({"params": chosen, "block": name, "decay": decay})
-        return groups
+        return [
+            {"params": chosen, "block": name, "decay": decay}
+            for name, parameters in blocks
+            for decay in (True, False)
+            if (chosen := [p for p in parameters if (p.ndim > 1) == decay])
+        ]
 
     def rates(self, model: Classifier, progress: float) -> dict[str, float]:
         """Learning-rate multiplier by block name, with "head"."""
@@ -351,7 +350,7 @@ def lora(rank: int = 4, alpha: float | None = None) -> Strategy:
         f"lora({rank}, {alpha})",
         lambda i, n, progress: 1.0,
         within=lambda block: lora_parameters(block.modules),
-        add=lambda model: add_lora(model.encoder, rank, rank if alpha is None else alpha),
+        add=lambda model: add_lora(model.encoder, rank, alpha),
         freeze_statistics=True,
     )
 

@@ -33,8 +33,7 @@ def frozen_copy(module: nn.Module) -> nn.Module:
     >>> any(p.requires_grad for p in xl.weights.frozen_copy(model).parameters())
     False
     """
-    copied = copy.deepcopy(module)
-    return copied.requires_grad_(False).eval()
+    return copy.deepcopy(module).requires_grad_(False).eval()
 
 
 @torch.no_grad()
@@ -56,11 +55,8 @@ def average_into(average: nn.Module, model: nn.Module, rate: float | Tensor) -> 
     >>> average = xl.weights.frozen_copy(model)
     >>> xl.weights.average_into(average, model, rate=0.1)
     """
-    pairs = [
-        *zip(average.parameters(), model.parameters(), strict=True),
-        *zip(average.buffers(), model.buffers(), strict=True),
-    ]
-    for old, new in pairs:
+    ours, theirs = ([*module.parameters(), *module.buffers()] for module in (average, model))
+    for old, new in zip(ours, theirs, strict=True):
         if old.is_floating_point():
             old.add_((new - old).mul_(rate))
         else:
@@ -98,14 +94,11 @@ def interpolate(start: dict[str, Tensor], end: dict[str, Tensor], alpha: float) 
     """
     shapes = [{key: tuple(tensor.shape) for key, tensor in state.items()} for state in (start, end)]
     if differing := sorted({key for key, _ in set(shapes[0].items()) ^ set(shapes[1].items())}):
-        raise ArgumentError(
-            f"the two state dicts differ in {', '.join(differing[:3])}; give two of the same architecture"
-        )
-    mixed = {}
-    for key, a in start.items():
-        b = end[key]
-        mixed[key] = torch.lerp(a, b.to(a), alpha) if a.is_floating_point() else b.clone()
-    return mixed
+        raise ArgumentError(f"the state dicts differ in {', '.join(differing[:3])}; give two of the same architecture")
+    return {
+        key: torch.lerp(a, end[key].to(a), alpha) if a.is_floating_point() else end[key].clone()
+        for key, a in start.items()
+    }
 
 
 def refresh_batch_norm(model: nn.Module, domain: Domain, batch_size: int = 128, seed: int = 0) -> None:

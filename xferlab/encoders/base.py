@@ -107,9 +107,7 @@ class Encoder(nn.Module):
     def prepare(self, inputs: Tensor) -> Tensor:
         """Channels, size and normalization: `(B, 1 or 3, H, W)` in 0..255 to what the body wants."""
         if inputs.ndim != 4:
-            raise DataError(
-                f"encoder {self.name!r} takes images (B, C, H, W), got {inputs.dtype} {tuple(inputs.shape)}"
-            )
+            raise DataError(f"{self.name!r} takes images (B, C, H, W), got {inputs.dtype} {tuple(inputs.shape)}")
         x = inputs.to(self.mean.dtype)
         if x.shape[1] == 1 and self.channels == 3:
             x = x.expand(-1, 3, -1, -1)

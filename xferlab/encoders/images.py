@@ -62,10 +62,13 @@ def timm_net(name: str, pretrained: bool, weights: str | Path | None, settings: 
         ) from error
     if weights is not None:
         load_state(net, read_state(Path(weights)), f"{weights} does not fit {name!r}")
-    config = net.pretrained_cfg
-    defaults: dict = {key: [255 * value for value in config[key]] for key in ("mean", "std")}
-    defaults |= dict(zip(("channels", "size"), config["input_size"][:2], strict=True))
-    return net, defaults | settings
+    return net, wanted(net.pretrained_cfg) | settings
+
+
+def wanted(config: dict) -> dict:
+    """How a network of timm wants its pictures, as the settings of an Encoder."""
+    scale: dict = {key: [255 * value for value in config[key]] for key in ("mean", "std") if config.get(key)}
+    return scale | dict(zip(("channels", "size"), config.get("input_size", (3, 224))[:2], strict=True))
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

@@ -116,9 +116,7 @@ def read_in_depth(encoder: Encoder | TextEncoder, read: str | Sequence[str] = "d
         Where the encoder reads text, lacks a block, or a block gives neither maps nor token sequences.
     """
     if not isinstance(encoder, Encoder):
-        raise ArgumentError(
-            f"{type(encoder).__name__} {encoder.name!r} cannot be read in depth: it does not read images"
-        )
+        raise ArgumentError(f"encoder {encoder.name!r} cannot be read in depth: it does not read images")
     if isinstance(encoder.body, Depth):
         return encoder
     n, names = len(encoder.blocks), [block.name for block in encoder.blocks]

@@ -57,9 +57,7 @@ class TextEncoder(nn.Module):
 
     channels = size = mean = std = source_head = None  # what images have
 
-    def __init__(
-        self, net: Any, *, name: str, pad: int = 0, mask_token: int | None = None, special: Sequence[int] = ()
-    ):
+    def __init__(self, net, *, name: str, pad: int = 0, mask_token: int | None = None, special: Sequence[int] = ()):
         super().__init__()
         self.name, self.dim = name, net.config.hidden_size
         self.body = _Body(net, pad)
@@ -70,9 +68,7 @@ class TextEncoder(nn.Module):
     def prepare(self, inputs: Tensor) -> Tensor:
         """Ids `(B, L)` cut to the longest text among them."""
         if inputs.ndim != 2 or inputs.dtype != torch.int64:
-            raise DataError(
-                f"encoder {self.name!r} takes token ids (B, L), int64, got {inputs.dtype} {tuple(inputs.shape)}"
-            )
+            raise DataError(f"{self.name!r} takes token ids (B, L), int64, got {inputs.dtype} {tuple(inputs.shape)}")
         places = torch.arange(1, inputs.shape[1] + 1, device=inputs.device)
         longest, highest = torch.stack([((inputs != 0) * places).max(), inputs.max()]).tolist()
         if highest >= self.vocabulary:
@@ -98,14 +94,10 @@ class _Body(nn.Module):
         super().__init__()
         lists = [module for module in net.modules() if isinstance(module, nn.ModuleList)]
         if not lists or getattr(net.config, "is_encoder_decoder", False):
-            raise ArgumentError(
-                f"{type(net).__name__} is no plain stack of layers over text; give an encoder such as BERT's"
-            )
+            raise ArgumentError(f"{type(net).__name__} is no plain stack of layers over text; give one such as BERT's")
         self.net, self.pad = net, pad
-        layers = max((list(modules) for modules in lists), key=len)
-        start = next(
-            (m for m in net.children() if self.words in m.modules() and layers[0] not in m.modules()), self.words
-        )
+        layers, words = max((list(modules) for modules in lists), key=len), self.words
+        start = next((m for m in net.children() if words in m.modules() and layers[0] not in m.modules()), words)
         parts = [("embeddings", start, _Look())] + [(f"layer.{i}", layer, _Look()) for i, layer in enumerate(layers)]
         self.looks = nn.ModuleList(look for _, _, look in parts)
         held = {id(p) for _, module, _ in parts for p in module.parameters()}
@@ -211,12 +203,10 @@ def load_encoder(name: str, pretrained: bool = True) -> TextEncoder:
 def _quiet(transformers) -> Iterator[None]:
     """No bar and no report on weights while a model loads."""
     logging = transformers.utils.logging
-    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
+    with contextlib.ExitStack() as afterwards:
+        afterwards.callback(logging.set_verbosity, logging.get_verbosity())
+        if logging.is_progress_bar_enabled():
+            afterwards.callback(logging.enable_progress_bar)
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
         yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bar:
-            logging.enable_progress_bar()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from ..errors import ArgumentError
+from .images import wanted
 
 IMAGENET = {"mean": [255 * m for m in (0.485, 0.456, 0.406)], "std": [255 * s for s in (0.229, 0.224, 0.225)]}
 AUXILIARY = ("aux1", "aux2", "AuxLogits")  # GoogLeNet's and Inception's further outputs in training
@@ -41,8 +42,7 @@ def without_head(network: nn.Module) -> tuple[nn.Module, nn.Linear | None, dict]
         return network, None, {}
     settings: dict = {"channels": 3} | IMAGENET
     if config := getattr(network, "pretrained_cfg", None):
-        settings |= {key: [255 * value for value in config[key]] for key in ("mean", "std") if config.get(key)}
-        settings |= dict(zip(("channels", "size"), config.get("input_size", (3, 224))[:2], strict=True))
+        settings |= wanted(config)
     elif size := getattr(network, "image_size", None):
         settings["size"] = size
     linear = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear)}

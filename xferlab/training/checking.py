@@ -11,7 +11,7 @@ from ..encoders import Classifier
 from ..errors import ArgumentError, DataError, TargetLabelsError
 from ..objectives import Objective
 
-REMEDIES = {
+REMEDY = {
     "source": "a source Domain",
     "target": "a target Domain, such as target.train.unlabeled()",
     "source_labels": "a labeled source",
@@ -40,9 +40,7 @@ def check(
     have = {*sides, *(f"{side}_labels" for side, domain in sides.items() if domain.labels is not None)}
     for objective in objectives:
         if missing := sorted(objective.needs - have):
-            raise ArgumentError(
-                f"{type(objective).__name__} needs {' and '.join(missing)}; pass {REMEDIES[missing[0]]}"
-            )
+            raise ArgumentError(f"{type(objective).__name__} needs {' and '.join(missing)}; pass {REMEDY[missing[0]]}")
     refuse_multilabel(objectives, source, target)
     if source is not None and source.labels is not None and not source.multilabel and len(source.labels.unique()) < 2:
         only = source.classes[int(source.labels[0])]

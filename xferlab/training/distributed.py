@@ -109,9 +109,7 @@ class World:
         try:
             operation(*arguments)
         except RuntimeError as error:
-            again = (
-                f"go on from {self.checkpoint}" if self.checkpoint else "begin anew (fit's checkpoint= would save that)"
-            )
+            again = f"go on from {self.checkpoint}" if self.checkpoint else "begin anew (checkpoint= would save that)"
             raise XferlabError(
                 f"process {self.rank} of {self.size} lost another one, and the run ends; start the same command again to {again}"
             ) from error
