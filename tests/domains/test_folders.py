@@ -330,7 +330,7 @@ def test_groups_from_a_table(tmp_path):
     with pytest.raises(DataError, match=r"columns \['image', 'patient'\], not 'slide'"):
         load(tmp_path, groups="patients.csv:slide")
     (tmp_path / "patients.csv").write_text("\n".join(["image,patient", *rows[:-1]]))
-    with pytest.raises(DataError, match=r"no group for 1 files, such as malignant/9.png"):
+    with pytest.raises(DataError, match=r"lacks 1 files, such as malignant/9.png"):
         load(tmp_path, groups="patients.csv:patient")
     with pytest.raises(DataError, match=r"other.csv is neither in"):
         load(tmp_path, groups="other.csv:patient")
@@ -340,9 +340,9 @@ def test_wrong_patterns_are_named(tmp_path):
     class_folders(tmp_path)
     with pytest.raises(ArgumentError, match=r"no regular expression"):
         load(tmp_path, groups="(")
-    with pytest.raises(ArgumentError, match=r"has 0 groups, expected one"):
+    with pytest.raises(ArgumentError, match=r"has 0 pairs of brackets, expected one"):
         load(tmp_path, groups="p[0-9]+")
-    with pytest.raises(DataError, match=r"no group for 22 files, such as benign/0.png"):
+    with pytest.raises(DataError, match=r"lacks 22 files, such as benign/0.png"):
         load(tmp_path, groups="(patient)")
 
 

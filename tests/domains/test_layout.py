@@ -85,7 +85,7 @@ def test_a_split_beside_a_folder_is_refused(tmp_path):
 
 
 def test_a_wrong_layout_is_named(tmp_path):
-    with pytest.raises(ArgumentError, match=r"site.*expected split, class and patient"):
+    with pytest.raises(ArgumentError, match=r"site.*expected some of split/class/patient"):
         folders.read(tree(tmp_path, "a", "b"), layout="site/class")
 
 

@@ -39,7 +39,7 @@ def test_two_sites_patients_stay_two_and_a_class_may_be_missing_at_one():
 
 
 def test_what_cannot_be_pooled_is_named():
-    with pytest.raises(ArgumentError, match="each with a name of its own"):
+    with pytest.raises(ArgumentError, match="each with its own name"):
         pooled([split(blobs(30)), split(blobs(30))])
     with pytest.raises(DataError, match="source 'b' holds"):
         pooled({"a": split(blobs(30)), "b": split(blobs(30, size=20))})

@@ -107,19 +107,15 @@ def _check_header(path: Path, archive: zipfile.ZipFile, key: str, info: zipfile.
         member = io.BytesIO(file.read(1 << 16))  # a header may claim gigabytes, and be a bomb itself
         shape, _, dtype = _header(member)
     if dtype.hasobject:
-        raise DataError(
-            f"{path}: {key} is a pickled object array, which is never unpickled; save a plain uint8 or integer array"
-        )
-    claimed, held = math.prod(shape) * dtype.itemsize, info.file_size - member.tell()
-    if claimed != held or info.compress_size > os.path.getsize(path):
+        raise DataError(f"{path}: {key} is a pickled object array, which is never unpickled; save plain integers")
+    claimed, held, packed = math.prod(shape) * dtype.itemsize, info.file_size - member.tell(), info.compress_size
+    if claimed != held or packed > os.path.getsize(path):
         raise DataError(
             f"{path}: the header of {key} claims {shape} {dtype} ({claimed:,} bytes), the file holds {held:,}; it is damaged"
             " or forged: save it anew with np.savez_compressed"
         )
-    if claimed > stacks.MAPPED and claimed > BOMB * info.compress_size:
-        raise DataError(
-            f"{path}: {key} would unpack {info.compress_size:,} bytes into {claimed:,}, as no set of pictures does; refused"
-        )
+    if claimed > stacks.MAPPED and claimed > BOMB * packed:
+        raise DataError(f"{path}: {key} would unpack {packed:,} bytes into {claimed:,}, as no pictures do; refused")
     return claimed
 
 

@@ -178,9 +178,7 @@ class Domain:
         if self.classes == tuple(classes):
             return self
         if lacking := [name for name in self.classes if name not in classes]:
-            raise DataError(
-                f"domain {self.name!r} has classes {lacking} that the source lacks (it has {list(classes)}); drop or rename them"
-            )
+            raise self._wrong(f"it has classes {lacking} that the source lacks ({list(classes)}); drop or rename them")
         labels = self.labels
         if labels is not None:
             place = torch.tensor([classes.index(name) for name in self.classes], device=self.device)
@@ -191,7 +189,7 @@ class Domain:
     def counts(self) -> Tensor:
         """Examples per class, int64 `(K,)`. Raises `DataError` when there are no labels."""
         if self.labels is None:
-            raise DataError(f"domain {self.name!r} has no labels to count")
+            raise self._wrong("it has no labels to count")
         if self.multilabel:
             return self.labels.sum(0).long()
         return torch.bincount(self.labels, minlength=len(self.classes))
@@ -211,7 +209,7 @@ class Domain:
         if n is not None:
             return self[order[:n]]
         if self.labels is None or self.multilabel:
-            raise DataError(f"domain {self.name!r} has no single-label classes to draw from; use take(n=...)")
+            raise self._wrong("it has no single-label classes to draw from; use take(n=...)")
         labels = self.labels.cpu()[order]
         chosen = torch.cat([order[labels == k][:per_class] for k in range(len(self.classes))])
         return self[chosen.sort().values]
@@ -242,16 +240,15 @@ class Splits:
     test: Domain
 
     def __post_init__(self):
-        if not self.train.classes == self.val.classes == self.test.classes:
-            raise DataError(
-                f"splits of {self.train.name!r} disagree on classes: {self.train.classes}, {self.val.classes}, {self.test.classes}"
-            )
+        classes = [part.classes for part in self.parts().values()]
+        if len(set(classes)) > 1:
+            raise DataError(f"splits of {self.name!r} disagree on classes: {', '.join(map(str, classes))}")
         seen: dict[int, str] = {}
         for name, part in self.parts().items():
             for group in [] if part.groups is None else part.groups.unique().tolist():
                 if seen.setdefault(group, name) != name:
                     raise DataError(
-                        f"group {group} of {self.train.name!r} is in both {seen[group]} and {name}; split by group so that no patient is in two parts"
+                        f"group {group} of {self.name!r} is in both {seen[group]} and {name}; split by group so that no patient is in two parts"
                     )
 
     def parts(self) -> dict[str, Domain]:
@@ -325,9 +322,7 @@ def cut(domain: Domain, fractions: tuple[float, ...], seed: int = 0) -> list[Ten
     membership = part_of[units]
     if len(membership.unique()) < len(fractions):
         what = f"{len(strata)} groups" if domain.groups is not None else f"{n} examples"
-        raise DataError(
-            f"domain {domain.name!r} has {what}, too few for {len(fractions)} parts; add examples or give its own split"
-        )
+        raise domain._wrong(f"it has {what}, too few for {len(fractions)} parts; add examples or give its own split")
     return [(membership == part).nonzero().squeeze(1) for part in range(len(fractions))]
 
 

@@ -44,9 +44,7 @@ def divide(found: Found, seed: int = 0) -> Splits:
     """Train, validation and test parts of what was found, as `load` says."""
     path = found.root
     if found.guessed and found.patients and (why := _unfit(found, seed)):
-        warnings.warn(
-            f"{path}: {why}; split picture by picture: give groups= to keep a patient in one part", stacklevel=3
-        )
+        warnings.warn(f"{path}: {why}; split picture by picture: give groups= to keep each in one part", stacklevel=3)
         found = found._replace(patients=[])
     if any(found.parts):
         for patient, homes in _torn(found).items():  # named here, where their names are known
@@ -148,9 +146,7 @@ def find(
     if not files:
         raise DataError(f"{root} holds no images ({', '.join(sorted(SUFFIXES))}){tell(left_out)}; check the path")
     if layout is not None and labels is not None:
-        raise ArgumentError(
-            f"layout={layout!r} and labels={labels!r}: give one; a table names splits in a column 'split'"
-        )
+        raise ArgumentError(f"layout={layout!r} and labels={labels!r}: give one; a table has splits in column 'split'")
     try:
         if labels is None:
             places = arrange(root, files, classes, layout, left_out)

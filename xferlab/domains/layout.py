@@ -61,9 +61,7 @@ def arrange(
     below = [file.relative_to(root).parts for file in files]
     levels = _levels(root, below, classes or ()) if layout is None else [level for level in layout.split("/") if level]
     if unknown := sorted(set(levels) - set(LEVELS)) or [x for x in LEVELS[:3] if levels.count(x) > 1]:
-        raise ArgumentError(
-            f"layout={layout!r} has {unknown}; expected split, class and patient, each once, or - between slashes"
-        )
+        raise ArgumentError(f"layout={layout!r} has {unknown}; expected some of split/class/patient, each once, or -")
     placed = []
     for file, steps in zip(files, below, strict=True):
         found = dict(zip(levels, steps[:-1], strict=False))

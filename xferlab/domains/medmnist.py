@@ -40,9 +40,7 @@ def load(name: str, *, size: int = 28, seed: int = 0) -> Splits:
     """
     known = records()
     if name not in known:
-        raise DataError(
-            f"medmnist/{name} is not among the 2-D sets in the package's records (3-D ones are not read); expected one of {', '.join(known)}"
-        )
+        raise DataError(f"medmnist/{name} is not among the package's 2-D sets: {', '.join(known)}")
     if size not in SIZES:
         raise ArgumentError(f"medmnist/{name} at size {size} does not exist, expected one of {SIZES}")
     suffix = "" if size == 28 else f"_{size}"

@@ -47,9 +47,7 @@ def load(
     rows: list[dict] | None = None
     if hasattr(things, "columns") and hasattr(things, "to_dict"):
         if labels is not None or groups is not None:
-            raise ArgumentError(
-                f"{kind} has labels and groups in its columns; give label_column=, and call groups 'group'"
-            )
+            raise ArgumentError(f"{kind} has labels and groups in columns; give label_column= and call groups 'group'")
         rows = things.to_dict("records")
     elif isinstance(things, (list, tuple)) and things and all(isinstance(text, str) for text in things):
         columns = {"text": things, "label": labels, "group": groups}
@@ -99,9 +97,7 @@ def _items(kind: str, dataset) -> tuple[np.ndarray, list | None]:
             image.permute(1, 2, 0).numpy() if isinstance(image, torch.Tensor) and image.ndim == 3 else np.asarray(image)
         )
         if images and image.shape != images[0].shape:
-            raise DataError(
-                f"{kind}: item {i} is {image.shape} and the first {images[0].shape}; resize them to one size"
-            )
+            raise DataError(f"{kind}: item {i} is {image.shape}, the first {images[0].shape}; resize them to one size")
         images.append(image.squeeze(2) if image.ndim == 3 and image.shape[2] == 1 else image)
         labels.append(label.item() if isinstance(label, (torch.Tensor, np.generic)) else label)
     if not images:

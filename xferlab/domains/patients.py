@@ -63,13 +63,9 @@ def named(root: Path, files: list[Path], groups: str, notes: list[str]) -> list[
         except re.error as error:
             raise ArgumentError(f"groups={groups!r} is no regular expression ({error})") from error
         if pattern.groups != 1:
-            raise ArgumentError(
-                f"groups={groups!r} has {pattern.groups} groups, expected one pair of brackets round the patient's id"
-            )
+            raise ArgumentError(f"groups={groups!r} has {pattern.groups} pairs of brackets, expected one, round the id")
         found = [match and match[1] for match in map(pattern.search, names)]
     lost = [name for name, patient in zip(names, found, strict=True) if patient is None]
     if lost:
-        raise DataError(
-            f"groups={groups!r} names no group for {len(lost)} files, such as {lost[0]}; widen the pattern or add rows"
-        )
+        raise DataError(f"groups={groups!r} lacks {len(lost)} files, such as {lost[0]}; widen the pattern or add rows")
     return [patient or "" for patient in found]

@@ -99,9 +99,7 @@ def decode_all(
                     kept.append((item, result._replace(pixels=[None] * len(result.pixels))))
                     yield from result.pixels
                 elif broken == "raise":
-                    raise DataError(
-                        f"{item.file} cannot be read as an image: {result}; replace it, or pass broken='skip'"
-                    )
+                    raise DataError(f"{item.file} cannot be read as an image: {result}; mend it, or pass broken='skip'")
                 else:
                     left_out["broken images"].append(f"{item.file.name}: {result}")
 
@@ -111,9 +109,7 @@ def decode_all(
         raise DataError(f"none of the {len(placed)} images can be read{tell(left_out)}")
     if several := [item.file.name for item, result in kept if result.more]:
         first = ", ".join(several[:5])
-        notes.append(
-            f"{len(several)} files have several pages; the first of each is taken (frames='all' takes all): {first}"
-        )
+        notes.append(f"{len(several)} files have several pages; only the first is taken (frames='all': all): {first}")
     _warn_of_stretch(kept, notes)
     named = 0 if len({result.ids[0] for _, result in kept} - {""}) > 1 else 1  # one PatientID for all says nothing
     places = []
@@ -252,15 +248,11 @@ def _dicom(file: Path, options: Options) -> Decoded:
         from pydicom.filereader import read_file_meta_info
         from pydicom.pixels import apply_color_lut, pixel_array
     if read_file_meta_info(file).get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
-        raise DataError(
-            "it is deflated as a whole, which pydicom unpacks without limit; save it in another transfer syntax"
-        )
+        raise DataError("it is deflated as a whole, which pydicom unpacks without limit; save it in another syntax")
     record = pydicom.dcmread(file)
     frames = int(record.get("NumberOfFrames") or 1)
     if frames > 1 and options.frames != "all":
-        raise DataError(
-            f"it holds {frames} frames, expected one; pass frames='all', an example a frame, or save each as a file"
-        )
+        raise DataError(f"it holds {frames} frames, expected one; pass frames='all' or save each as a file")
     _check_pixels(int(record.Columns) * max(frames, 1), int(record.Rows))
     ids = str(record.get("PatientID") or ""), str(record.get("StudyInstanceUID") or "")
     kind = record.PhotometricInterpretation

@@ -32,9 +32,7 @@ def pooled(sources: Mapping[str, Splits | str | Path] | Sequence[Splits]) -> Spl
     pairs = list(sources.items()) if isinstance(sources, Mapping) else [(splits.name, splits) for splits in sources]
     names, first = tuple(str(name) for name, _ in pairs), 0
     if len(set(names)) < max(2, len(names)):
-        raise ArgumentError(
-            f"sources are {list(names)}, expected two or more, each with a name of its own; pass a dict"
-        )
+        raise ArgumentError(f"sources are {list(names)}, expected two or more, each with its own name; pass a dict")
     loaded = [load(splits) if isinstance(splits, (str, Path)) else splits for _, splits in pairs]
 
     def alike(splits):

@@ -217,9 +217,7 @@ def _label_column(table: Path, rows: list[Row], column: str, asked: list[str]) -
     for row in rows:
         ones = [name for name in hot if row.cells[name] in ("1", "1.0")]
         if len(ones) > 1:
-            raise DataError(
-                f"{table}, line {row.line}: {ones} are all 1, expected one class an image; name a single column to learn"
-            )
+            raise DataError(f"{table}, line {row.line}: {ones} are all 1, expected one an image; name a single column")
         row.cells[" and ".join(hot)] = ones[0] if ones else ""
     return " and ".join(hot)
 
@@ -231,7 +229,5 @@ def _one_each(table: Path, named: list[Path | None], rows: list[Row], column: st
         return found
     for file, row in zip(named, rows, strict=True):
         if file is not None and found.setdefault(file, row.cells[column]) != row.cells[column]:
-            raise DataError(
-                f"{table} gives {file.name} both {found[file]!r} and {row.cells[column]!r}; keep one row a file"
-            )
+            raise DataError(f"{table} gives {file.name} both {found[file]!r} and {row.cells[column]!r}; keep one row")
     return found

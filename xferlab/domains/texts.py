@@ -133,8 +133,6 @@ def _json_lines(path: Path) -> list[tuple[int, dict]]:
         except (ValueError, RecursionError) as error:
             raise DataError(f"{path}, line {number} is no JSON ({error}); write one object a line") from error
         if row is not None and not isinstance(row, dict):
-            raise DataError(
-                f'{path}, line {number} is {row!r}, expected an object such as {{"text": ..., "label": ...}}'
-            )
+            raise DataError(f'{path}, line {number} is {row!r}, expected an object like {{"text": ..., "label": ...}}')
         rows += [(number, row)] if row is not None else []
     return rows

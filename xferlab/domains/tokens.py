@@ -67,9 +67,7 @@ def tokenize(texts: Sequence[str], tokenizer: str = "minilm", max_length: int = 
 def _table(texts: list[str], tokenizer: str, max_length: int) -> np.ndarray:
     words = load_tokenizer(tokenizer)
     if not 3 <= max_length <= words.model_max_length:
-        raise ArgumentError(
-            f"max_length is {max_length}, expected 3 to {words.model_max_length}, the most {tokenizer!r} can read"
-        )
+        raise ArgumentError(f"max_length is {max_length}, expected 3 to {words.model_max_length} for {tokenizer!r}")
     rows = words(texts, truncation=True, max_length=max_length, padding=False)["input_ids"]
     lengths = np.array([len(row) for row in rows])
     if cut := int((lengths >= max_length).sum()):
