@@ -25,6 +25,7 @@ from xferlab.objectives.regularization import (
     distillation,
     smallest_singular_values,
 )
+from xferlab.training import fit
 
 
 def tiny(old_head=False, norm=False):
@@ -127,7 +128,7 @@ def test_delta_adds_its_blocks_and_refuses_one_the_encoder_lacks():
     now = step(model, ("0", "1"))
     assert both(now).item() == pytest.approx(one(now).item() + two(now).item(), rel=1e-5)
     with pytest.raises(ArgumentError, match=r"conv9.*it has 0, 1"):
-        DELTA(blocks=("conv9",)).setup(model, domain(), None)
+        fit(model, domain(), objectives=[DELTA(blocks=("conv9",))], steps=1, progress_bar=False)
 
 
 def test_delta_copy_stays_in_eval_mode_in_a_training_objective():
@@ -194,8 +195,8 @@ def test_without_an_old_head_the_error_says_what_to_use(make):
 
 
 def test_cotuning_refuses_multilabel():
-    with pytest.raises(ArgumentError, match="multi-label"):
-        CoTuning().setup(tiny(old_head=True), domain(torch.eye(3)), None)
+    with pytest.raises(ArgumentError, match=r"CoTuning reads one class an example.*multi-label"):
+        fit(tiny(old_head=True), domain(torch.eye(3)), objectives=[CoTuning()], steps=1, progress_bar=False)
 
 
 @pytest.mark.parametrize("t", [0.5, 1.0, 2.0, 3.0])

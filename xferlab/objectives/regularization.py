@@ -13,7 +13,7 @@ from ..domains import Domain
 from ..encoders import Classifier, recording
 from ..errors import ArgumentError
 from ..weights import average_into, frozen_copy, refresh_batch_norm
-from .objective import Objective, one_side
+from .objective import Batch, Objective, one_side
 
 
 class L2SP(Objective):
@@ -68,7 +68,7 @@ class DELTA(Objective):
     Raises
     ------
     ArgumentError
-        For a block the encoder lacks.
+        In `fit`, for a block the encoder lacks.
 
     Examples
     --------
@@ -84,12 +84,7 @@ class DELTA(Objective):
         self.taps, self.last = tuple(blocks or ()), last
 
     def setup(self, model, source, target):
-        names = [block.name for block in model.encoder.blocks]
-        self.taps = self.taps or tuple(names[-self.last :])
-        if unknown := set(self.taps) - set(names):
-            raise ArgumentError(
-                f"DELTA got blocks {sorted(unknown)}, which the encoder lacks; it has {', '.join(names)}"
-            )
+        self.taps = self.taps or tuple(block.name for block in model.encoder.blocks[-self.last :])
         self.start = frozen_copy(model.encoder)
 
     def forward(self, step):
@@ -156,7 +151,7 @@ class CoTuning(Objective):
     Raises
     ------
     ArgumentError
-        When the encoder has no `source_head` or labels are multi-label.
+        In `fit`, when the encoder has no `source_head` or labels are multi-label.
 
     Examples
     --------
@@ -168,13 +163,10 @@ class CoTuning(Objective):
     """
 
     needs = frozenset({"source", "source_labels"})
+    single_label = True
 
     def setup(self, model, source, target):
         old_head = _source_head(model, type(self).__name__)
-        if source.multilabel:
-            raise ArgumentError(
-                f"CoTuning relates single labels to source classes, but domain {source.name!r} is multi-label"
-            )
         self.head = copy.deepcopy(old_head).requires_grad_(True)
         start, device = frozen_copy(model.encoder), old_head.weight.device
         with torch.no_grad():
@@ -253,14 +245,17 @@ class Distillation(Objective):
                 f"the teacher knows classes {self.teacher.classes}, the model {model.classes}; they must be the same"
             )
 
+    def _student(self, batch: Batch) -> Tensor:
+        return batch.logits
+
     def forward(self, step):
         batch = getattr(step, self.on)
         with torch.no_grad():
             teacher = self.teacher.eval()(batch.inputs)
-        return distillation(batch.logits.float(), teacher.float(), self.temperature)
+        return distillation(self._student(batch).float(), teacher.float(), self.temperature)
 
 
-class LwF(Objective):
+class LwF(Distillation):
     """Learning without forgetting: the old head, on the moving features, keeps saying what it said at the start.
 
     Li and Hoiem, 2016, arXiv:1606.09282, equation 2: `distillation` at T = 2 between the encoder's `source_head` (a copy
@@ -289,22 +284,18 @@ class LwF(Objective):
     True
     """
 
+    single_label = False
+
     def __init__(self, weight: float = 1.0, *, temperature: float = 2.0, on: str = "source"):
-        super().__init__(weight)
-        self.expect(temperature > 0, "more than 0", temperature=temperature)
-        self.temperature, self.on = temperature, on
-        self.needs = one_side(self, on)
+        super().__init__(weight, temperature=temperature, on=on)
 
     def setup(self, model, source, target):
         old_head = _source_head(model, type(self).__name__)
         self.head = copy.deepcopy(old_head).requires_grad_(True)
-        self.start = nn.Sequential(frozen_copy(model.encoder), frozen_copy(old_head))
+        self.teacher = nn.Sequential(frozen_copy(model.encoder), frozen_copy(old_head))
 
-    def forward(self, step):
-        batch = getattr(step, self.on)
-        with torch.no_grad():
-            then = self.start.eval()(batch.inputs)
-        return distillation(self.head(batch.features).float(), then.float(), self.temperature)
+    def _student(self, batch):
+        return self.head(batch.features)
 
 
 class EMA(Objective):
