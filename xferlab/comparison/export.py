@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..encoders.reading import Depth
 from ..errors import DataError, needs
@@ -17,22 +16,6 @@ from ..storage import write_atomically
 from . import modelfile
 
 TOLERANCE = 1e-4  # of a probability, between PyTorch and ONNX Runtime
-
-
-class _Answers(nn.Module):
-    """Pictures to probabilities."""
-
-    def __init__(self, model: nn.Module):
-        super().__init__()
-        self.model = copy.deepcopy(model).eval()
-        for part in self.model.modules():
-            if isinstance(part, Depth):  # in a graph a choice is made once
-                flag = bool(part.symmetric)
-                del part.symmetric
-                part.symmetric = flag  # type: ignore[assignment]
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        return self.model(pictures).softmax(1)
 
 
 def export(model_file: Path, out: Path, *, factory: str | None = None, say: Callable[[str], None] = print) -> Path:
@@ -66,7 +49,12 @@ def export(model_file: Path, out: Path, *, factory: str | None = None, say: Call
         import onnxruntime
         import onnxscript  # noqa: F401
     model, about = modelfile.load(model_file, factory)
-    answers, card = _Answers(model), Path(model_file).with_suffix(".md")
+    for part in model.modules():
+        if isinstance(part, Depth):  # in a graph a choice is made once
+            flag = bool(part.symmetric)
+            del part.symmetric
+            part.symmetric = flag  # type: ignore[assignment]
+    answers, card = nn.Sequential(model, nn.Softmax(1)).eval(), Path(model_file).with_suffix(".md")
     pixels = (about["channels"], about["pixels"], about["pixels"])
     pictures = torch.randint(0, 256, (4, *pixels), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     try:
@@ -82,9 +70,8 @@ def export(model_file: Path, out: Path, *, factory: str | None = None, say: Call
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
             )
     except Exception as error:
-        raise DataError(
-            f"{model_file}: its network cannot be drawn as a graph: {str(error).splitlines()[0]}"
-        ) from error
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{model_file}: its network cannot be drawn as a graph: {reason}") from error
     assert program is not None
     metadata = {key: str(about[key]) for key in ("temperature", "recipe", "source", "version", "use") if key in about}
     metadata |= {"classes": json.dumps(list(model.classes)), "card": card.read_text("utf-8") if card.is_file() else ""}
@@ -96,9 +83,7 @@ def export(model_file: Path, out: Path, *, factory: str | None = None, say: Call
         with torch.inference_mode():
             apart = float((torch.from_numpy(found) - answers(pictures)).abs().max())
         if not apart <= TOLERANCE:
-            raise DataError(
-                f"{model_file}: the graph's probabilities are {apart:.1e} apart from PyTorch's; not written"
-            )
+            raise DataError(f"{model_file}: the graph's answers are {apart:.1e} apart from PyTorch's; not written")
     say(f"{out}: {len(model.classes)} classes, pictures uint8 (batch, {', '.join(map(str, pixels))}).")
     say(f"On random pictures its probabilities differ from PyTorch's by {apart:.0e} at most. Not for clinical use.")
     return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import difflib
 import json
@@ -61,10 +62,8 @@ def ask(
     pool = target[rows]
     new = ~repeats(torch.cat([known.cpu(), pool.inputs.cpu()]))[len(known) :]
     rows, pool = rows[new], pool[new]
-    try:
+    with contextlib.suppress(ArgumentError):  # a text encoder, or a network whose blocks give no maps
         make_deep(model)
-    except ArgumentError:  # a text encoder, or a network whose blocks give no maps
-        pass
     disagreement = torch.from_numpy(_vote_entropy([answer[rows.numpy()] for answer in answers])) if answers else None
     old = None if labeled is None else embed(model, labeled)
     found = propose(embed(model, pool), n, kind=KIND, labeled=old, uncertainty=disagreement)
@@ -89,12 +88,11 @@ def _vote_entropy(answers: Sequence[np.ndarray]) -> np.ndarray:
 def bought() -> tuple[list[str], list[list[str]]]:
     """Header and rows of what labels chosen as here bought on the pairs of this project's own measurements."""
     budgets = list(MEASURED["pairs"][0][KIND])
-    header = ["pair", "without", *(f"{budget} labels" for budget in budgets)]
-    rows = []
-    for pair in MEASURED["pairs"]:
-        gains = [format_interval(mean, low, high, "+") for mean, low, high in (pair[KIND][n] for n in budgets)]
-        rows.append([pair["pair"], f"{pair['without']:.3f}", *gains])
-    return header, rows
+    rows = [
+        [pair["pair"], f"{pair['without']:.3f}", *(format_interval(*pair[KIND][n], sign="+") for n in budgets)]
+        for pair in MEASURED["pairs"]
+    ]
+    return ["pair", "without", *(f"{budget} labels" for budget in budgets)], rows
 
 
 def write(path: Path, wanted: Sequence[Wanted]) -> Path:
@@ -142,18 +140,17 @@ def read(
     rows = _rows(path, *columns)
     for row, named in zip(rows, tables.files_named(list(place), [row["file"] for row in rows]), strict=True):
         file, label = row["file"], (rename or {}).get(row["label"], row["label"])
+        k = number.get(same_name(label))
         if not label:
             empty += 1
-        elif same_name(label) not in number:
+        elif k is None:
             close = difflib.get_close_matches(label, classes, 1, 0.5)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise DataError(f"{path} gives {file} the class {label!r}, and the source has {', '.join(classes)}{hint}")
         elif named is None:
             lost.append(file)
-        elif labels.setdefault(place[named], number[same_name(label)]) != number[same_name(label)]:
-            raise DataError(
-                f"{path} gives {file} two labels, {classes[labels[place[named]]]!r} and {label!r}; keep one"
-            )
+        elif (earlier := labels.setdefault(place[named], k)) != k:
+            raise DataError(f"{path} gives {file} two labels, {classes[earlier]!r} and {label!r}; keep one")
     if not labels:
         raise DataError(
             f"{path} has no label for an image of the target: {empty} rows without a label, {len(lost)} whose file is not there; "

@@ -88,7 +88,7 @@ def read_sides(
     source, target
         Paths or names; of several sources each keeps its name, see `domains.sites.pooled`.
     labeled
-        The few target images with labels: a folder, a `.npz`, or a table that names them, `table.csv:image,label`.
+        The few target images with labels: a folder, a `.npz`, a table of texts, or a table that names them, `table.csv:image,label`.
     source_labels, target_labels
         Tables of labels for folders, see `folders.read`.
     rename
@@ -117,8 +117,8 @@ def read_sides(
     sides = Sides(splits, other, None, notes + more, scale)
     if labeled is None:
         return sides
-    table = tables.find(Path(target), labeled) if Path(target).is_dir() else None
-    if table:
+    table = tables.find(Path(target), labeled)
+    if table and (table[1] or sides.adapt.is_image):  # of texts a table without columns holds texts and their labels
         few, more = labeling.read(table[0], other, splits.classes, table[1], rename)
     else:
         few, more = _read_labeled(labeled, options)

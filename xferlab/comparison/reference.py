@@ -9,15 +9,12 @@ import torch
 from torch import Tensor
 
 from .. import novelty, operating
-from ..domains import Domain, Splits
+from ..domains import Domain, Splits, joined
 from ..encoders import Classifier
 from ..evaluation import predict
 
-ROWS, LOOKS, FEWEST = (
-    2000,
-    500,
-    20,
-)  # answers and looks that are kept, at most; below so many looks nothing is called strange
+ROWS, LOOKS = 2000, 500  # answers and looks that are kept, at most
+FEWEST = 20  # looks, below which nothing is called strange
 
 
 @dataclass(frozen=True)
@@ -63,29 +60,21 @@ def calibrate(
     n = ROWS // 2 if held is None else LOOKS // 2
     val, test = (part.take(n=n) for part in (source.val, source.test))
     val_looks, val_logits = novelty.looks_and_logits(model, val)
-    fitted = val if held is None else held.align(model.classes)
-    raw = val_logits.softmax(1) if held is None else predict(model, fitted)
-    t = operating.temperature(raw.numpy(), _labels(fitted).numpy())
+    judged = joined([val, test]) if held is None else held.align(model.classes)
+    assert judged.labels is not None
+    raw, labels = val_logits.softmax(1) if held is None else predict(model, judged), judged.labels.cpu()
+    t = operating.temperature(raw.numpy(), labels[: len(raw)].numpy())
     with torch.no_grad():
         model.head.weight.div_(t)
         model.head.bias.div_(t)
-
     test_looks, test_logits = novelty.looks_and_logits(model, test)
-    if held is None:
-        answers, labels = torch.cat([val_logits / t, test_logits]).softmax(1), torch.cat([_labels(val), _labels(test)])
-    else:
-        answers, labels = predict(model, fitted), _labels(fitted)
+    answers = torch.cat([val_logits / t, test_logits]).softmax(1) if held is None else predict(model, judged)
     # a smaller draw is the beginning of a larger one
     on_source = torch.cat([val_looks[: LOOKS // 2], test_looks[: LOOKS // 2]]).half()
     looks, logits = novelty.looks_and_logits(model, target.unlabeled())
     sample = torch.randperm(len(target), generator=torch.Generator().manual_seed(0))[:LOOKS]
     reference = Reference(answers, labels, on_source, looks[sample].half())
     return t, reference, _told(model, reference, target.unlabeled(), looks, logits)
-
-
-def _labels(part: Domain) -> Tensor:
-    assert part.labels is not None
-    return part.labels.cpu()
 
 
 def answer(model: Classifier, reference: Reference | None, pictures: Domain) -> Answers:
@@ -95,8 +84,6 @@ def answer(model: Classifier, reference: Reference | None, pictures: Domain) -> 
 
 
 def _told(model: Classifier, reference: Reference | None, pictures: Domain, looks: Tensor, logits: Tensor) -> Answers:
-    like: list = [None, None]
-    if reference is not None:
-        sides = reference.source, reference.target
-        like = [novelty.p_values(known, looks) if len(known) >= FEWEST else None for known in sides]
+    sides: tuple = (reference.source, reference.target) if reference else ((), ())
+    like = [novelty.p_values(known, looks) if len(known) >= FEWEST else None for known in sides]
     return Answers(model.classes, pictures, reference, logits.softmax(1).numpy(), *like)
