@@ -20,8 +20,7 @@ Rate = Callable[[int, int, float], float]
 
 
 def _norm_parameters(block: Block) -> list[nn.Parameter]:
-    norms = [m for module in block.modules for m in module.modules() if isinstance(m, NORMS)]
-    return [p for norm in norms for p in norm.parameters()]
+    return [p for module in block.modules for m in module.modules() if isinstance(m, NORMS) for p in m.parameters()]
 
 
 @dataclass(frozen=True)
@@ -88,10 +87,11 @@ class Strategy:
         model.train()
         model.requires_grad_(False)
         model.head.requires_grad_(self.head > 0)
-        for block, rate in zip(model.encoder.blocks, list(self.rates(model, progress).values()), strict=False):
+        rates = self.rates(model, progress)
+        for block in model.encoder.blocks:
             for module in block.modules:
-                module.train(rate > 0)
-            for parameter in self.within(block) if rate > 0 else []:
+                module.train(rates[block.name] > 0)
+            for parameter in self.within(block) if rates[block.name] > 0 else ():
                 parameter.requires_grad_(True)
         for norm in model.encoder.modules() if self.freeze_statistics else ():
             if isinstance(norm, NORMS):

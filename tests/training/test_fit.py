@@ -126,6 +126,15 @@ def test_an_objectives_own_parts_train_and_weights_count(own, source):
     assert torch.equal(start, model.encoder.body.project.bias)
 
 
+def test_objectives_of_one_name_are_numbered_whatever_they_log(own, source):
+    class Said(Probe):
+        def log(self):
+            return {"one": torch.ones(()), "two": torch.ones(())}
+
+    run = xl.fit(own(), source, objectives=[Said(), Said()], **FAST)
+    assert [name for name in run.history[0] if "." not in name] == ["step", "lr", "Said", "Said_2"]
+
+
 def test_views_are_made_once_and_differ(own, source, target):
     seen = []
 

@@ -47,8 +47,7 @@ def check(
         raise DataError(
             f"every label of source {source.name!r} is {only!r}; there is nothing to tell apart: give at least two classes"
         )
-    absent = [name for name in model.classes if target is not None and target.classes and name not in target.classes]
-    if target is not None and absent:
+    if target is not None and (absent := [k for k in model.classes if target.classes and k not in target.classes]):
         warnings.warn(
             f"target {target.name!r} lacks the classes {absent}; adapting to a part of the source's classes",
             stacklevel=3,

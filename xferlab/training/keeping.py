@@ -88,9 +88,10 @@ class Log:
         if t % self.every and t + 1 < self.steps:
             return
         values: dict[str, Tensor] = {}
-        for objective, loss in zip(objectives, losses, strict=True):
+        for i, (objective, loss) in enumerate(zip(objectives, losses, strict=True)):
             name = type(objective).__name__
-            name += f"_{sum(key.startswith(name) for key in values) + 1}" if name in values else ""
+            earlier = sum(type(other).__name__ == name for other in objectives[:i])
+            name += f"_{earlier + 1}" if earlier else ""
             values |= {name: loss.detach()} | {f"{name}.{key}": value for key, value in objective.log().items()}
         stacked = torch.stack([value.float().reshape(()) for value in values.values()]) if values else torch.zeros(0)
         self.world.average([stacked])

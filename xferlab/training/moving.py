@@ -6,7 +6,6 @@ import contextlib
 import functools
 import math
 import warnings
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -101,17 +100,14 @@ def groups(
     found = strategy.groups(model)
     own = [p for objective in objectives for p in objective.parameters() if p.requires_grad]
     found += [{"params": own, "block": "objectives", "decay": True}] if own else []
-    tracks: dict[str, list[tuple[int, float]]] = defaultdict(list)  # when a block's rate changes, and to what
-    for t in range(steps):
-        for name, rate in strategy.rates(model, t / max(1, steps - 1)).items():
-            if not tracks[name] or tracks[name][-1][1] != rate:
-                tracks[name].append((t, rate))
+    rates = [strategy.rates(model, t / max(1, steps - 1)) for t in range(steps)]
+    tracks = {name: tuple(each[name] for each in rates) for name in rates[0]} | {"objectives": (1.0,) * steps}
     merged: dict[tuple, dict] = {}
     for group in found:
-        key = (group["decay"], *tracks.get(group["block"], [(0, 1.0)]))
+        key = (group["decay"], tracks[group["block"]])
         first = merged.setdefault(key, group | {"params": [], "weight_decay": weight_decay * group["decay"]})
         first["params"] += group["params"]
-    return [group for key, group in merged.items() if any(rate for _, rate in key[1:])] or list(merged.values())
+    return [group for (_, track), group in merged.items() if any(track)] or list(merged.values())
 
 
 def schedule(progress: float, warmup: float) -> float:
