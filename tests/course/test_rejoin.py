@@ -6,6 +6,7 @@ from xferlab.course import rejoin
 from xferlab.course.rejoin import resume
 from xferlab.errors import ArgumentError
 
+pytest.importorskip("IPython")
 SECTIONS = [
     {"title": "The question", "code": ["import math\nx = 1", "print('noise')\ny = x + 1"]},
     {"title": "The middle", "code": ["def area(r):\n    return math.pi * r * r"]},

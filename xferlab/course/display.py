@@ -15,6 +15,8 @@ WIDTH = 84  # letters in a line of output on a page 800 px wide
 def say(*texts: str) -> None:
     """Prints texts in lines of at most 84 characters: a notebook's page breaks longer ones in the middle of a word.
 
+    Lines of code and those that are indented stay as they are.
+
     Parameters
     ----------
     texts
@@ -26,8 +28,8 @@ def say(*texts: str) -> None:
     Hospital B has no labels.
     What do you hand over?
     """
-    for text in texts:
-        print(textwrap.fill(text, WIDTH))
+    for line in "\n".join(texts).splitlines():
+        print(line if line.startswith((" ", "```")) else textwrap.fill(line, WIDTH))
 
 
 class Words(str):
@@ -65,9 +67,7 @@ class Picture:
         pyplot.close(fig)
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:
-        pixels = {"width": self.width} if self.width else {}
-        data = {"text/html": figure_html(self.png, self.alt, self.width), "image/png": self.png, "text/plain": self.alt}
-        return data, {"image/png": {"alt": self.alt, **pixels}, "needs_background": "light"}
+        return bundle(self.png, self.alt, self.width)
 
     def __repr__(self) -> str:
         return self.alt
@@ -114,6 +114,13 @@ def _png(fig) -> bytes:
     small = io.BytesIO()
     Image.open(raw).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
     return min(raw.getvalue(), small.getvalue(), key=len)
+
+
+def bundle(png: str, alt: str, width: int | None = None) -> tuple[dict, dict]:
+    """A PNG in base64 and its words, as Jupyter takes them: what may be shown, and what is known of it."""
+    data = {"text/html": figure_html(png, alt, width), "image/png": png, "text/plain": alt}
+    pixels = {"width": width} if width else {}
+    return data, {"image/png": {"alt": alt, **pixels}, "needs_background": "light"}
 
 
 def figure_html(png: str, alt: str, width: int | None = None) -> str:

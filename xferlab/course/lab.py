@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import functools
 import itertools
@@ -254,16 +255,12 @@ def start(number: str) -> Lab:
     memory.frugal = True
     if "OMP_NUM_THREADS" not in os.environ:  # torch counts the host's cores, which a container may not have
         torch.set_num_threads(min(cores(), torch.get_num_threads()))
-    try:
+    with contextlib.suppress(ImportError, AttributeError):  # no matplotlib: the lab says so at its first figure
         from .. import plots
 
         plots.style()
-    except (ImportError, AttributeError):
-        pass  # no matplotlib: the lab says so at its first figure
-    accelerator = (
-        torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
-    )
-    print(f"Lab {number}, profile {profile}, {accelerator}.")
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    print(f"Lab {number}, profile {profile}, {gpu or f'{torch.get_num_threads()} CPU threads'}.")
     if profile == "quick":
         print("Profile quick takes a few steps to see that the cells run. Its numbers mean nothing.")
     return this

@@ -8,7 +8,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 
 from ..errors import ArgumentError, needs
-from .display import figure_html, kernel_widgets
+from .display import bundle, figure_html, kernel_widgets
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -54,9 +54,8 @@ class Live:
             if value not in self.choices.get(name, ()):
                 raise ArgumentError(f"{name}={value!r} is not a choice; there are {self.choices}")
         self.setting |= setting
-        for name, value in setting.items():
-            if name in self.controls:
-                self.controls[name].value = value
+        for name in setting.keys() & self.controls.keys():
+            self.controls[name].value = setting[name]
         self._refresh()
         return self
 
@@ -84,9 +83,8 @@ class Live:
         with needs("ipywidgets", extra="labs"):
             import ipywidgets
         if self._box is None:
-            for name, values in self.choices.items():
-                if len(values) > 1:
-                    self.controls[name] = self._control(ipywidgets, name, values)
+            several = {name: values for name, values in self.choices.items() if len(values) > 1}
+            self.controls |= {name: self._control(ipywidgets, name, values) for name, values in several.items()}
             self._image, self._sentence = ipywidgets.HTML(), ipywidgets.HTML()
             self._box = ipywidgets.VBox([*self.controls.values(), self._image, self._sentence])
             self._refresh()
@@ -115,15 +113,10 @@ class Live:
     def _ipython_display_(self) -> None:
         from IPython.display import display
 
-        png = base64.b64encode(self.png).decode()
-        data: dict[str, object] = {
-            "image/png": png,
-            "text/html": figure_html(png, self.words),
-            "text/plain": self.words,
-        }
+        data, metadata = bundle(base64.b64encode(self.png).decode(), self.words)
         if kernel_widgets() is not None:  # a viewer without a kernel takes the next best: the picture
             data[VIEW] = {"version_major": 2, "version_minor": 0, "model_id": self.box().model_id}
-        display(data, raw=True, metadata={"image/png": {"alt": self.words}, "needs_background": "light"})
+        display(data, raw=True, metadata=metadata)
 
     def __repr__(self) -> str:
         return self.words

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import time
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, needs
 from .content import sections
 
 
@@ -29,6 +27,8 @@ def resume(number: str, section: int, variables: dict | None = None) -> None:
     ------
     ArgumentError
         For an unknown lab or section, or outside a notebook without `variables`.
+    MissingExtra
+        Without IPython.
 
     Examples
     --------
@@ -39,34 +39,17 @@ def resume(number: str, section: int, variables: dict | None = None) -> None:
     if not 1 <= section <= len(parts):
         listed = "; ".join(f"{k} {part['title']}" for k, part in enumerate(parts, 1)) or "none"
         raise ArgumentError(f"lab {number} has no section {section!r}; it has: {listed}")
+    with needs(extra="labs"):
+        from IPython import get_ipython
+        from IPython.utils.capture import capture_output
     if variables is None:
-        variables = _notebook()
+        if (shell := get_ipython()) is None:
+            raise ArgumentError("resume works in a notebook; elsewhere pass `variables`, e.g. globals()")
+        variables = shell.user_ns
     began = time.perf_counter()
     for part in parts[: section - 1]:
         for code in part["code"]:
-            with _silence():
+            with capture_output():  # what the sections that are past print and draw is not shown again
                 exec(compile(code, f"<lab {number}, {part['title']}>", "exec"), variables)
     spent = time.perf_counter() - began
     print(f"Lab {number} is as it stands before section {section}, {parts[section - 1]['title']!r} ({spent:.0f} s).")
-
-
-def _notebook() -> dict:
-    """The variables of the notebook this runs in."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        shell = None
-    else:
-        shell = get_ipython()
-    if shell is None:
-        raise ArgumentError("resume works in a notebook; elsewhere pass `variables`, e.g. globals()")
-    return shell.user_ns
-
-
-def _silence():
-    """Pictures and prints of the sections that are past are not shown again."""
-    try:
-        from IPython.utils.capture import capture_output
-    except ImportError:
-        return contextlib.redirect_stdout(io.StringIO())
-    return capture_output()

@@ -6,6 +6,7 @@ results.table(over="small net")      # the last line of a cell shows it; display
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ import numpy as np
 from ..errors import ArgumentError
 from ..evaluation import DRAWS, format_interval, gain, t_interval
 from .display import Picture
-from .tables import Table, row_keys
+from .tables import Table
 
 if TYPE_CHECKING:
     from ..comparison.leaderboard import Leaderboard
@@ -58,11 +59,11 @@ class Results:
     title: str = ""
 
     def __post_init__(self):
-        wanted = {self.by, self.unit, *([self.across] if self.across else [])}
-        if missing := next((wanted - set(row) for row in self.rows if wanted - set(row)), None):
-            raise ArgumentError(
-                f"a row of these results lacks {', '.join(sorted(missing))}; it has {', '.join(row_keys(self.rows))}"
-            )
+        for row in self.rows:
+            if missing := {self.by, self.unit, self.across} - {None} - row.keys():
+                raise ArgumentError(
+                    f"a row of these results lacks {', '.join(sorted(missing))}; it has {', '.join(row)}"
+                )
 
     def __iter__(self) -> Iterator[Mapping]:
         return iter(self.rows)
@@ -151,18 +152,15 @@ class Results:
                 if pairs and (found := gain(pairs))["verdict"] == "separated":
                     marks[name, j] = "▲" if found["gain"] > 0 else "▼"
         heads = [self._head(m, level, len(measures) > 1) for m, level in columns]
-        what = "" if len(measures) > 1 else f"{measures[0]}, "
         counts = sorted({len(part._values(n, m)) for (m, _), part in columns.items() for n in part.names})
         draws = f"{counts[0]} to {counts[-1]}" if counts[0] < counts[-1] else f"{counts[0]}"
-        notes = [f"{self.title}: {what}mean over {draws} {self.unit}{'s' * (counts[-1] > 1)}".removeprefix(": ")]
-        notes[0] += (
-            " with its 95 % t-interval. Bold: the highest mean of a column."
-            if counts[-1] > 1
-            else ". Bold: the best of a column."
-        )
-        if smaller:
-            notes[0] = notes[0].replace("the highest mean", "the best mean")
-        notes[0] = notes[0] if self.title else notes[0][0].upper() + notes[0][1:]
+        about = f"mean over {draws} {self.unit}{'s' * (counts[-1] > 1)}"
+        if counts[-1] > 1:
+            about += f" with its 95 % t-interval. Bold: the {'best' if smaller else 'highest'} mean of a column."
+        else:
+            about += ". Bold: the best of a column."
+        about = about if len(measures) > 1 else f"{measures[0]}, {about}"
+        notes = [f"{self.title}: {about}" if self.title else about[0].upper() + about[1:]]
         if over:
             notes.append(f"▲ and ▼: separated from {over}, above and below (paired, {DRAWS} {self.unit}s or more).")
         caption = " ".join([caption, *notes, self._provenance()]).strip()
@@ -176,10 +174,9 @@ class Results:
         measure, rows = measure or self.measure, [{"here": True, **row} for row in self.rows]
         words = dict(xlabel=xlabel or self.across, ylabel=ylabel or measure)
         figure = plots.curves(rows, x=self.across, y=measure, by=self.by, log=log, filled="here", **words)
-        ends = ", ".join(
-            f"{name} {value:.2f}" for name, value in self.mean(measure, **{self.across: self.levels[-1]}).items()
-        )
-        shown = f"{words['ylabel']} over {words['xlabel']}, a line for each {self.by}. At {self.levels[-1]}: {ends}."
+        last = self.levels[-1]
+        ends = ", ".join(f"{name} {value:.2f}" for name, value in self.mean(measure, **{self.across: last}).items())
+        shown = f"{words['ylabel']} over {words['xlabel']}, a line for each {self.by}. At {last}: {ends}."
         return Picture(figure, f"{self.title}: {shown} {self._provenance()}".removeprefix(": ").strip())
 
     def gains(self, *measures: str, over: str | Mapping[str, str]) -> Picture:
@@ -189,24 +186,22 @@ class Results:
         ----------
         over: The name that every other is compared with, or for each name its own.
         """
+        measures = measures or (self.measure,)
+        bases = over if isinstance(over, Mapping) else dict.fromkeys(self.names, over)
         panels, words = {}, []
-        for measure in measures or (self.measure,):
-            for level in self.levels:
-                part, panel = self._at(level), {}
-                for name in part.names:
-                    base = over.get(name) if isinstance(over, Mapping) else over
-                    if base and name != base and (pairs := part._pairs(name, base, measure)):
-                        panel[name if isinstance(over, str) else f"{name} over {base}"] = pairs
-                title = self._head(measure, level, len(measures) > 1)
-                panels[title] = panel
-                found = {name: gain([difference for difference, _ in pairs]) for name, pairs in panel.items()}
-                shown = [
-                    f"{n} {format_interval(g['gain'], g['low'], g['high'], '+')}, {g['verdict']}"
-                    for n, g in found.items()
-                ]
-                words.append(f"{title}: {'; '.join(shown)}.")
+        for measure, level in itertools.product(measures, self.levels):
+            part, panel, shown = self._at(level), {}, []
+            for name in part.names:
+                base = bases.get(name)
+                if base not in (None, name) and (pairs := part._pairs(name, base, measure)):
+                    row = name if base == over else f"{name} over {base}"
+                    panel[row], g = pairs, gain([difference for difference, _ in pairs])
+                    shown.append(f"{row} {format_interval(g['gain'], g['low'], g['high'], '+')}, {g['verdict']}")
+            title = self._head(measure, level, len(measures) > 1)
+            panels[title] = panel
+            words.append(f"{title}: {'; '.join(shown)}.")
         base = f" over {over}" if isinstance(over, str) else ""
-        what = f" in {(measures or (self.measure,))[0]}" if len(measures) < 2 else ""
+        what = f" in {measures[0]}" if len(measures) < 2 else ""
         figure = forest(panels, xlabel=f"gain{what}{base}")
         opening = f"{self.title or 'Gains'}: paired differences{base} within a {self.unit}, 95 % t-intervals."
         return Picture(figure, " ".join([opening, *words, self._provenance()]).strip())
@@ -239,10 +234,11 @@ class Results:
 
     def _provenance(self) -> str:
         new = sum(bool(row.get("here", True)) for row in self.rows)
-        some = (
+        if new == len(self):
+            return ""
+        return (
             f"{new} of {len(self)} results are from here, the others earlier." if new else "All were measured earlier."
         )
-        return some if new < len(self) else ""
 
 
 def runs(board: Leaderboard, title: str = "") -> Results:
@@ -292,23 +288,17 @@ def forest(panels: Mapping[str, Mapping[str, Sequence[tuple[float, bool]]]], *, 
     across = min(len(panels), 3)
     down = -(-len(panels) // across)
     size = (2.3 + (2.6 * across if across > 1 else 5.2), down * (0.42 * len(names) + 1.0) + 0.3)
-    figure, axes = plt.subplots(
-        down, across, figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained"
-    )
+    shared = dict(sharex=True, sharey=True, squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(down, across, figsize=size, **shared)
     for axis, (title, panel) in zip(axes.flat, panels.items(), strict=False):
         axis.axvline(0, color="0.3", linewidth=1.2)
-        for y, name in enumerate(names):
-            found = panel.get(name, ())
-            if not found:
-                continue
-            values = [value for value, _ in found]
-            mean, low, high = t_interval(values)
-            apart = len(values) >= DRAWS and (low > 0 or high < 0)
-            color = "0.45" if not apart else PALETTE[0] if mean > 0 else PALETTE[1]
-            for value, full in sorted(found, key=lambda pair: pair[1]):  # filled marks last, where nothing hides them
-                axis.plot(
-                    [value], [y - 0.22], "o", markersize=4, color=color, markerfacecolor=color if full else "white"
-                )
+        for name, pairs in panel.items():
+            y, found = names.index(name), gain([value for value, _ in pairs])
+            mean, low, high = found["gain"], found["low"], found["high"]
+            color = "0.45" if found["verdict"] != "separated" else PALETTE[0] if mean > 0 else PALETTE[1]
+            for value, full in sorted(pairs, key=lambda pair: pair[1]):  # filled marks last, where nothing hides them
+                face = color if full else "white"
+                axis.plot([value], [y - 0.22], "o", markersize=4, color=color, markerfacecolor=face)
             error = None if np.isnan(low) else [[mean - low], [high - mean]]
             axis.errorbar([mean], [y + 0.08], xerr=error, fmt="D", markersize=6, color=color, capsize=3)
         axis.set_title(title, fontsize=12, loc="left")

@@ -10,11 +10,6 @@ from dataclasses import dataclass
 from .display import WIDTH
 
 
-def row_keys(rows: Sequence[Mapping]) -> list[str]:
-    """Every column that some row has, in the order of their first appearance."""
-    return list(dict.fromkeys(str(key) for row in rows for key in row))
-
-
 @dataclass(frozen=True)
 class Table:
     """A small table that a notebook shows as HTML, light or dark, and a terminal as text.
@@ -95,7 +90,7 @@ def table(rows: Mapping[str, Mapping], caption: str = "", *, best: str | None = 
             accuracy
     probe   0.710
     """
-    columns = row_keys(list(rows.values()))
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
 
     def write(value):
         return f"{value:.3f}" if isinstance(value, float) else "" if value is None else str(value)

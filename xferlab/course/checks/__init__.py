@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import dis
 import functools
-import importlib
+import importlib.util
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ...errors import ArgumentError
-from .helping import exercise_of, hint, print_wrapped, solution, stuck
+from ..display import say
+from .helping import exercise_of, hint, solution, stuck
 from .quizzes import quiz, quiz_answer
 from .record import note, noted, progress, strict
 
@@ -181,7 +182,9 @@ def check(exercise: str, *answer, **named) -> Verdict:
     """
     recognize, right = _recognizer(exercise)
     if any(map(_blank, (*answer, *named.values()))) or not (answer or named):
-        found = Mistake("blank", "Not answered yet: replace each `...` above, run that cell, then this one again.")
+        found: Mistake | str | None = Mistake(
+            "blank", "Not answered yet: replace each `...` above, run that cell, then this one again."
+        )
     else:
         try:
             found = recognize(*answer, **named)
@@ -193,14 +196,17 @@ def check(exercise: str, *answer, **named) -> Verdict:
             found = Mistake("unreadable", f"This answer could not be read: {type(error).__name__}: {error}.{nothing}")
     if isinstance(found, str):
         found = Mistake("unnamed", found)
-    passed = found is None
-    message = (right or "Well done.") if passed else found.message or exercise_of(exercise)["mistakes"][found.name]
-    verdict = Verdict(exercise, passed, message, "" if passed else found.name)
+    if found is None:
+        verdict = Verdict(exercise, True, right or "Well done.")
+    else:
+        message = found.message or exercise_of(exercise)["mistakes"][found.name]
+        verdict = Verdict(exercise, False, message, found.name)
     verdicts[exercise] = verdict
     before = noted("exercises", exercise)
-    note("exercises", exercise, passed=passed or before.get("passed", False), tries=before.get("tries", 0) + 1)
-    print_wrapped(str(verdict))
-    if strict() and not passed:
+    passed = verdict.passed or before.get("passed", False)
+    note("exercises", exercise, passed=passed, tries=before.get("tries", 0) + 1)
+    say(str(verdict))
+    if strict() and not verdict.passed:
         raise AssertionError(str(verdict))
     return verdict
 
@@ -223,15 +229,15 @@ def predict(exercise: str, guess, options: list | None = None) -> None:
     Noted: you predict 0.8.
     """
     if _blank(guess):
-        print_wrapped(
+        say(
             "Make a guess first: replace `...`, run this cell, then go on. A wrong guess teaches as much as a right one."
         )
         return
     if options and guess not in options:
-        print_wrapped(f"{guess!r} is not one of {', '.join(map(repr, options))}. Choose one and run this cell again.")
+        say(f"{guess!r} is not one of {', '.join(map(repr, options))}. Choose one and run this cell again.")
         return
     note("predictions", exercise, guess=guess if isinstance(guess, (str, int, float, bool)) else repr(guess))
-    print_wrapped(f"Noted: you predict {guess}.")
+    say(f"Noted: you predict {guess}.")
 
 
 def reveal(exercise: str, actual, tied: Sequence = ()) -> None:
@@ -255,26 +261,21 @@ def reveal(exercise: str, actual, tied: Sequence = ()) -> None:
     """
     guess = noted("predictions", exercise).get("guess")
     if guess is None:
-        print_wrapped(f"The run says {actual}. You made no prediction this time.")
+        say(f"The run says {actual}. You made no prediction this time.")
         return
-    note("predictions", exercise, actual=actual if isinstance(actual, (str, int, float, bool)) else repr(actual))
     if isinstance(actual, (int, float)) and isinstance(guess, (int, float)) and not isinstance(actual, bool):
-        print_wrapped(f"You predicted {guess:g}; the run says {actual:.3g}.")
+        say(f"You predicted {guess:g}; the run says {actual:.3g}.")
     else:
-        print_wrapped(f"You predicted {guess}; the run says {actual}.{' As you thought.' if guess == actual else ''}")
+        say(f"You predicted {guess}; the run says {actual}.{' As you thought.' if guess == actual else ''}")
     if others := [answer for answer in tied if answer != actual]:
         yours = " Your guess is one of them, so it stands." if guess in others else ""
-        print_wrapped(f"Not separated from '{actual}': {', '.join(map(repr, others))}.{yours}")
+        say(f"Not separated from '{actual}': {', '.join(map(repr, others))}.{yours}")
 
 
 def _recognizer(exercise: str) -> tuple[Callable, str]:
     name = f"{__name__}.lab_{exercise.split('.')[0]}"
-    if exercise not in _recognizers:
-        try:
-            importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name != name:
-                raise
+    if exercise not in _recognizers and importlib.util.find_spec(name):
+        importlib.import_module(name)
     if exercise not in _recognizers:
         known = ", ".join(sorted(_recognizers)) or "none"
         raise ArgumentError(f"nothing checks exercise {exercise!r}; known exercises: {known}")

@@ -6,7 +6,7 @@ import textwrap
 
 from ...errors import ArgumentError
 from .. import content
-from ..display import WIDTH, kernel_widgets, show_widget
+from ..display import WIDTH, kernel_widgets, say, show_widget
 from .record import note, noted
 
 
@@ -27,9 +27,9 @@ def hint(exercise: str) -> None:
     opened = min(noted("exercises", exercise).get("hints", 0) + 1, len(hints))
     note("exercises", exercise, hints=opened)
     for number, text in enumerate(hints[:opened], 1):
-        print_wrapped(f"Hint {number} of {len(hints)}: {text}")
+        say(f"Hint {number} of {len(hints)}: {text}")
     if opened == len(hints):
-        print_wrapped(f'That was the last hint. xl.checks.solution("{exercise}") shows an answer.')
+        say(f'That was the last hint. xl.checks.solution("{exercise}") shows an answer.')
 
 
 def solution(exercise: str) -> None:
@@ -86,12 +86,6 @@ def stuck(exercise: str) -> None:
         button.on_click(clicked)
         buttons.append(button)
     show_widget(widgets.VBox([widgets.HBox(buttons), output]), instead)
-
-
-def print_wrapped(text: str) -> None:
-    """Prints text in short lines; code and indented lines as they are."""
-    for line in text.splitlines():
-        print(line if line.startswith((" ", "```")) else textwrap.fill(line, WIDTH, subsequent_indent="  "))
 
 
 def exercise_of(exercise: str) -> dict:

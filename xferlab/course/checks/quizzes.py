@@ -79,11 +79,12 @@ def quiz_answer(lab: str, question: int, letter: str) -> bool:
     letters = LETTERS[: len(asked["options"])]
     if str(letter).lower() not in letters or len(str(letter)) != 1:
         raise ArgumentError(f"question {question} has options {', '.join(letters)}, not {letter!r}")
-    chosen = letters.index(letter.lower())
-    print("Right." if asked["options"][chosen]["right"] else "Not quite.")
+    right = asked["options"][letters.index(letter.lower())]["right"]
+    print("Right." if right else "Not quite.")
     for mark, option in zip(letters, asked["options"], strict=True):
         print(f"   {mark}) {'right' if option['right'] else 'wrong'}: {option['text']}\n      {option['why']}")
-    return _answered(lab, question, chosen)
+    note("quiz", f"{lab}.{question}", right=right)
+    return right
 
 
 def _question(widgets, lab: str, number: int, question: dict):
@@ -91,7 +92,8 @@ def _question(widgets, lab: str, number: int, question: dict):
     explained, rows = widgets.HTML(), []
 
     def answer(chosen: int):
-        right = _answered(lab, number, chosen)
+        right = question["options"][chosen]["right"]
+        note("quiz", f"{lab}.{number}", right=right)
         items = "".join(
             f"<li><b>{'Right' if option['right'] else 'Wrong'}:</b> {_marked(option['text'])}<br>{_marked(option['why'])}</li>"
             for option in question["options"]
@@ -108,12 +110,6 @@ def _question(widgets, lab: str, number: int, question: dict):
         button.on_click(lambda _, index=index: answer(index))
         rows.append(widgets.HBox([button, widgets.HTML(_marked(option["text"]))]))
     return widgets.VBox([widgets.HTML(f"<b>{number}. {_marked(question['question'])}</b>"), *rows, explained])
-
-
-def _answered(lab: str, question: int, chosen: int) -> bool:
-    right = content.answers(lab)["quiz"][question - 1]["options"][chosen]["right"]
-    note("quiz", f"{lab}.{question}", right=right)
-    return right
 
 
 def _marked(text: str) -> str:
