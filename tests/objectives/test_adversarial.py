@@ -456,3 +456,8 @@ def test_bsp_adds_both_sides():
     objective, step = make(BSP, k=2)
     expected = sum(torch.linalg.svdvals(b.features)[:2].square().sum() for b in (step.source, step.target))
     assert torch.allclose(objective(step), expected, rtol=1e-4)
+
+
+def test_probabilities_of_a_batch_are_over_the_classes_of_each_example():
+    batch = Batch(torch.zeros(2, 1), None, torch.zeros(2, 1), torch.tensor([[0.0, math.log(3)], [0.0, 0.0]]))
+    assert batch.probabilities.tolist() == [[pytest.approx(0.25), pytest.approx(0.75)], [0.5, 0.5]]

@@ -252,6 +252,7 @@ def test_errors_name_what_does_not_fit():
     for make in (RotationPrediction, MaskedAutoencoder):
         with pytest.raises(ArgumentError, match="notes"):
             make().setup(model, words, None)
+    assert [RotationPrediction(copies=n).copies for n in (1, 4)] == [1, 4]
     for make, bad in (
         (SimCLR, {"temperature": 0}),
         (SimCLR, {"on": "both"}),

@@ -227,6 +227,18 @@ def test_fixmatch_adapts_labels_to_the_sources_shares_and_its_threshold_to_the_s
     assert "target_shares" in objective.state_dict()  # a resumed run is the same run
 
 
+@pytest.mark.parametrize("make", [FixMatch, MeanTeacher])
+def test_answers_are_aligned_to_shares_of_the_source_that_are_uneven(make):
+    """By hand: shares (3/4, 1/4) and answers (0.52, 0.48), so the running mean is 0.9 (3/4, 1/4) + 0.1 (0.52, 0.48) =
+    (0.727, 0.273). Dividing by the source's shares instead of multiplying by them would turn (0.527, 0.473) around."""
+    uneven = Domain(torch.zeros(4, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 0, 1, 0]), ("a", "b"))
+    objective = make(adapt=True)
+    objective.setup(Tiny(), uneven, unlabelled())
+    a, b = 0.52 * 0.75 / 0.727, 0.48 * 0.25 / 0.273
+    aligned = objective.aligned(torch.tensor([[0.52, 0.48]] * 2))
+    assert aligned.flatten().tolist() == pytest.approx([a / (a + b), b / (a + b)] * 2, rel=1e-5)
+
+
 def blobs_of_two():
     return Domain(torch.zeros(4, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]), ("a", "b"))
 

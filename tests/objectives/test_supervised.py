@@ -154,4 +154,9 @@ def test_group_dro_by_hand():
     alone.setup(model, replace(source, site=None, sites=()), None)
     assert len(alone.q) == 2  # classes, where there is one site
     batch.site = None
-    assert alone(Step(model, batch, None, 0.5)).isfinite()
+    hard = alone(Step(model, batch, None, 0.5))
+    alone.q.fill_(0.5)
+    batch.labels = torch.eye(2)[batch.labels]  # soft labels: an example belongs to its likeliest class
+    assert alone(Step(model, batch, None, 0.5)).item() == pytest.approx(hard.item())
+    batch.labels = torch.zeros(3, dtype=torch.int64)  # class b is not in this batch
+    assert alone(Step(model, batch, None, 0.5)).isfinite() and alone.q.isfinite().all()

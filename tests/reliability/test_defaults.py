@@ -3,6 +3,8 @@
 import importlib
 import inspect
 
+import xferlab as xl
+
 MODULES = [
     *(
         f"objectives.{name}"
@@ -91,3 +93,14 @@ def defaults() -> list[str]:
 
 def test_no_default_changed_unseen():
     assert defaults() == AS_IT_WAS.split("\n")[1:-1]
+
+
+def test_objectives_that_need_one_class_an_example_say_so():
+    """`fit` refuses multi-label domains by this mark; without it they would train on a softmax of labels that are not exclusive."""
+    public = [getattr(xl.objectives, name) for name in xl.objectives.__all__]
+    classes = [one for one in public if inspect.isclass(one) and issubclass(one, xl.objectives.Objective)]
+    marked = {one.__name__ for one in classes if one.single_label}
+    assert marked == set(
+        "BNM CDAN DeepJDOT Distillation EntropyMinimization FixMatch GroupDRO InformationMaximization JMMD MCC MCD MDD "
+        "MeanTeacher PseudoLabel".split()
+    )
