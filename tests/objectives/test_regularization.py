@@ -308,6 +308,7 @@ def test_frozen_parts_are_no_parameters_to_train(make):
     ("make", "bad"),
     [
         (BSS, {"k": 0}),
+        (DELTA, {"last": 0}),  # which once held every block
         (Distillation, {"temperature": 0}),
         (Distillation, {"on": "both"}),
         (EMA, {"decay": 1.0}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
@@ -45,6 +45,7 @@ class Batch:
         return self.logits.softmax(dim=1)
 
 
+@dataclass(eq=False)
 class Step:
     """What one training step has already computed, shared by every objective.
 
@@ -67,34 +68,29 @@ class Step:
     tensor(True)
     """
 
-    def __init__(
-        self,
-        model: Classifier,
-        source: Batch | None,
-        target: Batch | None,
-        progress: float,
-        views: Callable[[str, str], Batch] | None = None,
-        activations: dict[str, Tensor] | None = None,
-    ):
-        self.model, self.source, self.target, self.progress = model, source, target, progress
-        self._make_view, self._activations = views, activations or {}
-        self._views: dict[tuple[str, str], Batch] = {}
+    model: Classifier
+    source: Batch | None
+    target: Batch | None
+    progress: float
+    views: Callable[[str, str], Batch] | None = None
+    activations: dict[str, Tensor] = field(default_factory=dict)
+    _made: dict[tuple[str, str], Batch] = field(default_factory=dict, init=False)
 
     def view(self, name: str, side: str = "target") -> Batch:
         """Another augmented view ("weak" or "strong") of a side's inputs, computed on first use, then shared."""
-        if (name, side) not in self._views:
-            if self._make_view is None:
+        if (name, side) not in self._made:
+            if self.views is None:
                 raise ArgumentError(f"this step has no views, so {name!r} of the {side} cannot be made")
-            self._views[name, side] = self._make_view(name, side)
-        return self._views[name, side]
+            self._made[name, side] = self.views(name, side)
+        return self._made[name, side]
 
     def taps(self, block: str) -> tuple[Tensor | None, Tensor | None]:
         """Activations of an encoder block for (source, target); the objective must list it in its `taps`."""
-        if block not in self._activations:
+        if block not in self.activations:
             raise ArgumentError(
-                f"block {block!r} was not recorded; recorded are {sorted(self._activations)}: list it in the objective's `taps`"
+                f"block {block!r} was not recorded; recorded are {sorted(self.activations)}: list it in the objective's `taps`"
             )
-        recorded = self._activations[block]
+        recorded = self.activations[block]
         n = len(self.source.inputs) if self.source else 0
         return (recorded[:n] if self.source else None), (recorded[n:] if self.target else None)
 

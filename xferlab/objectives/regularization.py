@@ -68,7 +68,7 @@ class DELTA(Objective):
     Raises
     ------
     ArgumentError
-        In `fit`, for a block the encoder lacks.
+        For no last block; in `fit`, for a block the encoder lacks.
 
     Examples
     --------
@@ -81,6 +81,7 @@ class DELTA(Objective):
 
     def __init__(self, weight: float = 1.0, *, blocks: Sequence[str] | None = None, last: int = 3):
         super().__init__(weight)
+        self.expect(last >= 1, "1 or more", last=last)
         self.taps, self.last = tuple(blocks or ()), last
 
     def setup(self, model, source, target):
