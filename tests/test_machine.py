@@ -1,5 +1,8 @@
 """Memory goes back where it was asked for and nowhere else; linear algebra keeps to one thread where two would fight."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -23,6 +26,22 @@ def test_memory_goes_back_where_asked(own, source, monkeypatch, frugal):
     assert times == [0, 0] * frugal
     xl.evaluate(model, source)
     assert times == [0, 0, 0] * frugal
+
+
+def test_in_a_container_its_limit_counts_and_files_that_were_read_are_free(monkeypatch):
+    """A container that had read its data seemed to have no memory left: doctor warned, and workers="auto" stayed at one."""
+    group = Path("/sys/fs/cgroup")
+    texts = {Path("/proc/meminfo"): "MemTotal: 16000000 kB\nMemFree: 1 kB\nMemAvailable: 8000000 kB\n"}
+    monkeypatch.setattr(memory, "Path", lambda name: SimpleNamespace(read_text=lambda: texts[Path(name)]))
+    texts |= {
+        group / "memory.max": "max\n",
+        group / "memory.current": "9\n",
+        group / "memory.stat": "inactive_file 0\n",
+    }
+    assert memory.memory() == (16.0, 8.0)
+    texts[group / "memory.max"], texts[group / "memory.current"] = "4000000000\n", "3500000000\n"
+    texts[group / "memory.stat"] = "anon 500000000\nfile 3000000000\ninactive_file 2500000000\n"
+    assert memory.memory() == (4.0, 3.0)
 
 
 def test_another_c_library_is_no_error(monkeypatch):

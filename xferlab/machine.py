@@ -53,9 +53,11 @@ def memory() -> tuple[float, float] | None:
             return (os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9,) * 2
         except (AttributeError, ValueError, OSError):
             return None
-    with contextlib.suppress(OSError, ValueError):  # a container's limit counts, not the host's memory
+    with contextlib.suppress(OSError, ValueError, KeyError):  # a container's limit counts, not the host's memory
         limit = int(Path("/sys/fs/cgroup/memory.max").read_text()) / 1e9
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text()) / 1e9
+        stat = dict(line.split() for line in Path("/sys/fs/cgroup/memory.stat").read_text().splitlines())
+        # files that were read stay in memory until it is wanted: they count as free, as they do in MemAvailable
+        used = (int(Path("/sys/fs/cgroup/memory.current").read_text()) - int(stat["inactive_file"])) / 1e9
         total, free = min(total, limit), min(free, limit - used)
     return total, free
 

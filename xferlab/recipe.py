@@ -70,9 +70,8 @@ class Stage:
     def __post_init__(self):
         sides = ("source", "target") if self.solve else ("source", "target", "both")
         if self.data not in sides:
-            raise ArgumentError(
-                f"a stage{' that solves' * bool(self.solve)} has data {self.data!r}, expected one of {sides}"
-            )
+            kind = "a stage that solves" if self.solve else "a stage"
+            raise ArgumentError(f"{kind} has data {self.data!r}, expected one of {sides}")
 
 
 @dataclass(frozen=True)
@@ -155,9 +154,8 @@ class Recipe:
             raise ArgumentError(f"recipe {self.name!r} adapts to a target and got none; pass target.train.unlabeled()")
         for stage in self.stages:  # before any training, and for stages that never see the source
             if stage.solve and source.multilabel:
-                raise ArgumentError(
-                    f"recipe {self.name!r} solves for one class an example, but domain {source.name!r} is multi-label; train instead"
-                )
+                single = f"recipe {self.name!r} solves for one class an example"
+                raise ArgumentError(f"{single}, but domain {source.name!r} is multi-label; train instead")
             refuse_multilabel([] if stage.solve else stage.objectives(), source, target)
         if isinstance(augment, str) and augment != "default":
             raise ArgumentError(f"augment is {augment!r}, expected 'default', a list of operations, or None")
@@ -187,10 +185,8 @@ class Recipe:
                 checkpoint=first_stage if i == 0 and first_stage else file,
                 **arguments,
             )
-            whole.history += [entry | {"stage": float(i)} for entry in run.history]
-            whole.seconds += run.seconds
-            whole.images_per_second, whole.objectives = run.images_per_second, run.objectives
-            whole.resumed_from = run.resumed_from
+            history = whole.history + [entry | {"stage": float(i)} for entry in run.history]
+            whole = replace(run, history=history, seconds=whole.seconds + run.seconds)
         if self.finish:
             self.finish(model)
         return whole

@@ -47,12 +47,11 @@ def labels_of(encoder: Any) -> dict[str, Any]:
 
 def address(recipe: Recipe) -> str | Recipe:
     """What a worker finds the recipe by: its name and strength where it is one of `xl.recipes`, else the recipe itself."""
-    if registry.get(recipe.name) is recipe:
+    known = registry.get(recipe.name)
+    if known is recipe:
         return recipe.name
-    known = registry.get(recipe.name, recipe)
-    if known is not recipe and definition(known.at(recipe.strength)) == definition(recipe):
-        return f"{recipe.name}@{recipe.strength}"
-    return recipe
+    same = known is not None and definition(known.at(recipe.strength)) == definition(recipe)
+    return f"{recipe.name}@{recipe.strength}" if same else recipe
 
 
 def in_front(values: Mapping[str, Mapping[int, float]]) -> set[str]:

@@ -158,12 +158,11 @@ def compare(
     folder = Path(store) if store else cache_folder("runs")
     deadline = math.inf if minutes is None else time.time() + 60 * minutes
     common = Common(source, adapt, test, labeled_target, settings, judges, folder, keep_weights, deadline)
-    searched: dict[str, list[dict]] = {}
     with Performer(common, executor, workers) as performer:
         data = given.identity(source, adapt, test, labeled)
         schedule = Schedule(common, data, encoders, performer, progress_bar)
         if search:  # coarse first: one seed at every strength, then all seeds at the strength chosen
-            candidates, searched = schedule.search(candidates, seeds[0], selector)
+            candidates = schedule.search(candidates, seeds[0], selector)
         behind = schedule.train(candidates, seeds, selector, race, fill)
     schedule.forget_stages()
     notes += [performer.note] if performer.note else []
@@ -193,7 +192,7 @@ def compare(
         classes=source.classes,
         true_shares=None if test is None else (test.align(source.classes).counts() / len(test)).tolist(),
         held=held,
-        searched=searched,
+        searched=schedule.searched,
     )
     if propose:
         fresh = make_model(encoders[""], source.classes, seeds[0])

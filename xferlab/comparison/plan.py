@@ -16,7 +16,7 @@ from ..domains import Domain
 from ..encoders import Classifier
 from ..recipe import find
 from ..storage import fingerprint, write_text
-from . import selection
+from . import given, selection
 from .definitions import cost, identity, make_model
 from .reading import Sides
 from .scoring import measured
@@ -91,9 +91,8 @@ def make_plan(
     `times` as much work is to be done as one encoder at one strength would take.
     """
     model = make_model(make, sides.source.classes, 0)
-    data = [(part.inputs, part.labels) for part in sides.source.parts().values()]
-    more = None if sides.labeled is None else (sides.labeled.inputs, sides.labeled.labels)
-    wish = fingerprint(data, sides.adapt.inputs, more, names, seeds, minutes, times, identity(model))
+    data = given.identity(sides.source, sides.adapt, None, sides.labeled)
+    wish = fingerprint(data, names, seeds, minutes, times, identity(model))
     path = store / f"plan-{wish}.json"
     try:
         plan = Plan(**json.loads(path.read_text("utf-8")))

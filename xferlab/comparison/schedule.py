@@ -44,6 +44,8 @@ class Schedule:
         Whether to show one.
     tried
         Tasks of the search with their records.
+    searched
+        Those of its records that did not fail, by candidate.
     done
         Tasks of all candidates and seeds with their records.
     """
@@ -54,6 +56,7 @@ class Schedule:
     performer: Performer
     progress_bar: bool
     tried: list[Outcome] = field(default_factory=list)
+    searched: dict[str, list[dict]] = field(default_factory=dict)
     done: list[Outcome] = field(default_factory=list)
 
     @property
@@ -61,22 +64,19 @@ class Schedule:
         """The records of the runs that there was time for."""
         return [run for _, run in self.done if run is not None]
 
-    def search(
-        self, candidates: Sequence[Candidate], seed: int, selector: str
-    ) -> tuple[list[Candidate], dict[str, list[dict]]]:
-        """Each candidate at the strength of its grid that the selector values most, and its runs at all strengths."""
+    def search(self, candidates: Sequence[Candidate], seed: int, selector: str) -> list[Candidate]:
+        """Each candidate at the strength of its grid that the selector values most."""
         at = [candidate.at(factor) for candidate in candidates for factor in candidate.recipe.grid]
         self.tried = self._train(at, [seed])
         chosen = {candidate.name: (-math.inf, candidate) for candidate in candidates}
-        searched: dict[str, list[dict]] = {}
         for candidate, (_, run) in zip(at, self.tried, strict=True):
             if run is None or "error" in run:
                 continue
-            searched.setdefault(candidate.name, []).append(run)
+            self.searched.setdefault(candidate.name, []).append(run)
             value = run["validators"].get(selector)
             if value is not None and value > chosen[candidate.name][0]:
                 chosen[candidate.name] = value, candidate
-        return [candidate for _, candidate in chosen.values()], searched
+        return [candidate for _, candidate in chosen.values()]
 
     def train(self, candidates: list[Candidate], seeds: list[int], selector: str, race: bool, fill: bool) -> list[str]:
         """Trains all candidates, seed after seed; the names of those that a race left behind."""

@@ -215,10 +215,8 @@ def leave_one_site_out(candidate: Candidate) -> float:
     return float(np.mean(list(candidate.held_out.values()))) if candidate.held_out else float("nan")
 
 
-validators: dict[str, Validator] = {
-    validator.__name__: validator
-    for validator in (source_val, entropy, information_maximization, bnm, snd, dev, reverse_validation, mixval)
-}
+_ALL = (source_val, entropy, information_maximization, bnm, snd, dev, reverse_validation, mixval)
+validators: dict[str, Validator] = {validator.__name__: validator for validator in _ALL}
 
 
 def validate(candidate: Candidate, chosen: dict[str, Validator] | None = None) -> dict[str, float]:

@@ -57,16 +57,12 @@ def target_shares(
     """
     predicted, labels, on_target = (np.asarray(a, dtype=np.int64) for a in (predicted, labels, on_target))
     if not len(labels) or not len(on_target) or len(predicted) != len(labels):
-        raise DataError(
-            f"target_shares got {len(predicted)} answers, {len(labels)} labels and {len(on_target)} target answers; "
-            "expected as many answers as labels, and one or more on each side"
-        )
+        got = f"{len(predicted)} answers, {len(labels)} labels and {len(on_target)} target answers"
+        raise DataError(f"target_shares got {got}; expected as many answers as labels, and one or more on each side")
     counts = np.bincount(predicted * classes + labels, minlength=classes**2).reshape(classes, classes)
     answers, known = np.bincount(on_target, minlength=classes), counts.sum(0) > 0
-    rng, prior = np.random.default_rng(seed), 1 / classes
-    drawn = [
-        _solve(rng.standard_gamma(counts[:, known] + prior), rng.standard_gamma(answers + prior)) for _ in range(draws)
-    ]
+    gamma, prior = np.random.default_rng(seed).standard_gamma, 1 / classes
+    drawn = [_solve(gamma(counts[:, known] + prior), gamma(answers + prior)) for _ in range(draws)]
     found = np.full((4, classes), np.nan)
     found[0, known] = _solve(counts[:, known], answers)
     found[1:3, known] = np.nanpercentile(drawn, [2.5, 97.5], axis=0)
