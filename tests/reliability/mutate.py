@@ -51,6 +51,7 @@ SCORES = ("distances", "matrices", "transferability")
 TESTS |= {name: ["tests/test_transferability.py"] for name in SCORES}
 VALIDATORS = ("confidence", "retraining", "selection")
 TESTS |= {f"comparison.{name}": ["tests/comparison/test_selection.py"] for name in VALIDATORS}
+TESTS["comparison.selection"] = [*TESTS["comparison.selection"], "tests/comparison/test_sites.py"]
 TESTS = {name: ["tests/reliability/test_defaults.py", *files] for name, files in TESTS.items()}
 SWAPS = {
     **{
