@@ -162,6 +162,8 @@ def test_weights_that_cannot_be_fetched_say_what_to_do(monkeypatch):
         (lambda: xl.Classifier(TwentyLines(), ("a", "b")), "wrap it first"),
         (lambda: xl.Classifier(xl.encoder("lenet"), ("a",)), "at least 2"),
         (lambda: xl.encoder("resnet18", weights="nowhere.pth"), "does not exist"),
+        (lambda: xl.encoder("efficientnet_lite0", weights="mine.pth"), "only a network of timm takes any"),
+        (lambda: xl.encoder(TwentyLines(), size=16, weights="mine.pth"), "weights are 'mine.pth'"),
         (lambda: xl.encoder("lenet")(torch.zeros(3, 28, 28)), r"takes images \(B, C, H, W\)"),
     ],
 )

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from small import blobs
 from torch import nn
 
 import xferlab as xl
@@ -68,6 +69,15 @@ def test_a_part_of_an_output_is_named():
         xl.encoder(Named(), size=16)
     with pytest.raises(ArgumentError, match=r"output is 'logits'.*maps, pooled"):
         xl.encoder(Named(), size=16, output="logits")
+
+
+def test_features_of_another_part_are_not_taken_from_the_cache(tmp_path):
+    network = Named()
+    for name in ("mean", "amax"):
+        encoder = xl.encoder(network, size=16, output=lambda found, name=name: getattr(found["maps"], name)((2, 3)))
+        features = xl.embed(encoder, blobs(n=6), cache=tmp_path)
+        assert torch.equal(features, xl.embed(encoder, blobs(n=6), cache=False))
+    assert encoder.name.startswith("Named, output ")
 
 
 def test_a_registered_encoder_is_found_by_name():

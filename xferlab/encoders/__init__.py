@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from ..errors import ArgumentError
+from ..storage import described
 from .base import NORMS, Block, Classifier, Encoder, recording, seeded
 from .images import PACKAGED, lenet, packaged, small_cnn, timm_net
 from .reading import read_in_depth
@@ -113,7 +114,7 @@ def encoder(
     Raises
     ------
     ArgumentError
-        For an unknown name or a module that does not give `(B, D)`.
+        For an unknown name, a module that does not give `(B, D)`, or `weights` of what is no network of timm.
     ChecksumError
         For damaged packaged weights.
     DownloadError
@@ -127,10 +128,15 @@ def encoder(
     """
     wanted = dict(channels=channels, size=size, mean=mean, std=std)
     settings = {key: value for key, value in wanted.items() if value is not None}
+    own = isinstance(source, nn.Module) or source in ("lenet", "small_cnn", *PACKAGED)
+    if weights is not None and own:
+        raise ArgumentError(f"weights are {str(weights)!r}, but only a network of timm takes any; use load_state_dict")
     if isinstance(source, nn.Module):
-        body, head, own = without_head(source)
-        body = body if output is None else Output(body, output)
-        made: Encoder | TextEncoder = Encoder(body, name=type(source).__name__, source_head=head, **(own | settings))
+        body, head, inputs = without_head(source)
+        name = type(source).__name__
+        if output is not None:  # part of the name, by which features that were kept are told apart
+            body, name = Output(body, output), f"{name}, output {described(output)}"
+        made: Encoder | TextEncoder = Encoder(body, name=name, source_head=head, **(inputs | settings))
     else:
         made = _named(source, pretrained, weights, settings, seed)
     return made if read is None else read_in_depth(made, read)

@@ -108,9 +108,8 @@ def lenet(channels: int) -> nn.Sequential:
 
 def small_cnn(channels: int) -> nn.Sequential:
     """Four convolution blocks, 32 to 256 channels, each halving the picture, then the mean over it."""
-    widths = [channels, 32, 64, 128, 256]
     blocks = [
         nn.Sequential(nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2))
-        for a, b in zip(widths, widths[1:], strict=False)
+        for a, b in ((channels, 32), (32, 64), (64, 128), (128, 256))
     ]
     return nn.Sequential(*blocks, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
