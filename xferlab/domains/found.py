@@ -58,20 +58,15 @@ class Found(NamedTuple):
     guessed: bool
     notes: list[str]
 
-    @property
-    def groups(self) -> Tensor | None:
-        """Patients numbered."""
-        return numbers(str(self.root), self.patients, None)[0] if self.patients else None
-
     def domain(self, rows: Tensor | None = None) -> Domain:
         """Those of `rows`, else all."""
         rows = torch.arange(len(self.files)) if rows is None else rows
-        labels, groups = self.labels[rows], self.groups
+        labels = self.labels[rows]
         return Domain(
             select(self.images, rows),
             labels if (labels >= 0).all() else None,
             self.classes,
-            None if groups is None else groups[rows],
+            numbers(str(self.root), self.patients, None)[0][rows] if self.patients else None,
             name=self.root.resolve().name,
             files=tuple(self.names[i] for i in rows.tolist()),
         )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import torch
 
-from ..errors import DataError, needs
+from ..errors import needs
 from .domain import Domain, Splits, cut
 from .layout import numbers
 from .tokens import tokenize
@@ -34,8 +34,8 @@ CHAPTERS = {
     "20": "external causes",
     "21": "health services",
 }
-# fewer than 50 three-character categories each, and categories are what is split: blood (3), eye (7), ear (8), special purposes (22)
-LEFT_OUT = ("3", "7", "8", "22")
+# Chapters of fewer than 50 three-character categories, which are what is split, are left out: blood (3), eye (7), ear (8), special
+# purposes (22).
 
 
 def load(name: str, *, seed: int = 0, tokenizer: str = "minilm", max_length: int = 96) -> Splits:
@@ -45,17 +45,13 @@ def load(name: str, *, seed: int = 0, tokenizer: str = "minilm", max_length: int
     (60/20/20 by chapter and `seed`): no category is trained on in one wording and tested in another. Each part is in order
     of length, so that batches taken in order need little padding; `take` balances it. `tokenizer` is the encoder's,
     "minilm" or whatever `xl.encoder` takes. Codes with a seventh character (initial or subsequent encounter) repeat others
-    and are left out, as are the chapters in `LEFT_OUT` and phrases that stand under two categories.
+    and are left out, as are small chapters (`CHAPTERS` are the others) and phrases that stand under two categories.
 
     Raises
     ------
-    DataError
-        For another name.
     MissingExtra
         Without the extra `nlp`.
     """
-    if name not in NAMES:
-        raise DataError(f"icd10/{name} is not known, expected one of {', '.join(f'icd10/{n}' for n in NAMES)}")
     wordings, chapters, categories, texts = zip(*phrases(), strict=True)
     both = Domain(
         tokenize(texts, tokenizer, max_length),

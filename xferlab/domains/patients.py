@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ..errors import ArgumentError, DataError
 from . import tables
@@ -14,32 +14,30 @@ FEWEST = 10  # folders below the classes: fewer are more likely views or batches
 COUNTED = r"([^/]+)[-_ ]+\d+\.\w+$"  # p12_003.png: a stem before a counter
 
 
-def guess(root: Path, places: list[Place], notes: list[str], known: bool = False) -> list[str]:
+def guess(root: Path, places: list[Place], names: list[str], notes: list[str], known: bool) -> list[str]:
     """The patient of each picture where folders below the classes tell; none and a note where they or the names only hint.
 
-    With `known`, patients stand in a table, and are used however few they are.
+    `names` are the files below `root`. With `known`, patients stand in a table, and are used however few they are.
     """
     folders = {place.patient for place in places if place.patient is not None}
     if len(folders) >= (1 if known else FEWEST):
         what = "patients in the table" if known else "folders below the classes are taken for patients"
         notes.append(f"{root}: {len(folders)} {what}, each kept in one part; groups=False undoes it")
-        return [f"/{place.patient}" if place.patient else place.file.relative_to(root).as_posix() for place in places]
+        return [f"/{place.patient}" if place.patient else name for place, name in zip(places, names, strict=True)]
     ids = {place.id for place in places} - {None}
     if (len(ids) > 1 and len(ids) < len(places)) or any(place.frame for place in places):
         notes.append(
             f"{root}: {len(ids)} patients (or studies, or files of several frames) that the files name are each kept in one part; "
             "groups=False undoes it"
         )
-        return [place.id or f"/{place.file.relative_to(root).as_posix()}" for place in places]
+        return [place.id or f"/{name}" for place, name in zip(places, names, strict=True)]
     if len(folders) > 1:
         notes.append(
             f"{root}: {len(folders)} folders below the classes ({', '.join(sorted(folders)[:3])}) are too few to be taken for patients, so pictures "
             "are split one by one; if they are patients pass groups='parent', else groups=False"
         )
         return []
-    stems = Counter(
-        match[1] for place in places if (match := re.search(COUNTED, place.file.relative_to(root).as_posix()))
-    )
+    stems = Counter(match[1] for name in names if (match := re.search(COUNTED, name)))
     shared = sum(n for n in stems.values() if n > 1)
     if len(stems) >= FEWEST and 2 * shared > len(places) and max(stems.values()) < len(places) / 4:
         notes.append(
@@ -49,14 +47,13 @@ def guess(root: Path, places: list[Place], notes: list[str], known: bool = False
     return []
 
 
-def named(root: Path, files: list[Path], groups: str, notes: list[str]) -> list[str]:
+def named(root: Path, names: list[str], groups: str, notes: list[str]) -> list[str]:
     """The patient (or slide) of each file: from its folder ("parent"), a pattern or a table. Raises as `folders.read` says."""
-    names = [file.relative_to(root).as_posix() for file in files]
     if groups == "parent":
-        return [file.parent.relative_to(root).as_posix() for file in files]
+        return [str(PurePosixPath(name).parent) for name in names]
     if table := tables.find(root, groups):
-        known = tables.column_of(files, table[0], ",".join(table[1]), notes)
-        found = [known.get(file) for file in files]
+        known = tables.column_of([root / name for name in names], table[0], ",".join(table[1]), notes)
+        found = [known.get(root / name) for name in names]
     else:
         try:
             pattern = re.compile(groups)
@@ -65,7 +62,6 @@ def named(root: Path, files: list[Path], groups: str, notes: list[str]) -> list[
         if pattern.groups != 1:
             raise ArgumentError(f"groups={groups!r} has {pattern.groups} pairs of brackets, expected one, round the id")
         found = [match and match[1] for match in map(pattern.search, names)]
-    lost = [name for name, patient in zip(names, found, strict=True) if patient is None]
-    if lost:
+    if lost := [name for name, patient in zip(names, found, strict=True) if patient is None]:
         raise DataError(f"groups={groups!r} lacks {len(lost)} files, such as {lost[0]}; widen the pattern or add rows")
     return [patient or "" for patient in found]

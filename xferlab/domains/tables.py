@@ -157,12 +157,10 @@ def places(root: Path, files: list[Path], labels: str, left_out: dict[str, list]
     split, patient = (_one_each(table, named, rows, name) for name in columns)
     if unknown := sorted({name for name in split.values() if part_of(name) is None}):
         raise DataError(f"{table} has splits {unknown[:4]}, expected train, val and test; rename them, or the column")
-    if not split:  # folders that are named as splits
-        above = {file: {part_of(step) for step in file.relative_to(root).parts[:-1]} - {None} for file in label}
-        if all(len(parts) == 1 for parts in above.values()):
-            split = {file: str(parts.pop()) for file, parts in above.items()}
-        if not {"train", "test"} <= set(split.values()):
-            split = {}
+    above = {file: {part_of(step) for step in file.relative_to(root).parts[:-1]} - {None} for file in label}
+    alone = all(len(parts) == 1 for parts in above.values())
+    if not split and alone and {"train", "test"} <= set().union(*above.values()):  # folders that are named as splits
+        split = {file: str(parts.pop()) for file, parts in above.items()}
     return [
         Place(file, part_of(split.get(file, "")), label[file], patient.get(file) or None)
         for file in files
