@@ -275,7 +275,7 @@ def bundle_labs(
     from .course.bundle import write
     from .course.content import folder
 
-    write(out, folder(), extras=_names(extras), without=_names(without), wheels=wheels, data=data, say=typer.echo)
+    write(out, folder(), extras=_names(extras), without=_names(without), wheels=wheels, data=data)
 
 
 if __name__ == "__main__":

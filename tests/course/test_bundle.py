@@ -91,7 +91,7 @@ def test_what_is_needed_follows_extras_markers_and_what_is_left_out(installed):
 def test_the_bundle_installs_without_an_index(installed, wheels, labs, tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     out = tmp_path / "course.zip"
-    bundle.write(out, labs, extras=["labs"], without=["bigone"], wheels=wheels, data=False, say=lambda _: None)
+    bundle.write(out, labs, extras=["labs"], without=["bigone"], wheels=wheels, data=False)
     with zipfile.ZipFile(out) as archive:
         archive.extractall(tmp_path / "away")
     course = tmp_path / "away" / "xferlab-course"
@@ -115,9 +115,7 @@ def test_the_bundle_installs_without_an_index(installed, wheels, labs, tmp_path,
 
 
 def test_another_machine_is_told_so(installed, wheels, labs, tmp_path):
-    out = bundle.write(
-        tmp_path / "c.zip", labs, extras=["labs"], without=["bigone"], wheels=wheels, data=False, say=lambda _: None
-    )
+    out = bundle.write(tmp_path / "c.zip", labs, extras=["labs"], without=["bigone"], wheels=wheels, data=False)
     with zipfile.ZipFile(out) as archive:
         archive.extractall(tmp_path)
     about = tmp_path / "xferlab-course" / "about.json"
@@ -131,18 +129,18 @@ def test_another_machine_is_told_so(installed, wheels, labs, tmp_path):
 def test_a_wheel_that_cannot_be_had_is_named_and_nothing_is_written(installed, wheels, labs, tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(DataError, match=r"(?s)bigone.*--without"):
-        bundle.write(tmp_path / "c.zip", labs, extras=["labs"], wheels=wheels, data=False, say=lambda _: None)
+        bundle.write(tmp_path / "c.zip", labs, extras=["labs"], wheels=wheels, data=False)
     assert not (tmp_path / "c.zip").exists()
 
 
-def test_baking_loads_what_needs_no_network_and_leaves_out_what_is_not_installed(monkeypatch):
+def test_baking_loads_what_needs_no_network_and_leaves_out_what_is_not_installed(monkeypatch, capsys):
     from types import SimpleNamespace
 
     from xferlab import domains
 
     entries = [SimpleNamespace(name=n, network=w) for n, w in (("a", "no"), ("b", "yes"), ("c", "no"))]
     monkeypatch.setattr(domains, "catalog", lambda: entries)
-    loaded, said = [], []
+    loaded = []
 
     def load(name):
         if name == "c":
@@ -150,7 +148,7 @@ def test_baking_loads_what_needs_no_network_and_leaves_out_what_is_not_installed
         loaded.append(name)
 
     monkeypatch.setattr(domains, "load", load)
-    bundle.bake(said.append)
+    bundle.bake()
     assert loaded == ["a"]
-    assert said[0] == "a: ready"
-    assert "books" in said[1]
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "a: ready" and "books" in second

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import DataError, MissingExtra
@@ -20,7 +20,7 @@ from ..storage import write_atomically
 LEFT_OUT = ("__pycache__", ".ipynb_checkpoints", "drafts", "runs", "install.py")
 
 
-def bake(say: Callable[[str], None] = print) -> None:
+def bake() -> None:
     """Loads every domain that needs no network, so that what is slow to make is in the cache (`$XFERLAB_DATA`) afterwards."""
     from ..domains import catalog, load
 
@@ -28,9 +28,9 @@ def bake(say: Callable[[str], None] = print) -> None:
         if entry.network == "no":
             try:
                 load(entry.name)
-                say(f"{entry.name}: ready")
+                print(f"{entry.name}: ready")
             except MissingExtra as error:
-                say(f"{entry.name}: left out, {error}")
+                print(f"{entry.name}: left out, {error}")
 
 
 def pinned(root: str, extras: Sequence[str] = (), without: Sequence[str] = ()) -> dict[str, str]:
@@ -70,8 +70,6 @@ def write(
     without: Sequence[str] = (),
     wheels: Path | None = None,
     data: bool = True,
-    root: str = "xferlab",
-    say: Callable[[str], None] = print,
 ) -> Path:
     """Writes the bundle to `out`, a `.zip` with the one folder `xferlab-course`, and returns its path.
 
@@ -82,58 +80,46 @@ def write(
     data     also the cached data, made now
     The wheels are for this kind of machine and this Python. Raises `DataError` when a wheel cannot be had.
     """
-    versions = pinned(root, extras, without)
+    versions = pinned("xferlab", extras, without)
     with tempfile.TemporaryDirectory() as place:
         course = Path(place) / "xferlab-course"
-        ignore = shutil.ignore_patterns(*LEFT_OUT)
-        shutil.copytree(labs, course / "labs", ignore=ignore)
-        if (labs.parent / "data").is_dir():
-            shutil.copytree(
-                labs.parent / "data",
-                course / "data",
-                ignore=lambda _, names: [n for n in names if not n.endswith(".md")],
-            )
-        (course / "wheels").mkdir()
-        for file in sorted(wheels.glob("*.whl")) if wheels else []:
-            shutil.copy(file, course / "wheels")
-        _fetch(versions, course / "wheels", labs.parent, root, say)
+        shutil.copytree(labs, course / "labs", ignore=shutil.ignore_patterns(*LEFT_OUT))
+        brought = {"data": (labs.parent / "data").glob("*.md"), "wheels": wheels.glob("*.whl") if wheels else ()}
+        for name, files in brought.items():
+            (course / name).mkdir()
+            for file in files:
+                shutil.copy(file, course / name)
+        _fetch(versions, course / "wheels", labs.parent)
+        (course / "cache").mkdir()
         if data:
             code = "from xferlab.course import bundle; bundle.bake()"
-            subprocess.run(
-                [sys.executable, "-c", code], check=True, env=os.environ | {"XFERLAB_DATA": str(course / "cache")}
-            )
-        (course / "cache").mkdir(exist_ok=True)
+            env = os.environ | {"XFERLAB_DATA": str(course / "cache")}
+            subprocess.run([sys.executable, "-c", code], check=True, env=env)
         machine = [*platform.python_version_tuple()[:2], platform.system(), platform.machine()]
-        (course / "about.json").write_text(
-            json.dumps({"machine": machine, "without": list(without)}, indent=1), "utf-8"
-        )
+        about = json.dumps({"machine": machine, "without": list(without)}, indent=1)
+        (course / "about.json").write_text(about, "utf-8")
         (course / "requirements.txt").write_text("".join(f"{n}=={v}\n" for n, v in versions.items()), "utf-8")
         shutil.copy(labs / "install.py", course)
         with write_atomically(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for file in sorted(course.rglob("*")):
                 archive.write(file, file.relative_to(place))  # wheels and arrays are compressed already
-    say(
-        f"{out}: {Path(out).stat().st_size / 1e6:.0f} MB, {len(versions)} packages. In the classroom: unpack it, python install.py"
-    )
+    size = Path(out).stat().st_size / 1e6
+    print(f"{out}: {size:.0f} MB, {len(versions)} packages. In the classroom: unpack it, python install.py")
     return Path(out)
 
 
-def _fetch(versions: dict[str, str], folder: Path, checkout: Path, root: str, say: Callable) -> None:
+def _fetch(versions: dict[str, str], folder: Path, checkout: Path) -> None:
     """Puts a wheel of each of `versions` into `folder`: the course's own from the checkout, the others through pip."""
     from packaging.utils import parse_wheel_filename
 
     found = {(name, str(version)) for name, version, *_ in (parse_wheel_filename(f.name) for f in folder.glob("*.whl"))}
     missing = [f"{name}=={version}" for name, version in versions.items() if (name, version) not in found]
-    in_checkout = (checkout / "pyproject.toml").is_file()
-    own = [line for line in missing if in_checkout and line.startswith(f"{root}==")]
-    say(f"{len(versions)} packages, {len(missing)} to fetch")
-    for wanted in (own and [str(checkout)], [line for line in missing if line not in own]):
-        if not wanted:
-            continue
-        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), *wanted]
-        ran = subprocess.run(command, capture_output=True, text=True)
-        if ran.returncode:
-            raise DataError(
-                f"pip could not make the wheels ({ran.stderr.strip()[-400:]}); fetch them where there is a network, or put "
-                "them into a folder and pass --wheels, or leave a package out with --without"
-            )
+    print(f"{len(versions)} packages, {len(missing)} to fetch")
+    if (checkout / "pyproject.toml").is_file():
+        missing = [str(checkout) if line.startswith("xferlab==") else line for line in missing]
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), *missing]
+    if missing and (ran := subprocess.run(command, capture_output=True, text=True)).returncode:
+        raise DataError(
+            f"pip could not make the wheels ({ran.stderr.strip()[-400:]}); fetch them where there is a network, or put "
+            "them into a folder and pass --wheels, or leave a package out with --without"
+        )

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ArgumentError, DataError
-from ..machine import cores
-from ..machine import describe as machine
+from ..machine import cores, describe
 from ..storage import write_text
 from .content import entry, folder, recording
 from .display import Words, say, show
@@ -209,7 +208,7 @@ class Lab:
     def record(self, name: str, rows: list[dict], command: str) -> Path:
         """Writes `rows` to `labs/results/NN_name.json` with command, date and machine, for `committed` to read."""
         path, today = self._results(name), datetime.date.today().isoformat()
-        content = {"command": command, "date": today, "machine": machine(), "rows": rows}
+        content = {"command": command, "date": today, "machine": describe(), "rows": rows}
         write_text(path, json.dumps(content, indent=1, default=float) + "\n")
         return path
 
