@@ -68,10 +68,7 @@ def report(network: bool = False, quick: bool = False) -> tuple[str, list[str]]:
         ("Machine", _machine(fixes) + ([] if quick else _torch())),
         ("Packages", _packages(fixes)),
         *([] if quick else [("Weights", _weights(fixes))]),
-        (
-            "Domains",
-            [(name, f"needs the package {p}" if p and not version(p) else "ready") for name, p in DOMAINS.items()],
-        ),
+        ("Domains", [(n, f"needs the package {p}" if p and not version(p) else "ready") for n, p in DOMAINS.items()]),
         ("Places", _places(fixes, network)),
     ]
     lines = ["xferlab doctor"]
@@ -92,11 +89,9 @@ def version(package: str) -> str | None:
 
 def place() -> str:
     """Where this runs, as far as it shows: Colab, Binder, a container or an ordinary machine."""
-    if "COLAB_RELEASE_TAG" in os.environ or "google.colab" in sys.modules:
-        return "Colab"
-    if "BINDER_SERVICE_HOST" in os.environ or "BINDER_REPO_URL" in os.environ:
-        return "Binder"
-    return "a container" if Path("/.dockerenv").exists() else "an ordinary machine"
+    known = {"COLAB_RELEASE_TAG": "Colab", "BINDER_SERVICE_HOST": "Binder", "BINDER_REPO_URL": "Binder"}
+    otherwise = "a container" if Path("/.dockerenv").exists() else "an ordinary machine"
+    return next((known[variable] for variable in known if variable in os.environ), otherwise)
 
 
 def reaches(host: tuple[str, int] = HOST, seconds: float = 5.0) -> bool:
@@ -122,12 +117,11 @@ def _machine(fixes: list[str]) -> list[tuple[str, str]]:
         ("System", f"{platform.platform()}, {place()}"),
         ("CPU cores to use", f"{cores()} of {os.cpu_count()}"),
     ]
-    if gigabytes := memory():
-        rows.append(("Memory", f"{gigabytes[1]:.1f} GB free of {gigabytes[0]:.1f} GB"))
-        if gigabytes[1] < 2:
-            fixes.append(
-                f"only {gigabytes[1]:.1f} GB of memory is free and a lab takes up to 1.8 GB: close other programs"
-            )
+    if found := memory():
+        total, free = found
+        rows.append(("Memory", f"{free:.1f} GB free of {total:.1f} GB"))
+        if free < 2:
+            fixes.append(f"only {free:.1f} GB of memory is free and a lab takes up to 1.8 GB: close other programs")
     return rows
 
 
@@ -149,9 +143,6 @@ def _packages(fixes: list[str]) -> list[tuple[str, str]]:
         if missing:
             wanted = f"'xferlab[{extra}]'" if extra else "xferlab"
             fixes.append(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing: pip install {wanted}")
-    widgets = version("ipywidgets")
-    if widgets and int(widgets.split(".")[0]) < 7:
-        fixes.append(f"ipywidgets {widgets} is too old: pip install 'ipywidgets>=7'")
     return rows
 
 
@@ -185,7 +176,6 @@ def _places(fixes: list[str], network: bool) -> list[tuple[str, str]]:
     settings = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("XFERLAB_")]
     rows.append(("Environment", " ".join(settings) or "no XFERLAB_ variables set"))
     if network:
-        rows.append(
-            ("Network", f"{HOST[0]} {'answers' if reaches() else 'does not answer: MedMNIST cannot be fetched'}")
-        )
+        answer = "answers" if reaches() else "does not answer: MedMNIST cannot be fetched"
+        rows.append(("Network", f"{HOST[0]} {answer}"))
     return rows

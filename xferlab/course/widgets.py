@@ -69,9 +69,8 @@ def gap(
     """
     generator = np.random.default_rng(seed)
     labels = np.arange(300) % 2
-    source, target = (
-        0.7 * generator.standard_normal((300, 2)) + (2 * labels[:, None] - 1) * (1.5, 0) for _ in range(2)
-    )
+    middles = (2 * labels[:, None] - 1) * (1.5, 0)
+    source, target = (0.7 * generator.standard_normal((300, 2)) + middles for _ in range(2))
     direction = np.array([math.cos(0.6), math.sin(0.6)])
 
     def draw(gap, strength):
@@ -82,20 +81,17 @@ def gap(
         means = np.stack([zs[labels == k].mean(0) for k in (0, 1)])
         right = [float((((z[:, None] - means) ** 2).sum(2).argmin(1) == labels).mean()) for z in (zs, zt)]
         figure, (plane, scores) = _panels(5.0, 2.6)
-        for z, color, name, filled in ((zt, PALETTE[1], "target", False), (zs, PALETTE[0], "source", True)):
+        for z, color, face, name in ((zt, PALETTE[1], "none", "target"), (zs, PALETTE[0], PALETTE[0], "source")):
             for k in (0, 1):
-                face = color if filled else "none"
-                shown = z[labels == k][:70].T
-                plane.scatter(*shown, s=22, marker=MARKERS[k], facecolor=face, edgecolor=color, alpha=0.7,
-                              label=f"{name}, class {'AB'[k]}")  # fmt: skip
+                look = dict(s=22, marker=MARKERS[k], facecolor=face, edgecolor=color, alpha=0.7)
+                plane.scatter(*z[labels == k][:70].T, label=f"{name}, class {'AB'[k]}", **look)
         middle, normal = means.mean(0), means[1] - means[0]
         along = np.array([-normal[1], normal[0]]) / np.linalg.norm(normal)
         plane.plot(*np.stack([middle - 9 * along, middle + 9 * along]).T, color="0.2", linestyle="--", linewidth=1.5)
         plane.set(xlim=(-4, 6.5), ylim=(-3, 5.2), xticks=[], yticks=[])
         plane.set_title("features; dashed: the classifier's border", fontsize=11)
-        plane.legend(
-            fontsize=9, loc="upper left", ncols=2, handletextpad=0.1, columnspacing=0.6, frameon=True, framealpha=0.9
-        )
+        framed = dict(frameon=True, framealpha=0.9, handletextpad=0.1, columnspacing=0.6)
+        plane.legend(fontsize=9, loc="upper left", ncols=2, **framed)
         bars = scores.bar(["source", "target"], right, color=PALETTE[:2], hatch=["", "//"], edgecolor="white")
         scores.bar_label(bars, [f"{share:.0%}" for share in right])
         scores.axhline(0.5, color="0.4", linestyle="--", linewidth=1.2)
@@ -109,9 +105,8 @@ def gap(
             f"the classifier is right on {right[0]:.0%} of the source and {right[1]:.0%} of the target. Synthetic."
         )
 
-    choices = {"gap": gaps, "lambda": lambdas}
-    middle = {"gap": list(gaps)[len(gaps) // 2]}
-    return Live(lambda **chosen: draw(chosen["gap"], chosen["lambda"]), choices, middle)
+    choices, middle = {"gap": gaps, "lambda": lambdas}, {"gap": list(gaps)[len(gaps) // 2]}
+    return Live(lambda **chosen: draw(*chosen.values()), choices, middle)
 
 
 def aligning(apart: np.ndarray, strength: float) -> np.ndarray:
@@ -233,9 +228,8 @@ def layers(clouds: Mapping[str, tuple[Tensor, Tensor]], measures: Mapping[str, M
     names = list(clouds)
     flat = {}
     for name, pair in clouds.items():
-        sides = [
-            z[:: -(-len(z) // 150)].float() for z in pair
-        ]  # at most 150, from all over: rows may be in class order
+        # at most 150, from all over: rows may be in class order
+        sides = [z[:: -(-len(z) // 150)].float() for z in pair]
         both = torch.cat(sides)
         both = both - both.mean(0)
         _, _, axes = torch.linalg.svd(both, full_matrices=False)
@@ -296,26 +290,19 @@ def threshold(
     >>> xl.widgets.threshold(home, away, source.classes[0])
     Threshold 0.5: home it finds ...
     """
-    sides = {"home": home, "away": away}
-    given = {
-        side: (s.probabilities[:, s.classes.index(name)], s.labels == s.classes.index(name))
-        for side, s in sides.items()
-    }
-    curves = {
-        side: np.array([((p >= t)[true].mean(), (p < t)[~true].mean()) for t in thresholds])
-        for side, (p, true) in given.items()
-    }
+    curves = {}
+    for side, scores in (("home", home), ("away", away)):
+        k = scores.classes.index(name)
+        p, true = scores.probabilities[:, k], scores.labels == k  # away's stay, for the left picture
+        curves[side] = np.array([((p >= t)[true].mean(), (p < t)[~true].mean()) for t in thresholds])
 
-    def draw(level):
-        at = list(thresholds).index(level)
+    def draw(threshold):
+        at = list(thresholds).index(threshold)
         figure, (spread, curve) = _panels(4.8, 3.8)
-        p, true = given["away"]
         for i, (part, about) in enumerate(((p[~true], "the rest"), (p[true], name))):
-            weights = np.full(len(part), 1 / len(part))
-            spread.hist(
-                part, np.linspace(0, 1, 21), weights=weights, color=PALETTE[i], alpha=0.6, label=about, hatch="//" * i
-            )
-        spread.axvline(level, color="0.2", linestyle="--", linewidth=1.5)
+            look = dict(color=PALETTE[i], alpha=0.6, label=about, hatch="//" * i)
+            spread.hist(part, np.linspace(0, 1, 21), weights=np.full(len(part), 1 / len(part)), **look)
+        spread.axvline(threshold, color="0.2", linestyle="--", linewidth=1.5)
         spread.set_title(f"away: probability of {name}, share of each group", fontsize=11)
         spread.legend(fontsize=10, loc="upper center")
         for i, (side, points) in enumerate(curves.items()):
@@ -326,15 +313,11 @@ def threshold(
         curve.set_title("specificity", fontsize=11, loc="left")
         curve.legend(fontsize=10, loc="lower left")
         figure.subplots_adjust(left=0.06, right=0.98, top=0.9, bottom=0.15, wspace=0.2)
-        found = "; ".join(
-            f"{side} it finds {a:.0%} of {name} and leaves {b:.0%} of the rest alone"
-            for side, (a, b) in ((side, points[at]) for side, points in curves.items())
-        )
-        return figure, f"Threshold {level:g}: {found}."
+        shares = {side: points[at] for side, points in curves.items()}
+        found = (f"{s} it finds {a:.0%} of {name} and leaves {b:.0%} of the rest alone" for s, (a, b) in shares.items())
+        return figure, f"Threshold {threshold:g}: {'; '.join(found)}."
 
-    return Live(
-        lambda threshold: draw(threshold), {"threshold": thresholds}, {"threshold": thresholds[len(thresholds) // 2]}
-    )
+    return Live(draw, {"threshold": thresholds}, {"threshold": thresholds[len(thresholds) // 2]})
 
 
 def stain(
