@@ -31,6 +31,7 @@ from . import selection
 from .definitions import identity, make_model, name_of
 from .scoring import measured
 
+KEPT = (".safetensors", ".candidate.safetensors")  # files of weights, for good and until the choice is made
 _TURN = threading.Lock()  # fit seeds torch's random state, which the threads of a process share
 
 
@@ -76,20 +77,13 @@ class Task:
         """What the names of the run's files begin with."""
         return "-".join([re.sub(r"[^\w-]+", "_", self.name), str(self.seed), self.key])
 
-    @property
-    def record(self) -> Path:
-        return self.common.store / f"{self.stem}.json"
-
-    @property
-    def places(self) -> tuple[Path, Path]:
-        """Where the run's weights are kept for good, and where until the choice is made."""
-        store = self.common.store
-        return store / f"{self.stem}.safetensors", store / f"{self.stem}.candidate.safetensors"
+    def file(self, ending: str) -> Path:
+        return self.common.store / f"{self.stem}{ending}"
 
     @property
     def weights(self) -> Path | None:
         """The file of the run's weights, where they are kept."""
-        return next((path for path in self.places if path.is_file()), None)
+        return next((path for path in map(self.file, KEPT) if path.is_file()), None)
 
     def model(self) -> Classifier:
         """The model before any training."""
@@ -107,7 +101,7 @@ class Task:
 
     def settle(self, chosen: bool) -> None:
         """After the choice: the chosen run's weights are kept for good, another candidate's are removed."""
-        kept, candidate = self.places
+        kept, candidate = map(self.file, KEPT)
         if chosen and candidate.is_file():
             candidate.replace(kept)
         candidate.unlink(missing_ok=True)
@@ -126,9 +120,8 @@ def perform(task: Task) -> dict | None:
         model = task.model()
         if identity(model) != task.first:
             raise ArgumentError("the encoder's function makes another model at each call; make it anew, seed its draws")
-        earlier = _read(task.record)
-        kept = task.trained() if earlier else None
-        if earlier and kept:  # a validator was added since
+        earlier = _read(task) or {}
+        if earlier and (kept := task.trained()):  # a validator was added since
             record, model = earlier, kept
         else:
             record = _about(task)
@@ -139,7 +132,7 @@ def perform(task: Task) -> dict | None:
                 return _remember(task, record) if isinstance(error, DivergenceError) else record
             model = run.model
             record |= {"seconds": run.seconds, "history": _thin(run.history)}
-            record["validators"] = (earlier or {}).get("validators", {})
+            record["validators"] = earlier.get("validators", {})
 
         def retrain(train: Domain, target: Domain) -> Classifier:
             return _train(task, task.model(), train, target).model
@@ -153,7 +146,7 @@ def perform(task: Task) -> dict | None:
         except DataError as error:  # NaN in what the model gives
             record["error"] = str(error)
         if common.keep_weights and not task.weights:
-            with write_atomically(task.places[common.keep_weights == "chosen"]) as temporary:
+            with write_atomically(task.file(KEPT[common.keep_weights == "chosen"])) as temporary:
                 save_file({k: v.cpu().contiguous().clone() for k, v in model.state_dict().items()}, temporary)
         return _remember(task, record)
 
@@ -182,7 +175,7 @@ def _fit(task: Task, model: Classifier) -> Run:
     if (per_class := task.common.settings["per_class"]) is not None:
         train = train.take(per_class, seed=task.seed)
     train = train if labeled is None else _beside(train, labeled)
-    files = {"checkpoint": task.common.store / f"{task.stem}.pt", "first_stage": task.shared_stage}
+    files = {"checkpoint": task.file(".pt"), "first_stage": task.shared_stage}
     try:
         return _train(task, model, train, target, **files)
     except CheckpointError:  # damaged, or of other code: begin again
@@ -211,15 +204,14 @@ def _beside(source: Domain, labeled: Domain) -> Domain:
 
 def _remember(task: Task, record: dict) -> dict:
     record = json.loads(json.dumps(record), parse_constant=lambda _: None)  # NaN and infinities, which JSON cannot say
-    write_text(task.record, json.dumps(record) + "\n")
+    write_text(task.file(".json"), json.dumps(record) + "\n")
     task.forget_checkpoints()
     return record
 
 
 def recall(task: Task) -> dict | None:
     """The stored record, if it holds all that is asked for."""
-    record = _read(task.record)
-    if record is None:
+    if (record := _read(task)) is None:
         return None
     judged = set(task.common.validators) <= set(record.get("validators", ()))
     complete = judged and (task.common.keep_weights is not True or task.weights)
@@ -229,9 +221,9 @@ def recall(task: Task) -> dict | None:
     return record
 
 
-def _read(path: Path) -> dict | None:
+def _read(task: Task) -> dict | None:
     with contextlib.suppress(OSError, ValueError):
-        record = json.loads(path.read_text("utf-8"))
+        record = json.loads(task.file(".json").read_text("utf-8"))
         return record if isinstance(record, dict) and "key" in record else None
     return None
 

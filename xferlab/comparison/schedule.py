@@ -121,9 +121,8 @@ class Schedule:
         """Removes the states after shared first stages once no run waits for them."""
         outcomes = self.done + self.tried
         if all(run is not None for _, run in outcomes):
-            for task, _ in outcomes:
-                if task.shared_stage:
-                    task.shared_stage.unlink(missing_ok=True)
+            for stage in filter(None, {task.shared_stage for task, _ in outcomes}):
+                stage.unlink(missing_ok=True)
 
     def _train(self, candidates: Sequence[Candidate], seeds: Sequence[int]) -> list[Outcome]:
         tasks = self._tasks(candidates, seeds)
