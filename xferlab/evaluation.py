@@ -374,16 +374,11 @@ def paired(rows: Sequence[Mapping], value: str, baseline: str, *, by: str = "met
     """
     values = {(row[by], row[unit]): row[value] for row in rows}
     base = {u: v for (name, u), v in values.items() if name == baseline}
+    names = list(dict.fromkeys(name for name, _ in values))
     if not base:
-        raise ArgumentError(
-            f"no row has {by}={baseline!r}; there are {', '.join(dict.fromkeys(str(row[by]) for row in rows))}"
-        )
-    table = []
-    for name in dict.fromkeys(row[by] for row in rows if row[by] != baseline):
-        gains = [v - base[u] for (method, u), v in values.items() if method == name and u in base]
-        if gains:
-            table.append({by: name} | gain(gains))
-    return table
+        raise ArgumentError(f"no row has {by}={baseline!r}; there are {', '.join(map(str, names))}")
+    gains = {name: [v - base[u] for (n, u), v in values.items() if n == name and u in base] for name in names}
+    return [{by: name} | gain(found) for name, found in gains.items() if found and name != baseline]
 
 
 def _binary_auc(score: np.ndarray, truth: np.ndarray) -> float:

@@ -110,9 +110,7 @@ def p_values(reference: Tensor, queries: Tensor, k: int = 5) -> np.ndarray:
     """
     r, q = reference.float(), queries.float()
     if r.ndim != 2 or q.ndim != 2 or r.shape[1] != q.shape[1] or len(r) <= k:
-        raise DataError(
-            f"features are {tuple(r.shape)} and {tuple(q.shape)}; expected (N, D) and (M, D) with N above {k}"
-        )
+        raise DataError(f"features are {tuple(r.shape)} and {tuple(q.shape)}; expected (N, D) and (M, D), N above {k}")
     variance, mean = torch.var_mean(r, 0, unbiased=False)
     spread = torch.where(variance > 1e-6, variance, 1.0).sqrt()
     r, q = (r - mean) / spread, (q - mean) / spread

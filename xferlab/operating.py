@@ -136,9 +136,7 @@ def threshold(scores: ArrayLike, member: ArrayLike, sensitivity: float) -> Thres
     if not 0 < sensitivity <= 1:
         raise ArgumentError(f"sensitivity is {sensitivity}, expected above 0 and at most 1, such as 0.95")
     if yes.all() or not yes.any():
-        raise DataError(
-            f"of {len(yes)} held-out examples {yes.sum()} are of the class; a threshold needs some of it, and others"
-        )
+        raise DataError(f"of {len(yes)} held-out examples {yes.sum()} are of the class; expected members and others")
     inside, outside = np.sort(s[yes])[::-1], s[~yes]
     value = float(inside[int(np.ceil(sensitivity * len(inside) - 1e-9)) - 1])
     found, n = int((inside >= value).sum()), len(inside)

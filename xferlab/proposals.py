@@ -86,9 +86,7 @@ def propose(
     from sklearn.cluster import KMeans
 
     if n < 1 or kind not in KINDS or (kind == "uncertain" and uncertainty is None):
-        raise ArgumentError(
-            f"propose got n={n} and kind={kind!r}; expected n of 1 or more, {', '.join(KINDS)}, and uncertainty"
-        )
+        raise ArgumentError(f"propose got n={n} and kind={kind!r}; expected 1 or more, one of {KINDS}, and uncertainty")
     if features.ndim != 2 or not torch.isfinite(features).all():
         raise DataError(f"features are {tuple(features.shape)}; expected finite (N, D), a row an example")
     if kind == "random":

@@ -112,6 +112,6 @@ def test_a_language_is_learnt_from_unlabelled_text(model):
 def test_what_cannot_be_masked(model, own):
     with pytest.raises(ArgumentError, match=r"ratio 1\.5"):
         MaskedLanguageModeling(ratio=1.5)
-    with pytest.raises(ArgumentError, match="needs a text encoder with a mask token"):
+    with pytest.raises(ArgumentError, match="expected a text encoder with a mask token"):
         MaskedLanguageModeling().setup(own(), None, None)
     assert MaskedLanguageModeling(on="source").needs == {"source"}

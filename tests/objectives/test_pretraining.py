@@ -243,8 +243,9 @@ def test_masked_autoencoder_takes_a_network_that_flattens_by_view():
 
 def test_errors_name_what_does_not_fit():
     model = tiny()
-    with pytest.raises(ArgumentError, match=r"got '2' of \['0', '1'\]"):
-        MaskedAutoencoder(block="2").setup(model, domain(), None)
+    flat = Encoder(nn.Sequential(nn.Flatten(), nn.Linear(64, 5)), name="flat", channels=1, size=8)
+    with pytest.raises(ArgumentError, match=r"MaskedAutoencoder got blocks \['1'\]; expected one that puts out a map"):
+        MaskedAutoencoder().setup(Classifier(flat, ("a", "b")), domain(), None)
     oblong = Domain(torch.zeros(2, 1, 8, 6, dtype=torch.uint8), None, ("a", "b"))
     with pytest.raises(ArgumentError, match="8x6"):
         RotationPrediction().setup(model, oblong, None)

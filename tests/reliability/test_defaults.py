@@ -42,10 +42,10 @@ objectives.masked_language.MaskedLanguageModeling.__init__(weight=1.0, ratio=0.1
 objectives.masked_language.mask_tokens(ratio=0.15)
 objectives.objective.Batch.__init__(site=None)
 objectives.objective.Objective.__init__(weight=1.0)
-objectives.objective.Step.__init__(views=None, activations=None)
+objectives.objective.Step.__init__(views=None, activations=<factory>)
 objectives.objective.Step.view(side='target')
 objectives.objective.warm_up(gamma=10.0)
-objectives.pretraining.MaskedAutoencoder.__init__(weight=1.0, ratio=0.6, patch=8, block=None, width=128, on='source')
+objectives.pretraining.MaskedAutoencoder.__init__(weight=1.0, ratio=0.6, patch=8, width=128, on='source')
 objectives.pretraining.RotationPrediction.__init__(weight=1.0, copies=4, on='source')
 objectives.pretraining.SimCLR.__init__(weight=1.0, temperature=0.5, dim=128, view='strong', on='source')
 objectives.pretraining.nt_xent(temperature=0.5)
@@ -101,6 +101,6 @@ def test_objectives_that_need_one_class_an_example_say_so():
     classes = [one for one in public if inspect.isclass(one) and issubclass(one, xl.objectives.Objective)]
     marked = {one.__name__ for one in classes if one.single_label}
     assert marked == set(
-        "BNM CDAN DeepJDOT Distillation EntropyMinimization FixMatch GroupDRO InformationMaximization JMMD MCC MCD MDD "
+        "BNM CDAN CoTuning DeepJDOT Distillation EntropyMinimization FixMatch GroupDRO InformationMaximization JMMD MCC MCD MDD "
         "MeanTeacher PseudoLabel".split()
     )

@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import ArgumentError
 from .objective import Objective, one_side
 
 
@@ -68,10 +67,8 @@ class MaskedLanguageModeling(Objective):
 
     def setup(self, model, source, target):
         encoder = model.encoder
-        if getattr(encoder, "mask_token", None) is None:
-            raise ArgumentError(
-                f"MaskedLanguageModeling needs a text encoder with a mask token, and {encoder.name!r} has none"
-            )
+        masks = getattr(encoder, "mask_token", None) is not None
+        self.expect(masks, "a text encoder with a mask token", encoder=encoder.name)
         width = encoder.body.words.embedding_dim
         self.head = nn.Sequential(nn.Linear(encoder.dim, width), nn.GELU(), nn.LayerNorm(width))
         self.bias = nn.Parameter(torch.zeros(encoder.vocabulary))

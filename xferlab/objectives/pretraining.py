@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from ..domains import Domain
 from ..encoders import recording
 from ..encoders.base import evaluation_mode
-from ..errors import ArgumentError
 from .objective import Objective, one_side
 
 
@@ -148,8 +147,8 @@ class MaskedAutoencoder(Objective):
     """Hides patches of the encoder's input and reconstructs their pixels, `sum m (x' - x)^2 / sum m`, m the mask.
 
     The idea of He et al., 2022, arXiv:2111.06377, in a small convolutional form: a convolution cannot skip hidden
-    patches, so they are set to 0 (the mean, once normalized), and a decoder of two convolutions reads the map of `block`
-    (by default the last one with a map of 4x4 or more), to which the final features are added at every place, so that
+    patches, so they are set to 0 (the mean, once normalized), and a decoder of two convolutions reads the map of the last
+    block with one of 4x4 or more (with any, where there is none), to which the final features are added at every place, so that
     the layers after it learn too. Pixels are the normalized ones that the encoder sees. Needs images and no labels.
 
     Parameters
@@ -160,8 +159,6 @@ class MaskedAutoencoder(Objective):
         Share of patches that are hidden.
     patch
         Pixels a side.
-    block
-        Whose map the decoder reads.
     width
         Channels of the decoder.
     on
@@ -180,19 +177,12 @@ class MaskedAutoencoder(Objective):
     """
 
     def __init__(
-        self,
-        weight: float = 1.0,
-        *,
-        ratio: float = 0.6,
-        patch: int = 8,
-        block: str | None = None,
-        width: int = 128,
-        on: str = "source",
+        self, weight: float = 1.0, *, ratio: float = 0.6, patch: int = 8, width: int = 128, on: str = "source"
     ):
         super().__init__(weight)
         self.expect(0 < ratio < 1, "above 0 and below 1", ratio=ratio)
         self.expect(min(patch, width) >= 1, "1 or more", patch=patch, width=width)
-        self.ratio, self.patch, self.block, self.width, self.on = ratio, patch, block, width, on
+        self.ratio, self.patch, self.width, self.on = ratio, patch, width, on
         self.needs = one_side(self, on)
 
     def setup(self, model, source, target):
@@ -202,12 +192,8 @@ class MaskedAutoencoder(Objective):
         with torch.no_grad(), evaluation_mode(encoder), recording(encoder) as seen:
             encoder.body(x)
         maps = {name: out.shape[1:] for name, (*_, out) in seen.items() if out.ndim == 4}
-        fine = [name for name, shape in maps.items() if min(shape[1:]) >= 4] or list(maps)
-        self.map = self.block or (fine[-1] if fine else None)
-        if self.map not in maps:
-            raise ArgumentError(
-                f"MaskedAutoencoder needs a block that puts out a map (B, C, h, w), got {self.map!r} of {list(maps)}"
-            )
+        self.expect(bool(maps), "one that puts out a map (B, C, h, w)", blocks=list(seen))
+        self.map = ([name for name, shape in maps.items() if min(shape[1:]) >= 4] or list(maps))[-1]
         c, h, w = maps[self.map]
         scale = max(-(-x.shape[2] // h), -(-x.shape[3] // w))
         self.from_map, self.from_features = nn.Conv2d(c, self.width, 1), nn.Linear(encoder.dim, self.width)
@@ -233,6 +219,5 @@ def masked_error(pixels: Tensor, images: Tensor, mask: Tensor) -> Tensor:
 
 
 def _images(objective: Objective, domain: Domain) -> Tensor:
-    if not domain.is_image:
-        raise ArgumentError(f"{type(objective).__name__} works on images, but domain {domain.name!r} holds token ids")
+    objective.expect(domain.is_image, "images, not token ids", domain=domain.name)
     return domain.inputs

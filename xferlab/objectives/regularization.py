@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from ..domains import Domain
 from ..encoders import Classifier, recording
-from ..errors import ArgumentError
 from ..weights import average_into, frozen_copy, refresh_batch_norm
 from .objective import Batch, Objective, one_side
 
@@ -167,7 +166,7 @@ class CoTuning(Objective):
     single_label = True
 
     def setup(self, model, source, target):
-        old_head = _source_head(model, type(self).__name__)
+        old_head = _source_head(self, model)
         self.head = copy.deepcopy(old_head).requires_grad_(True)
         start, device = frozen_copy(model.encoder), old_head.weight.device
         with torch.no_grad():
@@ -239,12 +238,9 @@ class Distillation(Objective):
         self.own, self.teacher = teacher is None, None if teacher is None else frozen_copy(teacher)
 
     def setup(self, model, source, target):
-        if self.own:
-            self.teacher = frozen_copy(model)
-        elif self.teacher.classes != model.classes:
-            raise ArgumentError(
-                f"the teacher knows classes {self.teacher.classes}, the model {model.classes}; they must be the same"
-            )
+        self.teacher = frozen_copy(model) if self.own else self.teacher
+        taught = self.teacher.classes
+        self.expect(taught == model.classes, f"the model's classes, {model.classes}", teacher=taught)
 
     def _student(self, batch: Batch) -> Tensor:
         return batch.logits
@@ -291,7 +287,7 @@ class LwF(Distillation):
         super().__init__(weight, temperature=temperature, on=on)
 
     def setup(self, model, source, target):
-        old_head = _source_head(model, type(self).__name__)
+        old_head = _source_head(self, model)
         self.head = copy.deepcopy(old_head).requires_grad_(True)
         self.teacher = nn.Sequential(frozen_copy(model.encoder), frozen_copy(old_head))
 
@@ -377,10 +373,8 @@ class SWA(EMA):
         super().__init__(decay=None, start=start)
 
 
-def _source_head(model: Classifier, name: str) -> nn.Linear:
-    if model.encoder.source_head is None:
-        raise ArgumentError(
-            f"{name} needs the head the encoder was pretrained with, and this encoder has none (source_head is None); "
-            "use a pretrained one, such as xl.encoder('efficientnet_lite0')"
-        )
-    return model.encoder.source_head
+def _source_head(objective: Objective, model: Classifier):
+    head = model.encoder.source_head
+    expected = "one with the head it was pretrained with (source_head), such as xl.encoder('efficientnet_lite0')"
+    objective.expect(head is not None, expected, encoder=model.encoder.name)
+    return head
