@@ -313,6 +313,8 @@ def test_texts_are_compared_and_predicted(tmp_path):
     predict = ["predict", "--model", tmp_path / "r.safetensors", "--input", tmp_path / "there.csv"]
     run(*predict, "--text", "report", "--out", tmp_path / "p.csv")
     assert [row["file"] for row in rows(tmp_path / "p.csv")] == [f"line {i}" for i in range(2, 32)]
+    card = (tmp_path / "r.md").read_text()
+    assert 'pipeline_tag: "text-classification"' in card and "20 labeled texts" in card and "images" not in card
 
 
 def test_a_network_of_your_own(tmp_path, sides):

@@ -6,7 +6,7 @@ import datetime
 import json
 
 from .. import __version__
-from ..domains import Domain
+from ..domains import Splits
 from ..evaluation import evaluate
 from ..machine import describe as machine
 from ..recipe import find
@@ -23,33 +23,32 @@ def sections(board: Leaderboard, choice: Choice, sides: Sides, plan: Plan, netwo
     assert choice.model is not None
     model, source, target = choice.model, sides.source, sides.target
     recipe = find(choice.recipe.removesuffix(f" on {network}"))
-    used = f"{len(sides.adapt)} unlabeled images of {sides.adapt.name}"
+    kind = sides.kind
+    used = f"{len(sides.adapt)} unlabeled {kind} of {sides.adapt.name}"
     scores = [f"Source, test part: {evaluate(model, source.test)!r}"]
-    if isinstance(target, Domain):
-        scores.append("Target: not measured, since there are no labels. Label some before you rely on it.")
-        scores += [estimate] if (estimate := findings.estimate(board)) else []
-    else:
+    if isinstance(target, Splits):
         scores.append(f"Target, test part: {evaluate(model, target.test)!r}")
+    else:
+        unknown = "Target: not measured, since there are no labels. Label some before you rely on it."
+        scores += filter(None, [unknown, findings.estimate(board)])
+    given = f"{len(sides.labeled)} labeled target {kind} were given, see the caveats" if sides.labeled else ""
     trained = [
-        f"Source: {len(source.train)} labeled images of {source.name} ({sides.class_counts})",
+        f"Source: {len(source.train)} labeled {kind} of {source.name} ({sides.class_counts})",
         f"Target: {used if recipe.needs_target else 'none: this recipe never sees it'}",
+        *filter(None, [given]),
+        f"{plan.steps} steps of {BATCH} {kind}, AdamW, lr 0.001, the last step's weights; seed {choice.seed}",
     ]
-    if sides.labeled is not None:
-        trained.append(f"{len(sides.labeled)} labeled target images were given, see the caveats")
-    trained.append(
-        f"{plan.steps} steps of {BATCH} images, AdamW, lr 0.001, the last step's weights; seed {choice.seed}"
-    )
     candidates = (
         f"Candidates: {', '.join(board.names)}; {plan.seeds} seed{'s' * (plan.seeds > 1)} each. Of the chosen recipe's seeds the "
         f"one with the best {choice.validator} ({choice.value:.3f})."
     )
-    beware = "Not for clinical use: a research model, tried on nothing but the images named here."
+    beware = f"Not for clinical use: a research model, tried on nothing but the {kind} named here."
     what = [f"{recipe.name}: {recipe.about}", f"Network: {network}", f"Classes: {', '.join(source.classes)}"]
     return [
         ("What it is", what),
         ("Trained on", trained),
         ("How it was chosen", [board.verdict, candidates]),
-        ("Scores, with 95 % intervals over the test images", scores),
+        (f"Scores, with 95 % intervals over the test {kind}", scores),
         ("Caveats", [*board.warnings, beware]),
         ("Made", [f"{datetime.date.today().isoformat()}, xferlab {__version__}, {machine()}"]),
     ]
@@ -58,7 +57,8 @@ def sections(board: Leaderboard, choice: Choice, sides: Sides, plan: Plan, netwo
 def markdown(card: list[Section], board: Leaderboard, choice: Choice, sides: Sides) -> str:
     """The card as Markdown, under the head in YAML that the Hugging Face Hub reads (its values are JSON, which is YAML too)."""
     run, names = board.run(choice.recipe, choice.seed), {"source": sides.source.name, "target": sides.adapt.name}
-    task, kinds = "image-classification", ["accuracy", "balanced_accuracy"]
+    kinds = ["accuracy", "balanced_accuracy"]
+    task = "image-classification" if sides.kind == "images" else "text-classification"
     results = [
         {
             "task": {"type": task},

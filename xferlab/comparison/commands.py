@@ -12,7 +12,6 @@ from typing import Any
 
 from torch import nn
 
-from .. import __version__
 from ..encoders import Classifier
 from ..errors import ArgumentError, MissingExtra, needs
 from ..storage import cache_folder, write_text
@@ -68,7 +67,7 @@ def compare(
     if factory:
         makers = [modelfile.from_factory(factory, weights, size)]
     else:
-        makers = [modelfile.Named(encoder, size) for encoder in encoders or ("efficientnet_lite0",)]
+        makers = [modelfile.named(encoder, size) for encoder in encoders or ("efficientnet_lite0",)]
     pixels = size or _pixels(makers[0]())
     turns = "any_way_up" if any_way_up else None
     sides = read_sides(source, target, labeled, size=pixels, augmentation=turns, **reading)
@@ -112,7 +111,10 @@ def compare(
     if done := plan.fill(board.runs):
         notes.append(done)
     board.notes[:0] = notes
-    _summary(board, sides.notes, say)
+    say(f"\n{board.to_text()}\n\n{board.verdict}")
+    new = [f"- {warning}" for warning in board.warnings if warning not in sides.notes]
+    for line in filter(None, [findings.estimate(board), *new]):
+        say(line)
     model_file = save_model or out.with_suffix(".safetensors")
     given = {key: reading[key] for key in ("window", "intensity") if key in reading}
     intensities = {"intensity": sides.scale} if sides.scale and not given else given
@@ -133,25 +135,7 @@ def _pixels(network: nn.Module) -> int:
     return size[0] if size else 64
 
 
-def _summary(board: Leaderboard, known: list[str], say: Callable[[str], None]) -> None:
-    """The table, the verdict, the estimate, and the warnings that were not said before."""
-    say(f"\n{board.to_text()}\n\n{board.verdict}")
-    if estimate := findings.estimate(board):
-        say(estimate)
-    for warning in [warning for warning in board.warnings if warning not in known]:
-        say(f"- {warning}")
-
-
-def _keep(
-    board: Leaderboard,
-    sides: Sides,
-    plan: Plan,
-    path: Path,
-    say: Callable[[str], None],
-    *,
-    factory: str | None,
-    **about,
-) -> None:
+def _keep(board: Leaderboard, sides: Sides, plan: Plan, path: Path, say: Callable[[str], None], **about) -> None:
     """Writes the winner and its card, and gives the leaderboard what the page says of its answers."""
     choice = board.best()
     assert choice.model is not None
@@ -160,23 +144,11 @@ def _keep(
         say(line)
     encoder = board.run(choice.recipe, choice.seed)["encoder"]
     board.card = card.sections(board, choice, sides, plan, encoder)
-    modelfile.save(
-        path,
-        choice.model,
-        reference,
-        temperature=temperature,
-        held_out=(board.held or sides.source.val).name,
-        from_target=board.held is not None,
-        encoder=None if factory else encoder,
-        factory=factory,
-        recipe=choice.recipe.removesuffix(f" on {encoder}"),
-        seed=choice.seed,
-        channels=sides.source.train.inputs.shape[1],
-        source=sides.source.name,
-        version=__version__,
-        use="not for clinical use",
-        **about,
-    )
+    about |= {"encoder": None if about["factory"] else encoder, "recipe": choice.recipe.removesuffix(f" on {encoder}")}
+    about |= {"source": sides.source.name, "channels": sides.source.train.inputs.shape[1], "seed": choice.seed}
+    held_out, from_target = (board.held or sides.source.val).name, board.held is not None
+    about |= {"temperature": temperature, "held_out": held_out, "from_target": from_target}
+    modelfile.save(path, choice.model, reference, **about)
     write_text(path.with_suffix(".md"), card.markdown(board.card, board, choice, sides))
 
 

@@ -37,14 +37,10 @@ def verdict(board: Leaderboard) -> str:
 
 def estimate(board: Leaderboard) -> str:
     """How accurate the chosen model seems to be at the target, without labels; nothing where no record says."""
-    found = board.estimates
-    if not found:
+    if not (found := board.estimates):
         return ""
-    ranges = {
-        name.replace("_", " "): f"{value:.2f} [{low:.2f}, {high:.2f}]" for name, (value, low, high) in found.items()
-    }
-    words = [f"{value} by {name}" for name, value in ranges.items()]
-    text = f"Estimated accuracy at the target, not measured: {'; '.join(words)}."
+    words = "; ".join(f"{x:.2f} [{low:.2f}, {high:.2f}] by {name}" for name, (x, low, high) in found.items())
+    text = f"Estimated accuracy at the target, not measured: {words.replace('_', ' ')}."
     if _apart(board):
         return text + " They disagree, so trust none of them: label some images."
     return text + " The intervals are as wide as the errors were on other pairs, where there are labels."
@@ -87,25 +83,22 @@ def warnings(board: Leaderboard) -> list[str]:
     """What a reader must know before believing the table, a sentence or two each."""
     found = list(board.notes)
     for name in board.names:
-        found += _failures(board, name) + _adversary(board, name)
+        runs = [run for run in board.runs if run["recipe"] == name]
+        if errors := [run["error"] for run in runs if "error" in run]:
+            found.append(f"{name} failed in {len(errors)} of {len(runs)} runs: {errors[0]}")
+        found += _adversary(board, name)
     found += _sites(board) + _missing(board) + _class_shares(board)
     return found + (_against_baselines(board) if board.has_oracle else [])
-
-
-def _failures(board: Leaderboard, name: str) -> list[str]:
-    runs = [run for run in board.runs if run["recipe"] == name]
-    errors = [run["error"] for run in runs if "error" in run]
-    return [f"{name} failed in {len(errors)} of {len(runs)} runs: {errors[0]}"] if errors else []
 
 
 def sites(board: Leaderboard) -> list[tuple[str, float, float]]:
     """Each of the source's sites under the chosen recipe, the worst first: name, mean score where training held the site out,
     and on its test part where training saw it. NaN where it was not measured; empty for a source of one site."""
     runs = board.finished(board.best(load=False).recipe)
-    names = dict.fromkeys(name for run in runs for name in run.get("sites", ()))
-    held = {name: mean(run.get("held_out", {}).get(name) for run in runs) for name in names}
-    seen = {name: mean(run["sites"][name]["balanced_accuracy"] for run in runs) for name in names}
-    rows = [(name, held[name], seen[name]) for name in names]
+    rows = []
+    for name in dict.fromkeys(name for run in runs for name in run.get("sites", ())):
+        held = mean(run.get("held_out", {}).get(name) for run in runs)
+        rows.append((name, held, mean(run["sites"][name]["balanced_accuracy"] for run in runs)))
     return sorted(rows, key=lambda row: row[2] if math.isnan(row[1]) else row[1])
 
 
@@ -114,8 +107,8 @@ def _sites(board: Leaderboard) -> list[str]:
         return []
     measured = not math.isnan(rows[0][1])
     words = ", ".join(f"{name} {held if measured else seen:.2f}" for name, held, seen in rows)
-    how = "after training on the others" if measured else "after training on all"
-    return [f"Of the source's sites {rows[0][0]} is the worst; balanced accuracy {how}: {words}."]
+    trained = "the others" if measured else "all"
+    return [f"Of the source's sites {rows[0][0]} is the worst; balanced accuracy after training on {trained}: {words}."]
 
 
 def _adversary(board: Leaderboard, name: str) -> list[str]:
@@ -135,16 +128,14 @@ def _missing(board: Leaderboard) -> list[str]:
         f"The target seems to lack {', '.join(board.classes[k] for k in lacking)}, by every estimate of its class shares; "
         "or their pictures look so different there that no model recognizes them: look at some."
     )
-    out = passed_over(runs)
-    if not out or board.selector == "target_labels":
-        return [text]
-    why = "since they draw examples into classes that are not there"
-    return [f"{text} Passed over in the choice, {why}: {', '.join(out)}."]
+    if board.selector != "target_labels" and (out := passed_over(runs)):
+        why = "since they draw examples into classes that are not there"
+        text += f" Passed over in the choice, {why}: {', '.join(out)}."
+    return [text]
 
 
 def _class_shares(board: Leaderboard) -> list[str]:
-    shift = board.shift
-    if not shift or not shift["differs"]:
+    if not (shift := board.shift) or not shift["differs"]:
         return []
     moved = [
         f"{name} {share(shift, k)} against {shift['source'][k]:.2f}"
@@ -189,9 +180,9 @@ def percent(rate: tuple[float, float, float]) -> str:
 
 def unlike(answers: Answers, source: str) -> list[str]:
     """Whether the pictures hold what source and target do not, in sentences."""
-    found: list[str] = []
     if (reference := answers.reference) is None:
-        return found
+        return []
+    found = []
     for p, known, name in (
         (answers.like_source, reference.source, f"the held-out pictures of {source}"),
         (answers.like_target, reference.target, "the pictures that the model was adapted to"),

@@ -87,12 +87,11 @@ def _vote_entropy(answers: Sequence[np.ndarray]) -> np.ndarray:
 
 def bought() -> tuple[list[str], list[list[str]]]:
     """Header and rows of what labels chosen as here bought on the pairs of this project's own measurements."""
-    budgets = list(MEASURED["pairs"][0][KIND])
-    rows = [
-        [pair["pair"], f"{pair['without']:.3f}", *(format_interval(*pair[KIND][n], sign="+") for n in budgets)]
-        for pair in MEASURED["pairs"]
-    ]
-    return ["pair", "without", *(f"{budget} labels" for budget in budgets)], rows
+    rows = []
+    for pair in MEASURED["pairs"]:
+        gains = [format_interval(mean, low, high, "+") for mean, low, high in pair[KIND].values()]
+        rows.append([pair["pair"], f"{pair['without']:.3f}", *gains])
+    return ["pair", "without", *(f"{budget} labels" for budget in MEASURED["pairs"][0][KIND])], rows
 
 
 def write(path: Path, wanted: Sequence[Wanted]) -> Path:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import inspect
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from .. import __version__
 from ..encoders import Classifier, encoder
 from ..encoders.images import load_state, read_state
 from ..errors import ArgumentError, DataError
@@ -32,7 +33,7 @@ def save(path: str | Path, model: Classifier, reference: Reference | None = None
     kept = {} if reference is None else {KEPT + name: part for name, part in vars(reference).items()}
     tensors = model.state_dict() | kept
     state = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
-    about = {"format": FORMAT, "classes": model.classes} | about
+    about = {"format": FORMAT, "classes": model.classes, "version": __version__, "use": "not for clinical use"} | about
     with write_atomically(path) as temporary:
         save_file(state, temporary, metadata={"xferlab": json.dumps(about)})
     return Path(path)
@@ -63,12 +64,11 @@ def load(path: str | Path, factory: str | None = None) -> tuple[Classifier, dict
             about = json.loads((file.metadata() or {})["xferlab"])
         if (written := about["format"]) == FORMAT:  # what another format holds is not for this version to judge
             name, size, classes, recipe = (about[key] for key in ("encoder", "size", "classes", "recipe"))
-            if not (isinstance(classes, list) and isinstance(name, str | None) and isinstance(size, int | None)):
+            about.setdefault("intensities", {})
+            kinds = {"classes": list, "encoder": str | None, "size": int | None, "intensities": dict}
+            fits = all(isinstance(about[key], kind) for key, kind in kinds.items())
+            if not fits or not (size is None or 1 <= size <= 4096):
                 raise ValueError("not what save writes")
-            if not isinstance(about.setdefault("intensities", {}), dict):
-                raise ValueError("not what save writes")
-            if size is not None and not 1 <= size <= 4096:
-                raise ValueError(f"pictures of {size} px")
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         kind = f"no model file of xferlab, or a damaged one ({type(error).__name__})"
         raise DataError(f"{path} is {kind}; give the .safetensors file that `xferlab compare` wrote") from error
@@ -94,19 +94,11 @@ def load(path: str | Path, factory: str | None = None) -> tuple[Classifier, dict
     return model.eval(), about
 
 
-@dataclass(frozen=True)
-class Named:
+def named(name: str, size: int | None = None) -> Callable[..., nn.Module]:
     """A function that makes a network that `xl.encoder` knows, of a seed; it can be sent to another process."""
-
-    name: str
-    size: int | None = None
-
-    @property
-    def __name__(self) -> str:
-        return self.name
-
-    def __call__(self, seed: int = 0) -> nn.Module:
-        return encoder(self.name, size=self.size, seed=seed)
+    make = functools.partial(encoder, name, size=size)
+    make.__name__ = name  # type: ignore[attr-defined]
+    return make
 
 
 def from_factory(reference: str, weights: str | Path | None = None, size: int | None = None) -> Callable[..., Any]:

@@ -74,7 +74,7 @@ def predict(
     pictures = read_pictures(where, classes=classes, **options)
     answers = answer(model, kept, pictures.domain)
     p = answers.probabilities
-    columns = {"file": pictures.names, "predicted": [classes[k] for k in p.argmax(1)]}
+    columns = {"file": pictures.domain.files or (), "predicted": [classes[k] for k in p.argmax(1)]}
     columns |= {f"p_{name}": [f"{value:.6f}" for value in p[:, k]] for k, name in enumerate(classes)}
 
     def yes(mask):
@@ -103,21 +103,20 @@ def predict(
             f"Set on held-out pictures of {about['held_out']}. Elsewhere the same threshold may miss more or flag more. {THRESHOLDS} "
             "Give compare 40 or more labeled pictures from there (--labeled), and it is set on them."
         )
-    for name, like in (("like_source", answers.like_source), ("like_target", answers.like_target)):
-        columns |= {} if like is None else {name: [f"{value:.4f}" for value in like]}
+    likes = {"like_source": answers.like_source, "like_target": answers.like_target}
+    columns |= {name: [f"{value:.4f}" for value in like] for name, like in likes.items() if like is not None}
     notes += unlike(answers, about["source"])
     with write_atomically(out) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(columns)
         table.writerows(zip(*columns.values(), strict=True))
-    counts = zip(classes, np.bincount(p.argmax(1), minlength=len(classes)), strict=True)
-    say(f"{len(p)} images -> {out}: {', '.join(f'{n} {name}' for name, n in counts)}")
-    for note in notes:
-        say(note)
-    if pictures.omitted:
-        say(f"Left out {len(pictures.omitted)} files that are broken, no images, or beside the class folders:")
-        for name in pictures.omitted:
-            say(f"  {name}")
+    counts = zip(np.bincount(p.argmax(1), minlength=len(classes)), classes, strict=True)
+    kind = "images" if pictures.domain.is_image else "texts"
+    say(f"{len(p)} {kind} -> {out}: {', '.join(f'{n} {name}' for n, name in counts)}")
+    if omitted := pictures.omitted:
+        notes.append(f"Left out {len(omitted)} files that are broken, no images, or beside the class folders:")
+    for line in notes + [f"  {name}" for name in omitted]:
+        say(line)
     if truth := pictures.truth:
         scores = Scores(p[list(truth)], np.array(list(truth.values())), classes, name=pictures.domain.name)
         say(f"Taking {pictures.told_by} for truth: {scores!r}")

@@ -6,9 +6,9 @@ import inspect
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..domains import Domain, Splits, arrays, folders, tables, texts
 from ..domains import load as load_domain
@@ -50,6 +50,10 @@ class Sides:
         return self.target if isinstance(self.target, Domain) else self.target.train.unlabeled()
 
     @property
+    def kind(self) -> str:
+        return "images" if self.adapt.is_image else "texts"
+
+    @property
     def class_counts(self) -> str:
         """How many training images of each class the source has, in words."""
         train = self.source.train
@@ -58,16 +62,14 @@ class Sides:
     def describe(self, source: Sequence[str], target: str) -> list[str]:
         """Lines for a terminal: what was found where."""
         parts = " + ".join(str(len(part)) for part in self.source.parts().values())
-        kind = "images" if self.adapt.is_image else "texts"
-        lines = [f"source  {' + '.join(source)}: {parts} {kind} to train, validate and test"]
-        lines.append(f"        training {kind} of each class: {self.class_counts}")
-        found = f"target  {target}: {len(self.adapt)} {kind}"
-        if isinstance(self.target, Domain):
-            lines.append(f"{found} without labels")
-        else:
-            lines.append(f"{found} to adapt to, {len(self.target.test)} with labels for the oracle alone")
+        lines = [f"source  {' + '.join(source)}: {parts} {self.kind} to train, validate and test"]
+        lines.append(f"        training {self.kind} of each class: {self.class_counts}")
+        known = "without labels"
+        if isinstance(self.target, Splits):
+            known = f"to adapt to, {len(self.target.test)} with labels for the oracle alone"
+        lines.append(f"target  {target}: {len(self.adapt)} {self.kind} {known}")
         if self.labeled is not None:
-            lines.append(f"        {len(self.labeled)} labeled target {kind}")
+            lines.append(f"        {len(self.labeled)} labeled target {self.kind}")
         return lines + [f"note    {note}" for note in self.notes]
 
 
@@ -187,14 +189,13 @@ def noting(function, *given, **options) -> tuple[Any, list[str]]:
     return found, [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """What `predict` classifies: images, a name for each, the files left out, and the class of those rows that `told_by` tells."""
+class Pictures(NamedTuple):
+    """What `predict` classifies: images, each with its name as its file, what was left out, and the class of those rows that
+    `told_by` tells."""
 
     domain: Domain
-    names: list[str]
     omitted: list[str]
-    truth: dict[int, int] = field(default_factory=dict)
+    truth: dict[int, int] | None = None
     told_by: str = ""
 
 
@@ -210,7 +211,7 @@ def read_pictures(where: str, *, classes: tuple[str, ...], labels: str | None = 
         raise DataError(f"{where} is no folder of images, whose classes the table {labels} could tell")
     if path.suffix.lower() in texts.FILES and path.is_file():
         domain, notes = noting(texts.read, path, text_column=column, label_column=None, broken="skip")
-        return Pictures(domain, list(domain.files or ()), [note for note in notes if "left out" in note])
+        return Pictures(domain, [note for note in notes if "left out" in note])
     if path.is_dir():
         (domain, files), _ = noting(folders.read, path, layout="", groups=False, frames="all", broken="skip", **options)
         number = {same_name(name): k for k, name in enumerate(classes)}
@@ -231,9 +232,9 @@ def read_pictures(where: str, *, classes: tuple[str, ...], labels: str | None = 
             if all(len(found) == 1 for found in told):
                 truth = {row: found.pop() for row, found in enumerate(told)}
         omitted = [file.relative_to(path).as_posix() for file in sorted(present - set(files))]
-        return Pictures(domain, list(domain.files or ()), omitted, truth, labels or "the folders' names")
+        return Pictures(domain, omitted, truth, labels or "the folders' names")
     if path.suffix.lower() == ".npz" and path.is_file():
         splits = load_domain(path, classes=classes)
-        names = [f"{name}/{i}" for name, part in splits.parts().items() for i in range(len(part))]
-        return Pictures(splits.together().unlabeled(), names, [])
+        names = tuple(f"{name}/{i}" for name, part in splits.parts().items() for i in range(len(part)))
+        return Pictures(replace(splits.together(), labels=None, files=names), [])
     raise DataError(f"{where} is neither a folder of images nor a .npz file or a table of texts; check --input")
