@@ -39,6 +39,14 @@ def test_features_are_what_the_blocks_give_standardized():
     assert [block.name for block in deep.blocks] == ["stem", "deep", "standard"], "what is not read does not run"
 
 
+def test_features_of_other_blocks_are_not_taken_from_the_cache(tmp_path):
+    layers = nn.Sequential(*(nn.Conv2d(3, 3, 1) for _ in range(3)), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    for name in ("0", "1"):
+        deep = xl.encoder(layers, size=8, read=[name])
+        features = xl.embed(deep, blobs(n=6), cache=tmp_path)
+        assert torch.equal(features, xl.embed(deep, blobs(n=6), cache=False))
+
+
 def test_layers_after_the_last_one_read_do_not_run():
     deep, ran = read_in_depth(own(), ["stem"]), []
     deep.body.body.project.register_forward_hook(lambda *_: ran.append(1))
