@@ -60,10 +60,9 @@ class Depth(nn.Module):
         """Pooled blocks before standardization."""
         # a graph cannot stop early
         early = contextlib.nullcontext() if torch.compiler.is_compiling() else last_block(self.blocks[-1])
-        with recording(self) as seen:
-            with early:
-                self.body(x)
-            return torch.cat([mean_and_std(seen[name][-1]) for name in self.names], 1)
+        with recording(self) as seen, early:
+            self.body(x)
+        return torch.cat([mean_and_std(seen[name][-1]) for name in self.names], 1)
 
 
 class _Read(Exception):

@@ -19,10 +19,16 @@ REMEDY = {
 }
 
 
-def check(
+def checked(
     model: Classifier, source: Domain | None, target: Domain | None, objectives: list[Objective], target_labels: bool
-) -> None:
-    """Raises `ArgumentError`, `DataError` or `TargetLabelsError` for what cannot be trained on; warns of absent classes."""
+) -> dict[str, Domain]:
+    """The sides that there are, by the model's classes; warns of absent ones.
+
+    Raises
+    ------
+    ArgumentError, DataError, TargetLabelsError
+        For what cannot be trained on.
+    """
     if not isinstance(model, Classifier):
         raise ArgumentError(f"fit got a {type(model).__name__}, expected xl.Classifier(xl.encoder(...), classes=...)")
     sides = {side: domain for side, domain in (("source", source), ("target", target)) if domain is not None}
@@ -52,6 +58,7 @@ def check(
             f"target {target.name!r} lacks the classes {absent}; adapting to a part of the source's classes",
             stacklevel=3,
         )
+    return {side: domain.align(model.classes) for side, domain in sides.items()}
 
 
 def refuse_multilabel(objectives: Sequence[Objective], *domains: Domain | None) -> None:

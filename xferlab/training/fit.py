@@ -17,7 +17,7 @@ from ..machine import give_back
 from ..objectives import CrossEntropy, Objective
 from ..storage import described, fingerprint
 from ..strategies import Strategy, full
-from .checking import check, check_settings
+from .checking import check_settings, checked
 from .distributed import World
 from .feed import Feed, mixed
 from .keeping import Keeper, Log, Run
@@ -131,10 +131,8 @@ def fit(
     """
     objectives = [CrossEntropy()] if objectives is None else list(objectives)
     strategy = strategy or full()
-    check(model, source, target, objectives, target_labels)
+    domains = checked(model, source, target, objectives, target_labels)
     check_settings(steps, batch_size, lr, weight_decay, warmup, val_every, checkpoint_every, precision, seed)
-    given = {"source": source, "target": target}
-    domains = {side: domain.align(model.classes) for side, domain in given.items() if domain is not None}
     world = World(device, checkpoint)
     device, bf16 = world.device, precision == "bf16" or (precision == "auto" and world.device.type == "cuda")
     autocast = functools.partial(torch.autocast, device.type, torch.bfloat16, enabled=bf16)
@@ -167,7 +165,7 @@ def fit(
         world.agree(run.resumed_from)
         cached = strategy.freezes_encoder(model)
         feed = Feed(model, domains, objectives, world, batch_size, augment, views, cached, autocast, seed)
-        log = Log(run, steps, feed, progress_bar, world)
+        log = Log(run, steps, feed, progress_bar)
         buffers = [buffer for module in (model, *objectives) for buffer in module.buffers()]
         statistics = contextlib.nullcontext() if objectives else mean_statistics(model, anew=run.resumed_from == 0)
         # without a GPU torch.manual_seed would format the call stack at each step, for a GPU that may come

@@ -16,7 +16,6 @@ from ..encoders import Classifier
 from ..errors import CheckpointError, DivergenceError
 from ..objectives import Objective
 from ..storage import write_atomically
-from .distributed import World
 from .feed import Feed
 
 
@@ -74,8 +73,8 @@ class Run:
 class Log:
     """Losses stay tensors until the bar's next refresh, so that a GPU is not made to wait; a refresh checks them too."""
 
-    def __init__(self, run: Run, steps: int, feed: Feed, show: bool, world: World):
-        self.world, show = world, show and world.rank == 0
+    def __init__(self, run: Run, steps: int, feed: Feed, show: bool):
+        self.world, show = feed.world, show and feed.world.rank == 0
         self.run, self.steps, self.per_step, self.every = run, steps, feed.examples, max(1, steps // 100)
         self.pending: list[tuple[dict, list[str], Tensor]] = []
         self.bar = tqdm(total=steps, initial=run.resumed_from, disable=not show, unit="step", leave=False)
