@@ -58,6 +58,16 @@ def test_a_damaged_cache_is_made_anew(monkeypatch):
     assert file.stat().st_size == size
 
 
+def test_a_cache_of_an_earlier_version_is_read(monkeypatch):
+    """It kept labels as bytes; taken as they are, no domain would hold them."""
+    fake_mnist(monkeypatch)
+    first, file = load("digits/mnist").train, cache_folder("digits", "mnist.npz")
+    with np.load(file) as kept:
+        arrays = {"images": kept["images"], "labels": kept["labels"].astype(np.uint8)}
+    np.savez(file, **arrays)
+    assert torch.equal(load("digits/mnist").train.labels, first.labels)
+
+
 def test_a_cache_that_cannot_be_written_costs_nothing_but_time(tmp_path, monkeypatch):
     fake_mnist(monkeypatch)
     (tmp_path / "file").write_text("no folder")

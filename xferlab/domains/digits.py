@@ -40,7 +40,7 @@ def _mnist() -> tuple[Tensor, Tensor]:
         return len(kept["images"]) == len(kept["labels"]) == 5000
 
     kept = kept_arrays(cache_folder("digits", "mnist.npz"), parsed, whole)
-    return torch.from_numpy(kept["images"]), torch.from_numpy(kept["labels"])
+    return torch.from_numpy(kept["images"]), torch.from_numpy(kept["labels"]).long()
 
 
 def _optdigits() -> tuple[Tensor, Tensor]:
