@@ -134,9 +134,8 @@ def _mapped(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
             while member.read(1 << 20):  # at its end a damaged member tells
                 pass
         with open(path, "rb") as file:
-            file.seek(
-                info.header_offset + 26
-            )  # the lengths of the member's name and extra field, which stand before it
+            # the lengths of the member's name and extra field, which stand before it
+            file.seek(info.header_offset + 26)
             before = sum(struct.unpack("<HH", file.read(4)))
         start += info.header_offset + 30 + before
         return np.memmap(path, dtype, "c", start, shape, "F" if columns_first else "C")

@@ -167,8 +167,8 @@ class Domain:
         return replace(self, **changed)
 
     def _tensors(self) -> dict[str, Tensor]:
-        tensors = {name: getattr(self, name) for name in ("inputs", "labels", "groups", "site")}
-        return {name: part for name, part in tensors.items() if part is not None}
+        names = ("inputs", "labels", "groups", "site")
+        return {name: part for name in names if (part := getattr(self, name)) is not None}
 
     def align(self, classes: tuple[str, ...]) -> Domain:
         """The same examples with labels that index `classes`, of which this domain's may be a part.

@@ -47,7 +47,8 @@ def repeats(images: Tensor) -> Tensor:
     which are the same as an earlier row. Bool `(N,)`."""
     if images.ndim == 2:
         rows = [row.numpy().tobytes() for row in images]
-        return torch.tensor([rows.index(row) < i for i, row in enumerate(rows)])
+        first = dict(zip(reversed(rows), reversed(range(len(rows))), strict=True))
+        return torch.tensor([first[row] < i for i, row in enumerate(rows)])
     found = torch.zeros(len(images), dtype=torch.bool)
     found[[late for _, late in pairs(images)]] = True
     return found
@@ -105,9 +106,8 @@ def warn_near_duplicates(splits: Splits):
 def _thumbnails(images: Tensor) -> Tensor:
     """Unit vectors `(N, 256)` whose dot product is the correlation of 16x16 gray thumbnails; zeros for blank pictures."""
     step = max(1, 2**21 // images[0].numel())  # large pictures a few at a time
-    thumbs = torch.empty(
-        len(images), 16, 16
-    )  # whole: small results kept between large ones would leave the heap in pieces
+    # whole: small results kept between large ones would leave the heap in pieces
+    thumbs = torch.empty(len(images), 16, 16)
     for start in range(0, len(images), step):
         part = images[start : start + step].float().mean(1)
         thumbs[start : start + step] = adaptive_avg_pool2d(part, 16)

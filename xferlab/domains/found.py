@@ -108,14 +108,11 @@ def _state(root: Path, options: dict) -> list[list]:
         paths += [os.path.join(above, name) for name in os.listdir(above) if name.lower().endswith(tables.ENDINGS)]
         named = [tables.find(root, name) for key in ("groups", "labels") if isinstance(name := options.get(key), str)]
         paths += [os.path.abspath(table[0]) for table in named if table]
-    state = []
+    state: list[list] = []
     for path in sorted(paths):
-        for follow in (True, False):  # a link, and what it leads to
-            with contextlib.suppress(OSError):
-                stat = os.stat(path, follow_symlinks=follow)
-                state.append([path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns])
-            if not os.path.islink(path):
-                break
+        with contextlib.suppress(OSError):  # of a link, its own and those of what it leads to
+            stats = [os.lstat(path)] + ([os.stat(path)] if os.path.islink(path) else [])
+            state += [[path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns] for stat in stats]
     return state
 
 

@@ -43,18 +43,17 @@ def pooled(sources: Mapping[str, Splits | str | Path] | Sequence[Splits]) -> Spl
             f"source {other[0]!r} holds {alike(loaded[names.index(other[0])])}, {names[0]!r} {alike(loaded[0])}; bring them to one shape "
             "and one augmentation"
         )
-    whose: dict[str, list[Domain]] = {part: [] for part in loaded[0].parts()}
+    whose: list[list[Domain]] = [[], [], []]
     grouped = any(part.groups is not None for splits in loaded for part in splits.parts().values())
     for k, splits in enumerate(loaded):
         last, own = first, all(part.groups is not None for part in splits.parts().values())
-        for name, part in splits.parts().items():
+        for parts, part in zip(whose, splits.parts().values(), strict=True):
             groups, known = None, part.groups if own else None
-            if (
-                grouped
-            ):  # numbers of their own: two sites' patients stay two; a picture is a patient where none is known
+            # numbers of their own: two sites' patients stay two; a picture is a patient where none is known
+            if grouped:
                 groups = torch.arange(last, last + len(part)) if known is None else known + first
                 last = max(last, 1 + int(groups.max()))
             site = torch.full((len(part),), k, device=part.device)
-            whose[name].append(replace(part.align(loaded[0].classes), groups=groups, site=site, sites=names))
+            parts.append(replace(part.align(loaded[0].classes), groups=groups, site=site, sites=names))
         first = last
-    return Splits(**{name: replace(joined(parts), name=" + ".join(names)) for name, parts in whose.items()})
+    return Splits(*(replace(joined(parts), name=" + ".join(names)) for parts in whose))

@@ -52,9 +52,8 @@ def tokenize(texts: Sequence[str], tokenizer: str = "minilm", max_length: int = 
         raise DataError(f"text {wrong[0]} is {texts[wrong[0]]!r}, expected a string; drop rows without text")
     if not texts:
         raise DataError("there are no texts to tokenize; give at least one")
-    file = (
-        Path(model_folder(tokenizer)) / "tokenizer.json"
-    )  # a local one is known by its content, so that another is noticed
+    # a local one is known by its content, so that another is noticed
+    file = Path(model_folder(tokenizer)) / "tokenizer.json"
     own = digest(file) if file.is_file() else tokenizer
     kept = kept_arrays(
         cache_folder("tokens", f"{fingerprint(own, max_length, texts)}.npz"),
@@ -71,9 +70,7 @@ def _table(texts: list[str], tokenizer: str, max_length: int) -> np.ndarray:
     rows = words(texts, truncation=True, max_length=max_length, padding=False)["input_ids"]
     lengths = np.array([len(row) for row in rows])
     if cut := int((lengths >= max_length).sum()):
-        warnings.warn(
-            f"{cut} of {len(texts)} texts reach {max_length} tokens and are cut there; raise max_length", stacklevel=4
-        )
+        warnings.warn(f"{cut} of {len(texts)} texts reach max_length={max_length} and are cut; raise it", stacklevel=4)
     table = np.full((len(rows), lengths.max()), words.pad_token_id, np.int32)
     table[np.arange(lengths.max()) < lengths[:, None]] = np.concatenate(rows)
     return swap_padding(torch.from_numpy(table), words.pad_token_id).numpy()
@@ -100,9 +97,7 @@ def pieces(tokens: Tensor, tokenizer: str = "minilm") -> list[list[str]]:
     [['[CLS]', 'asthma', '[SEP]']]
     """
     words = load_tokenizer(tokenizer)
-    return [
-        words.convert_ids_to_tokens(swap_padding(row[row != 0], words.pad_token_id).tolist()) for row in tokens.cpu()
-    ]
+    return [words.convert_ids_to_tokens(row) for row in _unpadded(tokens, words)]
 
 
 def decode(tokens: Tensor, tokenizer: str = "minilm") -> list[str]:
@@ -126,8 +121,11 @@ def decode(tokens: Tensor, tokenizer: str = "minilm") -> list[str]:
     ['heart failure']
     """
     words = load_tokenizer(tokenizer)
-    rows = [swap_padding(row[row != 0], words.pad_token_id).tolist() for row in tokens.cpu()]
-    return words.batch_decode(rows, skip_special_tokens=True)
+    return words.batch_decode(_unpadded(tokens, words), skip_special_tokens=True)
+
+
+def _unpadded(tokens: Tensor, words) -> list[list[int]]:
+    return [swap_padding(row[row != 0], words.pad_token_id).tolist() for row in tokens.cpu()]
 
 
 def swap_padding(tokens: Tensor, pad: int) -> Tensor:
