@@ -126,7 +126,7 @@ def look(
     source: Annotated[str, Argument(help="a folder of images, a .npz, a table of texts, or a name")],
     target: Annotated[str | None, Argument(help="another, to see what differs")] = None,
     out: Annotated[Path, Option(help="the page, one HTML file")] = Path("look.html"),
-    encoder: Annotated[str, Option(help="finds labels that may be wrong, or none")] = "efficientnet_lite0",
+    encoder: Annotated[str, Option(help="finds labels that may be wrong; none for no search")] = "efficientnet_lite0",
     size: Annotated[int, Option(help="pixels a side")] = 96,
     source_labels: Labels = None,
     target_labels: Labels = None,
