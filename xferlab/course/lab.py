@@ -64,7 +64,7 @@ class Lab:
     def dataset(self, default: str) -> str:
         """`$XFERLAB_DATASET` (a name, `.npz` or folder) or `default`; prints which, synthetic or real."""
         chosen = os.environ.get("XFERLAB_DATASET") or default
-        if not _exists(chosen) and len(_pairs(chosen)) == 1:
+        if not _found(chosen) and len(_pairs(chosen)) == 1:
             raise ArgumentError(f"XFERLAB_DATASET={chosen!r} names two data sets, but lab {self.number} takes one")
         return self._say(chosen, swapped=chosen != default)
 
@@ -73,7 +73,7 @@ class Lab:
         chosen = os.environ.get("XFERLAB_DATASET")
         pairs = _pairs(chosen) if chosen else [(source, target)]
         if len(pairs) > 1:  # a colon inside a path: the split that names things that exist is the one meant
-            pairs = [pair for pair in pairs if all(map(_exists, pair))] or pairs
+            pairs = [pair for pair in pairs if all(map(_found, pair))] or pairs
         if len(pairs) != 1:
             raise ArgumentError(
                 f"XFERLAB_DATASET={chosen!r} should be SOURCE:TARGET, since lab {self.number} takes two data sets; "
@@ -83,10 +83,9 @@ class Lab:
         return self._say(pairs[0][0], "Source", swapped), self._say(pairs[0][1], "Target", swapped)
 
     def _say(self, name: str, role: str = "Data", swapped: bool = False) -> str:
-        name = str(_found(name) or name)
         what = "synthetic, rendered by xferlab" if name.startswith("cells/") else "real"
-        if _exists(name):
-            what = "your own data" if swapped else "from a file"
+        if path := _found(name):
+            name, what = str(path), "your own data" if swapped else "from a file"
         print(f"{role}: {name} ({what}{', set by XFERLAB_DATASET' if swapped else ''}). Not for clinical use.")
         return name
 
@@ -284,7 +283,3 @@ def _found(name: str) -> Path | None:
     """`name` as a path that exists: from here, else from the checkout's root, since notebooks run in `labs/`."""
     places = Path(name).expanduser(), folder().parent / name
     return next((place for place in places if place.exists()), None)
-
-
-def _exists(name: str) -> bool:
-    return _found(name) is not None

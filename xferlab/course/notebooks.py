@@ -44,7 +44,6 @@ def assemble(number: str, cells: list[tuple[str, str, dict]]) -> NotebookNode:
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
-    built.nbformat, built.nbformat_minor = 4, 5
     return built
 
 

@@ -29,11 +29,9 @@ from .results import Results
 def _panels(*widths: float, height: float = 3.7):
     """A figure with axes side by side, in inches; not pyplot's, so that nobody need close it."""
     with needs("matplotlib", extra="labs"):
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     figure = Figure(figsize=(sum(widths), height))
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(1, len(widths), gridspec_kw={"width_ratios": widths}, squeeze=False)[0]
+    return figure, figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
 
 
 def gap(

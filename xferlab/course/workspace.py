@@ -66,9 +66,7 @@ def reset(number: str, where: Path) -> tuple[Path, Path | None]:
     name = content.entry(number)["name"]
     published, own = content.folder() / f"{name}.ipynb", where / f"{name}.ipynb"
     if published.resolve() == own.resolve():
-        raise ArgumentError(
-            f"{where} holds the course itself; reset works in a folder that `xferlab labs start` filled"
-        )
+        raise ArgumentError(f"{where} holds the course itself; reset works in a folder that `labs start` filled")
     kept = None
     if own.is_file():
         free = (where / f"{name}_old_{k}.ipynb" for k in range(1, 1000))
@@ -88,8 +86,8 @@ def status(where: Path) -> list[dict]:
         A row a notebook: `learner` (its folder), `lab`, `passed` and `exercises`, `section` (the last in which a cell ran), `error`, `predictions`.
     """
     names = {entry["name"]: entry["number"] for entry in content.course()["labs"]}
-    files = [path for path in sorted(where.rglob("*.ipynb")) if path.stem in names]
-    files = [path for path in files if not {".ipynb_checkpoints", "solutions"} & set(path.parts)]
+    skipped = {".ipynb_checkpoints", "solutions"}
+    files = [p for p in sorted(where.rglob("*.ipynb")) if p.stem in names and not skipped & set(p.parts)]
     if not files:
         raise ArgumentError(f"no notebooks of the course in {where}; their names are those of `xferlab labs list`")
     rows = []

@@ -1,7 +1,5 @@
 """What lab 00's checks recognize."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

@@ -1,7 +1,5 @@
 """What lab 04's checks recognize."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """What lab 07's checks recognize."""
 
-from __future__ import annotations
-
 import torch
 
 from . import Mistake, among, number, recognizes

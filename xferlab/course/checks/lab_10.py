@@ -1,7 +1,5 @@
 """What lab 10's checks recognize."""
 
-from __future__ import annotations
-
 import math
 
 from ...recipe import Recipe
