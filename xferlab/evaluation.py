@@ -1,7 +1,5 @@
 """Scores with intervals and calibration, and the features a model sees."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

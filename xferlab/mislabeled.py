@@ -1,7 +1,5 @@
 """Labels that may be wrong: a probe that never saw an example disagrees with its label, and is sure of it."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

@@ -1,7 +1,5 @@
 """What is strange: how unlike the pictures of a reference a picture looks, as a p-value."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 

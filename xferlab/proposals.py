@@ -1,7 +1,5 @@
 """Which examples to label next: spread over clusters of features, one from each, so that few labels show much."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

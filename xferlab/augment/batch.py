@@ -1,7 +1,5 @@
 """What every operation shares: batches and sides, draws on the CPU, checks of images and arguments."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, overload

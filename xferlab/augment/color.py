@@ -1,7 +1,5 @@
 """Color and texture: values change."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

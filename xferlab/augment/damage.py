@@ -1,7 +1,5 @@
 """Corruptions: for testing robustness, not for training."""
 
-from __future__ import annotations
-
 import functools
 import io
 import math

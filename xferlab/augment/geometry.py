@@ -1,7 +1,5 @@
 """Geometry: pixels move."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """Joint operations: they see both sides and the labels."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 from typing import ClassVar

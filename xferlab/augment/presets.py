@@ -1,7 +1,5 @@
 """What to use when: what a domain allows, weak and strong views, presets by kind of picture."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar

@@ -5,8 +5,6 @@ adversary wants; where the two want different losses, the adversary's is taken o
 through the adversary with its parameters detached.
 """
 
-from __future__ import annotations
-
 import copy
 
 import torch

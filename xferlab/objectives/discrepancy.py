@@ -1,7 +1,5 @@
 """Distances between source and target features: kernel means, covariances, optimal transport."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Sequence
 

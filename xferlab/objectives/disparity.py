@@ -1,7 +1,5 @@
 """Two classifiers that should agree: their disagreement on the target is what the encoder is trained against."""
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Masked language modeling: what pretrained the text encoder, gone on with on text of your own."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """What an objective is given (Step) and what it must be (Objective)."""
 
-from __future__ import annotations
-
 import inspect
 import math
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Learning features without labels: contrast, rotation, masked pixels. Each has its own head and leaves the model's alone."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Keeping what was learned before: penalties that hold weights, features or outputs near the starting model's."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Learning from a model's own outputs on unlabeled target examples: no target label is read anywhere here."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Learning from labels."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 

@@ -1,7 +1,5 @@
 """Figures of what a model sees and answers: clouds of features, confusion, calibration."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

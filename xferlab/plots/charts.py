@@ -1,7 +1,5 @@
 """Figures of numbers: curves, bars, points with their intervals."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

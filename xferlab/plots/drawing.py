@@ -1,7 +1,5 @@
 """How figures look: the palette and markers, the axes, and what every figure is finished with."""
 
-from __future__ import annotations
-
 from ..errors import needs
 
 # Okabe & Ito's palette: told apart with any color vision, on a projector too. Markers differ as well.

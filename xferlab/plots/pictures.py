@@ -1,7 +1,5 @@
 """Figures that show examples: sheets of images, maps over them, pieces of text."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np
