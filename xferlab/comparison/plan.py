@@ -69,7 +69,7 @@ class Plan:
         """What of the wish the minutes were too short for, in sentences."""
         short, notes = f"{minutes:g} minutes are too short for", []
         if self.seeds < seeds:
-            notes.append(f"{short} {seeds} seeds: {self.seeds} was run; give more --minutes for the rest.")
+            notes.append(f"{short} {seeds} seeds, planned with {self.seeds}; give more --minutes for the rest.")
         if missing := names[len(self.recipes) :]:
             notes.append(f"{short} all recipes; left out: {', '.join(missing)}. Give more --minutes.")
         return notes
