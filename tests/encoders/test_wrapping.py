@@ -86,6 +86,9 @@ def test_a_registered_encoder_is_found_by_name():
     )
     try:
         assert xl.encoder("tiny").dim == 4 and xl.encoder("tiny", size=20).size == (20, 20)
+        with pytest.raises(TypeError, match="unexpected keyword argument 'weights'"):  # and not left out in silence
+            xl.encoder.register("tiny", lambda pretrained: nn.Flatten())
+            xl.encoder("tiny", weights="mine.pth")
     finally:
         xl.encoders._registered.pop("tiny")
     xl.encoder.register("words", lambda pretrained: nn.Embedding(10, 4))

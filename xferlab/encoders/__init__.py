@@ -145,7 +145,7 @@ def encoder(
 def _named(name: str, pretrained: bool, weights: str | Path | None, settings: dict, seed: int) -> Encoder | TextEncoder:
     with seeded(seed):
         if make := _found(name):
-            made = make(pretrained=pretrained, **settings)
+            made = make(pretrained=pretrained, **settings, **({} if weights is None else {"weights": weights}))
             return made if hasattr(made, "blocks") else Encoder(made, name=name, **settings)
         # Hugging Face's names without an owner are those of the BERT family; no timm name has "bert" in it
         text = name == "minilm" or "/" in name or "bert" in name or (Path(name) / "config.json").is_file()
