@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
+from . import course  # whose modules load when they are first used
 from .errors import ArgumentError, XferlabError
 from .storage import shrink_cache
 
@@ -61,9 +62,7 @@ def doctor(
     """Print a pasteable report of this machine and what to fix before a workshop."""
     if clear_cache:
         typer.echo(f"{shrink_cache(0) / 1e9:.1f} GB of cached files removed.\n")
-    from .course.doctor import report
-
-    text, fixes = report(network, quick)
+    text, fixes = course.doctor.report(network, quick)
     typer.echo(text)
     raise typer.Exit(bool(fixes))
 
@@ -206,9 +205,7 @@ def _given(options: dict, without: tuple[str, ...] = ()) -> dict:
 @labs.command("list")
 def list_labs() -> None:
     """List the labs: minutes, data, and which are built."""
-    from .course.content import course
-
-    for entry in course()["labs"]:
+    for entry in course.content.course()["labs"]:
         state = "" if entry["built"] else "  (planned)"
         typer.echo(f"{entry['number']}  {entry['title']:48s} {entry['minutes']:3d} min  {entry['data']}{state}")
 
@@ -221,9 +218,7 @@ def run_lab(
     timeout: Annotated[int | None, Option(help="seconds a cell may take: 900, no limit in profile full")] = None,
 ) -> None:
     """Run a lab from its source, headless; print its results table and where the page is."""
-    from .course.commands import run
-
-    raise typer.Exit(run(number, out, student, timeout))
+    raise typer.Exit(course.commands.run(number, out, student, timeout))
 
 
 @labs.command("start")
@@ -235,9 +230,7 @@ def start_labs(
 
     A notebook that you changed is never written over: `xferlab labs reset NN` gives you a fresh one and keeps yours.
     """
-    from .course.commands import start
-
-    raise typer.Exit(start(folder, no_open))
+    raise typer.Exit(course.commands.start(folder, no_open))
 
 
 @labs.command("reset")
@@ -245,18 +238,14 @@ def reset_lab(
     number: Number, folder: Annotated[Path, Option(help="the folder that `labs start` filled")] = Path()
 ) -> None:
     """Put a fresh notebook in place of yours; yours is kept beside it."""
-    from .course import workspace
-
-    fresh, kept = workspace.reset(number, folder)
+    fresh, kept = course.workspace.reset(number, folder)
     typer.echo(f"{fresh} is fresh." + (f" Yours is {kept}." if kept else ""))
 
 
 @labs.command("status")
 def status_of_labs(folder: Annotated[Path, Argument(help="notebooks, or one folder a learner")] = Path()) -> None:
     """Read how far the notebooks in a folder are: exercises passed, predictions, where each stopped."""
-    from .course import workspace
-
-    for line in workspace.table(workspace.status(folder)):
+    for line in course.workspace.table(course.workspace.status(folder)):
         typer.echo(line)
 
 
@@ -272,10 +261,8 @@ def bundle_labs(
 
     Needs a network once, where it is made. It is for this kind of machine and this Python.
     """
-    from .course.bundle import write
-    from .course.content import folder
-
-    write(out, folder(), extras=_names(extras), without=_names(without), wheels=wheels, data=data)
+    home = course.content.folder()
+    course.bundle.write(out, home, extras=_names(extras), without=_names(without), wheels=wheels, data=data)
 
 
 if __name__ == "__main__":

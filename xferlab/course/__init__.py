@@ -2,4 +2,5 @@
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submodules=["checks", "doctor", "lab", "widgets"])
+_ROOMS = ["bundle", "checks", "commands", "content", "doctor", "lab", "widgets", "workspace"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submodules=_ROOMS)
