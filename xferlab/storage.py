@@ -88,7 +88,10 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path)
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*.????????{path.suffix}"):
+            with contextlib.suppress(OSError):  # another process may be sweeping too
+                if time.time() - left.stat().st_mtime > 86_400:
+                    left.unlink()
         # not mkstemp, whose files only their owner may read
         temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}{path.suffix}")
         open(temporary, "xb").close()
@@ -113,13 +116,6 @@ def write_text(path: str | Path, text: str) -> None:
     """Writes a file of text whole or not at all, see `write_atomically`."""
     with write_atomically(path) as temporary:
         temporary.write_text(text, "utf-8")
-
-
-def _sweep(path: Path) -> None:
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.????????{path.suffix}"):
-        with contextlib.suppress(OSError):  # another process may be sweeping too
-            if time.time() - left.stat().st_mtime > 86_400:
-                left.unlink()
 
 
 def kept_arrays(path: Path, make: Callable[[], dict], good: Callable[[Mapping], bool]) -> Mapping:
