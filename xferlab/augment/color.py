@@ -227,14 +227,15 @@ class Noise(OneSided):
 
 def boxes(share: Tensor, images: Tensor, generator: Generator) -> Tensor:
     """Boolean `(B, 1, H, W)`: a box over `share` `(B, 1, 1, 1)` of the area, less where the edge clips it."""
-    inside = []
-    for axis in (2, 3):
-        size = images.shape[axis]
+
+    def inside(size):
         length = (size * share.sqrt()).long()
         start = uniform(0, size, images, generator).long() - length // 2
-        at = torch.arange(size, device=images.device).view([-1 if a == axis else 1 for a in range(4)])
-        inside.append((at >= start) & (at < start + length))
-    return inside[0] & inside[1]
+        at = torch.arange(size, device=images.device)
+        return (at >= start) & (at < start + length)
+
+    rows, columns = map(inside, images.shape[2:])
+    return rows.mT & columns
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,8 @@ def _defocus(images, radius, generator):
 def _motion(images, length, generator):
     length *= min(images.shape[-2:])
     angle = uniform(0, math.pi, images, generator)
-    return convolve(
-        images, lambda fy, fx: torch.sinc(length * (fx * angle.cos() + fy * angle.sin())), math.ceil(length)
-    )
+    x, y = angle.cos(), angle.sin()
+    return convolve(images, lambda fy, fx: torch.sinc(length * (fx * x + fy * y)), math.ceil(length))
 
 
 def _jpeg(images, quality, generator):

@@ -152,8 +152,8 @@ class Objective(nn.Module):
     def after_step(self, step: Step) -> None:
         """Runs after the optimizer's update, without gradients: for teachers and memories."""
 
-    def finish(self, model: nn.Module) -> nn.Module | None:
-        """Runs once after the last step: an average or a teacher may become the model."""
+    def finish(self, model: nn.Module) -> None:
+        """Runs once after the last step: an average may become the model."""
 
     def log(self) -> dict[str, Tensor]:
         """Further scalars worth a curve, kept as tensors: an adversary's accuracy, a share of pseudo-labels kept."""

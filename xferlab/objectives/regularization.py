@@ -7,9 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..domains import Domain
 from ..encoders import Classifier, recording
-from ..weights import average_into, frozen_copy, refresh_batch_norm
+from ..weights import average_into, frozen_copy
 from .objective import Batch, Objective, one_side
 
 
@@ -294,12 +293,12 @@ class LwF(Distillation):
 
 
 class EMA(Objective):
-    """An average of the weights over training, which `finish(model)` puts in their place. Adds nothing to the loss.
+    """An average of the weights over training, which takes their place at its end. Adds nothing to the loss.
 
     After update n the average becomes `a average + (1 - a) w` with `a = min(decay, 1 - 1/n)` (Polyak and Juditsky, 1992;
     with this warm-up in Tarvainen and Valpola, 2017, arXiv:1703.01780). `decay=None` is `a = 1 - 1/n`, the plain mean.
-    Updates before progress `start` do not count. Batch-norm statistics are averaged with the weights; give `finish` a
-    domain to measure them anew, as a mean over few distant weights needs.
+    Updates before progress `start` do not count. Batch-norm statistics are averaged with the weights; a mean over few
+    distant weights needs them measured anew, by `xl.weights.refresh_batch_norm` on the training domain.
 
     Parameters
     ----------
@@ -341,19 +340,15 @@ class EMA(Objective):
             rate = 1 / self.updates
             average_into(self.average, step.model, rate if self.decay is None else rate.clamp(min=1 - self.decay))
 
-    def finish(self, model: nn.Module, domain: Domain | None = None) -> nn.Module:
-        """Copies the average into `model` and returns it; with a domain, batch-norm statistics are measured on it."""
+    def finish(self, model):
         model.load_state_dict(self.average.state_dict())
-        if domain is not None:
-            refresh_batch_norm(model, domain)
-        return model
 
 
 class SWA(EMA):
     """Stochastic weight averaging: the plain mean of the weights from progress `start` on.
 
-    Izmailov et al., 2018, arXiv:1803.05407. Give `finish` the training domain, so that batch-norm statistics are those
-    of the averaged weights.
+    Izmailov et al., 2018, arXiv:1803.05407. After `fit`, `xl.weights.refresh_batch_norm(model, source)` makes batch-norm
+    statistics those of the averaged weights.
 
     Parameters
     ----------
