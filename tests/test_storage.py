@@ -19,6 +19,18 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert file.read_text() == "old" and os.listdir(file.parent) == ["a.txt"]
 
 
+def test_what_a_killed_writer_left_goes_after_a_day(tmp_path):
+    """Fails where the disk fills with halves, and where the half that another process is writing now goes."""
+    old, new, other = (tmp_path / f".{name}.{i}.0123abcd.npz" for i, name in enumerate(("a.npz", "a.npz", "b.npz")))
+    for left in (old, new, other):
+        left.write_bytes(b"half")
+    for left in (old, other):
+        os.utime(left, (1e9, 1e9))
+    with write_atomically(tmp_path / "a.npz") as temporary:
+        temporary.write_bytes(b"whole")
+    assert not old.exists() and new.exists() and other.exists()
+
+
 def test_others_may_read_what_the_umask_lets_them(tmp_path):
     before = os.umask(0o022)
     try:
