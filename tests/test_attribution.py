@@ -5,6 +5,7 @@ from torch import nn
 import xferlab as xl
 from xferlab.attribution import grad_cam
 from xferlab.errors import ArgumentError
+from xferlab.probes import make_deep
 
 
 class TwoChannels(nn.Module):
@@ -50,6 +51,16 @@ def test_frozen_model_and_modes_are_left_as_they_were(model, image):
 
 def test_nothing_speaks_for_a_class(model):
     assert grad_cam(model, torch.zeros(2, 3, 8, 8, dtype=torch.uint8)).abs().max() == 0
+
+
+def test_the_map_of_a_model_that_turns_its_pictures_lies_on_the_picture_as_it_is(own):
+    model = own()
+    make_deep(model)
+    torch.nn.init.normal_(model.head.weight, generator=torch.Generator().manual_seed(0))
+    image = torch.randint(0, 256, (1, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    upright = grad_cam(model, image, classes=torch.tensor([0]))
+    model.encoder.body.symmetric.fill_(True)
+    torch.testing.assert_close(grad_cam(model, image, classes=torch.tensor([0])), upright)
 
 
 def test_a_layer_without_space(own):

@@ -1,4 +1,5 @@
 import copy
+import weakref
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from small import blobs
 import xferlab as xl
 from xferlab.errors import ArgumentError, DataError
 from xferlab.features import knn, ridge_path
+from xferlab.probes import make_deep
 
 
 def count_passes(model):
@@ -80,6 +82,17 @@ def test_several_layers_in_one_pass_each_kept_by_itself(own, tmp_path):
     for name in ("deep", "stem", "project"):
         alone = xl.embed(model, domain, layer=name, cache=False)
         assert torch.equal(alone, (both | again)[name])
+
+
+def test_activations_of_turned_views_are_not_kept(own):
+    model, alive = own(), []
+    make_deep(model)
+    model.encoder.body.symmetric.fill_(True)
+    made = []
+    model.encoder.body.body.norm.register_forward_hook(lambda _m, _in, output: made.append(weakref.ref(output)))
+    model.encoder.register_forward_pre_hook(lambda *_: alive.append(sum(kept() is not None for kept in made)))
+    xl.embed(model, blobs(n=2000), layer="stem", cache=False)
+    assert len(alive) > 2 and max(alive) <= 1
 
 
 def test_unknown_among_several_layers(own):

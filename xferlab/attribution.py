@@ -54,7 +54,7 @@ def grad_cam(model: Classifier, inputs: Tensor, *, layer: str | None = None, cla
         # inputs need the gradient, or a fully frozen encoder would record none
         prepared = model.encoder.prepare(inputs.to(device)).requires_grad_(True)
         logits = model.head(model.encoder.body(prepared))
-    activations = {name: out for name, (*_, out) in seen.items()}
+    activations = {name: outs[0] for name, outs in seen.items()}  # the upright view's, where turned ones follow it
     spatial = [name for name, out in activations.items() if out.ndim == 4 and out.shape[-1] > 1]
     layer = layer or (spatial[-1] if spatial else None)
     if layer not in spatial:

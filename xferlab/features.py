@@ -83,6 +83,8 @@ def embed(
                 output = encoder(inputs)
                 parts = [pool(seen[name].pop()) if name else output for name in missing]
                 widths[:] = [part.shape[1] for part in parts]
+                for left in seen.values():  # a block that ran several times, as on turned views
+                    left.clear()
                 return torch.cat(parts, 1)
 
             features = in_batches(encoder, side_by_side, domain, None)
