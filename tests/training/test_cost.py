@@ -6,7 +6,7 @@ from small import blobs
 import xferlab as xl
 from xferlab import strategies
 from xferlab.objectives import Objective
-from xferlab.training.moving import groups as _groups
+from xferlab.training.moving import Movement
 
 FAST = dict(steps=3, batch_size=16, progress_bar=False)
 
@@ -55,7 +55,7 @@ def test_an_optimizer_gets_a_group_for_each_way_to_move(own):
     model = own()
 
     def groups(strategy):
-        return _groups(model, strategy, [], 0.01, steps=20)
+        return Movement(model, strategy, [], [], 1e-3, weight_decay=0.01, warmup=0, steps=20).optimizer.param_groups
 
     assert [group["weight_decay"] for group in groups(strategies.full())] == [0.01, 0.0]
     held = {id(p) for group in groups(strategies.full()) for p in group["params"]}

@@ -40,8 +40,21 @@ class Movement:
 
     def __post_init__(self) -> None:
         self.moving: list[bool] = []
-        ours = groups(self.model, self.strategy, self.objectives, self.weight_decay, self.steps)
-        self.optimizer = torch.optim.AdamW(ours, lr=self.lr, fused=True)
+        self.optimizer = torch.optim.AdamW(self.groups(), lr=self.lr, fused=True)
+
+    def groups(self) -> list[dict]:
+        """Parameter groups of what moves at all. Blocks that move alike all along share theirs: an optimizer pays for each."""
+        found = self.strategy.groups(self.model)
+        own = [p for objective in self.objectives for p in objective.parameters() if p.requires_grad]
+        found += [{"params": own, "block": "objectives", "decay": True}] if own else []
+        rates = [self.strategy.rates(self.model, t / max(1, self.steps - 1)) for t in range(self.steps)]
+        tracks = {name: tuple(each[name] for each in rates) for name in rates[0]}
+        merged: dict[tuple, dict] = {}
+        for group in found:
+            key = (group["decay"], tracks.get(group["block"], (1.0,) * self.steps))
+            first = merged.setdefault(key, group | {"params": [], "weight_decay": self.weight_decay * group["decay"]})
+            first["params"] += group["params"]
+        return [group for (_, track), group in merged.items() if any(track)] or list(merged.values())
 
     def begin(self, t: int) -> float:
         """Sets step t's rates, and what requires gradients where that changes; returns the learning rate at a multiplier of 1."""
@@ -91,23 +104,6 @@ class Movement:
         suspects = [(name, value) for name, value in self.model.state_dict().items() if not torch.isfinite(value.sum())]
         if broken := [name for name, value in suspects if not torch.isfinite(value).all()]:
             raise DivergenceError(f"{broken[0]} is not finite after the last step; lower lr or the objectives' weights")
-
-
-def groups(
-    model: Classifier, strategy: Strategy, objectives: Sequence[Objective], weight_decay: float, steps: int
-) -> list[dict]:
-    """Parameter groups of a run, of what moves at all. Blocks that move alike all along share theirs: an optimizer pays for each."""
-    found = strategy.groups(model)
-    own = [p for objective in objectives for p in objective.parameters() if p.requires_grad]
-    found += [{"params": own, "block": "objectives", "decay": True}] if own else []
-    rates = [strategy.rates(model, t / max(1, steps - 1)) for t in range(steps)]
-    tracks = {name: tuple(each[name] for each in rates) for name in rates[0]} | {"objectives": (1.0,) * steps}
-    merged: dict[tuple, dict] = {}
-    for group in found:
-        key = (group["decay"], tracks[group["block"]])
-        first = merged.setdefault(key, group | {"params": [], "weight_decay": weight_decay * group["decay"]})
-        first["params"] += group["params"]
-    return [group for (_, track), group in merged.items() if any(track)] or list(merged.values())
 
 
 def schedule(progress: float, warmup: float) -> float:
