@@ -32,30 +32,26 @@ def sides(
     if any(part.labels is None for part in source.parts().values()):
         raise DataError(f"source {source.name!r} has an unlabeled part; label its train, val and test")
     if source.train.multilabel or (test is not None and test.multilabel):
-        raise DataError(
-            "compare chooses between single-label classifiers; pass one label of multi-label data at a time"
-        )
+        raise DataError("compare chooses between single-label classifiers; pass one label of multi-label data")
     if source.train.is_image != adapt.is_image:
         raise DataError(f"source {source.name!r} and target {adapt.name!r} are not both images, or both tokens")
     adapt.align(source.classes)  # raises for a class that the source lacks
-    notes = []
-    if test is None:
-        notes.append(
-            "The target has no labeled test part: there is no oracle, and nothing here measures target accuracy."
-        )
-    if empty := _without_examples(source.train):
-        notes.append(f"The source has no training example of {', '.join(empty)}: no recipe can learn it from labels.")
-    if absent := ", ".join(name for name in source.classes if adapt.classes and name not in adapt.classes):
-        notes.append(f"The target lacks {absent}: methods that match whole domains may force examples into it.")
-    if test is not None and (unseen := _without_examples(test)):
-        notes.append(f"The target's test part has no example of {', '.join(unseen)}: the oracle says nothing of it.")
-    if source.train.synthetic or adapt.synthetic:
-        notes.append("Synthetic data: rendered, not from patients.")
-    return source, adapt, test, notes
+    blind, empty, unseen = test is None, _without_examples(source.train), _without_examples(test)
+    absent = ", ".join(name for name in source.classes if adapt.classes and name not in adapt.classes)
+    said = {
+        "The target has no labeled test part: there is no oracle, and nothing here measures target accuracy.": blind,
+        f"The source has no training example of {empty}: no recipe can learn it from labels.": empty,
+        f"The target lacks {absent}: methods that match whole domains may force examples into it.": absent,
+        f"The target's test part has no example of {unseen}: the oracle says nothing of it.": unseen,
+        "Synthetic data: rendered, not from patients.": source.train.synthetic or adapt.synthetic,
+    }
+    return source, adapt, test, [note for note, holds in said.items() if holds]
 
 
-def _without_examples(domain: Domain) -> list[str]:
-    return [name for name, count in zip(domain.classes, domain.counts().tolist(), strict=True) if count == 0]
+def _without_examples(domain: Domain | None) -> str:
+    """Classes of which a domain has none, with commas between."""
+    counts = [] if domain is None else zip(domain.classes, domain.counts().tolist(), strict=True)
+    return ", ".join(name for name, count in counts if count == 0)
 
 
 def split_labeled(
@@ -63,23 +59,20 @@ def split_labeled(
 ) -> tuple[Domain, Domain | None]:
     """The labeled target examples to train on, and those to judge by where there are enough."""
     if labeled.labels is None or labeled.multilabel:
-        raise DataError(
-            f"labeled {labeled.name!r} has no single-label labels; pass target examples with one class each"
-        )
+        raise DataError(f"labeled {labeled.name!r} has no single-label labels; pass examples with one class each")
     ours, theirs = (tuple(part.inputs.shape[1:]) for part in (labeled, source.train))
     if ours != theirs:
         raise DataError(f"labeled {labeled.name!r} holds {ours}, the source {theirs}; bring them to one shape")
-    labeled, seen = labeled.align(source.classes), set()
-    if test is not None:
-        seen = {x.numpy().tobytes() for x in test.inputs.cpu()} & {x.numpy().tobytes() for x in labeled.inputs.cpu()}
-    if seen:
+    labeled = labeled.align(source.classes)
+    inputs = [() if part is None else part.inputs.cpu().numpy() for part in (labeled, test)]
+    few, tested = ({x.tobytes() for x in each} for each in inputs)
+    if seen := few & tested:
         notes.append(f"{len(seen)} of the labeled images are in the target's test part too: the oracle is too good.")
     if len(labeled) < 40:
         notes.append(f"Trained on {len(labeled)} labeled target images too: too few to choose by as well.")
         return labeled, None
     train, held = (labeled[rows] for rows in cut(labeled, (0.5, 0.5)))
-    others = f"{len(held)} others are the validator target_labels."
-    notes.append(f"Trained on {len(train)} labeled target images too; {others}")
+    notes.append(f"Trained on {len(train)} labeled target images too; {len(held)} are the validator target_labels.")
     return train, held
 
 
@@ -98,7 +91,7 @@ def judges(
     selector = selector or next(iter(special), "information_maximization")
     known = special | selection.validators
     if not isinstance(wanted, Mapping):
-        names = list(known) if wanted is None else list(wanted)
+        names = list(known if wanted is None else wanted)
         if unknown := [name for name in names if name not in known]:
             raise ArgumentError(f"no validator is called {unknown[0]!r}; selection.validators has {', '.join(known)}")
         wanted = {name: known[name] for name in names}

@@ -6,8 +6,9 @@ import contextlib
 import csv
 import difflib
 import json
+import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -111,9 +112,9 @@ def read(
     target: Splits | Domain,
     classes: tuple[str, ...],
     columns: Sequence[str] = (),
-    rename: Mapping[str, str] | None = None,
-) -> tuple[Domain, list[str]]:
-    """The target's examples that a filled-in table names, with the table's labels; and what is to be said of the others.
+    rename: dict | None = None,
+) -> Domain:
+    """The target's examples that a filled-in table names, with the table's labels; a warning says how many others there are.
 
     Parameters
     ----------
@@ -155,12 +156,13 @@ def read(
             f"{path} has no label for an image of the target: {empty} rows without a label, {len(lost)} whose file is not there; "
             f"fill in the column label with {', '.join(classes)}"
         )
-    notes = [f"{path}: {empty} of {empty + len(labels) + len(lost)} rows have no label yet."] if empty else []
+    if empty:
+        warnings.warn(f"{path}: {empty} of {len(rows)} rows have no label yet.", stacklevel=2)
     if lost:
-        listed = ", ".join(lost[:5]) + ", ..." * (len(lost) > 5)
-        notes.append(f"{path}: {len(lost)} labeled files are not in the target, moved or renamed perhaps: {listed}.")
+        listed = f"{len(lost)} labeled files are not in the target, moved or renamed perhaps: {', '.join(lost[:5])}"
+        warnings.warn(f"{path}: {listed}{', ...' * (len(lost) > 5)}.", stacklevel=2)
     labeled = everything.unlabeled()[list(labels)]
-    return replace(labeled, labels=torch.tensor(list(labels.values())), classes=classes), notes
+    return replace(labeled, labels=torch.tensor(list(labels.values())), classes=classes)
 
 
 def _rows(path: Path, file: str = "file", label: str = "label") -> list[dict[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import textwrap
+import warnings
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from ..probes import make_deep
 from ..storage import write_text
 from ..text import decode
 from ..transferability import proxy_a_distance
-from .reading import find_pictures, noting, read
+from .reading import find_pictures, read, words
 from .report import Table, aligned, page, thumbnail
 
 PROBED = 2000  # pictures that the encoder reads, at most
@@ -205,16 +206,17 @@ def look(
 
 
 def _side(where: str, labels: str | None, name: str | None, options: dict) -> Side:
-    found = None
-    if Path(where).is_dir():
-        found, notes = find_pictures(Path(where), labels, **options)
-        try:
-            splits, more = noting(folders.divide, found)
-        except DataError as error:  # too few pictures, or a split without a test part
-            splits, more = found.domain(), [str(error)]
-        notes += more
-    else:
-        splits, notes, _ = read(where, **options)
+    found, undivided = None, []
+    with warnings.catch_warnings(record=True, action="always") as caught:
+        if Path(where).is_dir():
+            found = find_pictures(Path(where), labels, **options)
+            try:
+                splits: Splits | Domain = folders.divide(found)
+            except DataError as error:  # too few pictures, or a split without a test part
+                splits, undivided = found.domain(), [str(error)]
+        else:
+            splits, _ = read(where, **options)
+    notes = words(caught) + undivided
     parts = splits.parts() if isinstance(splits, Splits) else {"": splits}
     domain = splits.together() if isinstance(splits, Splits) else splits
     members = torch.zeros(len(domain), 0, dtype=torch.bool)

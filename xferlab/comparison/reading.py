@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..domains import Domain, Splits, arrays, folders, tables, texts
 from ..domains import load as load_domain
@@ -99,38 +99,42 @@ def read_sides(
         For both sides, those of `read`.
     """
     found: dict[str, Splits] = {}
-    notes: list[str] = []
-    scale = None
-    for where in source:
-        splits, own, first = read(where, labels=source_labels, **options)
-        if not isinstance(splits, Splits) or splits.train.labels is None:
-            hint = "".join(f"; {note}" for note in own if "--source-labels" in note)
-            raise DataError(
-                f"{where} has no class folders, and a source needs labels: one folder a class, named after it, or a table{hint}"
-            )
-        if not found:
-            scale = first
-            options |= dict(classes=splits.classes, channels=splits.train.inputs.shape[1], rename=rename)
-            options = options if scale is None else {"intensity": scale} | options
-        name = Path(where).name if len({Path(one).name for one in source}) == len(source) else where
-        found, notes = found | {name: splits}, notes + own
-    splits = pooled(found) if len(source) > 1 else next(iter(found.values()))
-    other, more, _ = read(target, labels=target_labels, **options)
-    sides = Sides(splits, other, None, notes + more, scale)
-    if labeled is None:
-        return sides
-    table = tables.find(Path(target), labeled)
-    if table and (table[1] or sides.adapt.is_image):  # of texts a table without columns holds texts and their labels
-        few, more = labeling.read(table[0], other, splits.classes, table[1], rename)
-    else:
-        few, more = _read_labeled(labeled, options)
-    return replace(sides, labeled=few, notes=sides.notes + more)
+    with warnings.catch_warnings(record=True, action="always") as caught:
+        for where in source:
+            splits, scale = read(where, labels=source_labels, **options)
+            if not isinstance(splits, Splits) or splits.train.labels is None:
+                hint = "".join(f"; {note}" for note in words(caught) if "--source-labels" in note)
+                raise DataError(
+                    f"{where} has no class folders, and a source needs labels: one folder a class, named after it, or a table{hint}"
+                )
+            if not found:
+                shape = dict(classes=splits.classes, channels=splits.train.inputs.shape[1], rename=rename)
+                options, first = {"intensity": scale} | options | shape, scale
+            found[Path(where).name if len({Path(one).name for one in source}) == len(source) else where] = splits
+        everything = pooled(found) if len(source) > 1 else found.popitem()[1]
+        other, few = read(target, labels=target_labels, **options)[0], None
+        table = None if labeled is None else tables.find(Path(target), labeled)
+        # a table of texts without columns holds texts and their labels
+        if table and (table[1] or everything.train.is_image):
+            few = labeling.read(table[0], other, everything.classes, table[1], rename)
+        elif labeled is not None:
+            left = {key: value for key, value in options.items() if key not in ("augmentation", "groups", "layout")}
+            one, _ = read(labeled, whole=True, **left)
+            if isinstance(one, Splits) or one.labels is None:
+                raise DataError(f"{labeled} has no labels; --labeled needs one folder a class, named as the source's")
+            few = one
+    return Sides(everything, other, few, words(caught), first)
+
+
+def words(caught: list[warnings.WarningMessage]) -> list[str]:
+    """What was warned of."""
+    return [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
 
 
 def read(
     where: str, *, labels: str | None = None, augmentation: str | None = None, whole: bool = False, **options
-) -> tuple[Splits | Domain, list[str], Scale | None]:
-    """Splits of a folder, a table of texts, a `.npz` or a named set, the warnings in words, and the scale of a folder's intensities.
+) -> tuple[Splits | Domain, Scale | None]:
+    """Splits of a folder, a table of texts, a `.npz` or a named set, and the scale of a folder's intensities.
 
     Parameters
     ----------
@@ -148,45 +152,27 @@ def read(
     """
     path, known = Path(where), options.get("classes")
     if path.is_dir():
-        found, notes = find_pictures(path, labels, **options)
+        found = find_pictures(path, labels, **options)
         if whole or (known is not None and (found.labels < 0).any()):
-            return replace(found.domain(), augmentation=augmentation or ""), notes, found.scale
-        splits, more = noting(folders.divide, found)
-        return splits.augmented(augmentation or ""), notes + more, found.scale
+            return replace(found.domain(), augmentation=augmentation or ""), found.scale
+        return folders.divide(found).augmented(augmentation or ""), found.scale
     readers = {".npz": arrays.load} | dict.fromkeys(texts.FILES, texts.from_rows)
     taken = _known(readers.get(path.suffix.lower(), lambda: None), {"broken": "skip"} | options)
-    splits, notes = noting(load_domain, path if path.exists() else where, augmentation=augmentation, **taken)
-    undivided = whole or (splits.train.labels is None and known is not None)
-    return splits.together() if undivided else splits, notes, None
+    splits = load_domain(path if path.exists() else where, augmentation=augmentation, **taken)
+    return splits.together() if whole or (splits.train.labels is None and known is not None) else splits, None
 
 
-def find_pictures(path: Path, labels: str | None, **options) -> tuple[Found, list[str]]:
-    """What a folder holds and the warnings in words, see `folders.find`, which is given the options that it knows."""
+def find_pictures(path: Path, labels: str | None, **options) -> Found:
+    """What a folder holds, see `folders.find`, which is given the options that it knows."""
     taken = _known(folders.find, {"labels": labels, "broken": "skip"} | options)
     if labels is not None:
         taken.pop("layout", None)  # it is the other side's
-    return noting(folders.find, path, **taken)
+    return folders.find(path, **taken)
 
 
 def _known(reader: Callable, options: dict) -> dict:
     """Those of the options that a reader knows."""
     return {key: value for key, value in options.items() if key in inspect.signature(reader).parameters}
-
-
-def _read_labeled(where: str, options: dict) -> tuple[Domain, list[str]]:
-    """All labeled images of a folder, or of a `.npz`, as one Domain."""
-    options = {key: value for key, value in options.items() if key not in ("augmentation", "groups", "layout")}
-    domain, notes, _ = read(where, whole=True, **options)
-    if isinstance(domain, Splits) or domain.labels is None:
-        raise DataError(f"{where} has no labels; --labeled needs one folder a class, named as the source's")
-    return domain, notes
-
-
-def noting(function, *given, **options) -> tuple[Any, list[str]]:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        found = function(*given, **options)
-    return found, [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
 
 
 class Pictures(NamedTuple):
@@ -210,10 +196,12 @@ def read_pictures(where: str, *, classes: tuple[str, ...], labels: str | None = 
     if labels is not None and not path.is_dir():
         raise DataError(f"{where} is no folder of images, whose classes the table {labels} could tell")
     if path.suffix.lower() in texts.FILES and path.is_file():
-        domain, notes = noting(texts.read, path, text_column=column, label_column=None, broken="skip")
-        return Pictures(domain, [note for note in notes if "left out" in note])
+        with warnings.catch_warnings(record=True, action="always") as caught:
+            domain = texts.read(path, text_column=column, label_column=None, broken="skip")
+        return Pictures(domain, [note for note in words(caught) if "left out" in note])
     if path.is_dir():
-        (domain, files), _ = noting(folders.read, path, layout="", groups=False, frames="all", broken="skip", **options)
+        with warnings.catch_warnings(action="ignore"):
+            domain, files = folders.read(path, layout="", groups=False, frames="all", broken="skip", **options)
         number = {same_name(name): k for k, name in enumerate(classes)}
         present = {file for file in path.rglob("*") if file.is_file() and not file.name.startswith(".")}
         truth: dict[int, int] = {}

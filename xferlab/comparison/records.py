@@ -68,15 +68,15 @@ def missing_classes(runs: Iterable[dict]) -> list[int]:
     Fewer than two, or than a quarter of all, are none: a class or two may be there and no longer recognized (2 and 8 of MNIST's
     digits on other scans), which such an estimate cannot tell apart. Half of the digits, on other scans, it misses, and calibrated or
     likeliest shares see no more without losing classes that are there (`bench/tables/sites.md`)."""
-    count = 0
-    found: set[int] | None = None
+    found: list[set[int]] = []
     for run in runs:
         if run.get("adapts", True) or "shift" not in run or run["source"]["balanced_accuracy"] < 0.5:
             continue
-        shares, count = zip(run["shift"]["high"], run["shift"]["source"], strict=True), len(run["shift"]["high"])
-        lacking = {k for k, (high, here) in enumerate(shares) if high is not None and here and high < here / 4}
-        found = lacking if found is None else found & lacking
-    return sorted(found) if found and len(found) >= max(2, count / 4) else []
+        shares = enumerate(zip(run["shift"]["high"], run["shift"]["source"], strict=True))
+        found.append({k for k, (high, here) in shares if high is not None and here and high < here / 4})
+        count = len(run["shift"]["high"])
+    lacking = set.intersection(*found) if found else set()
+    return sorted(lacking) if found and len(lacking) >= max(2, count / 4) else []
 
 
 def passed_over(runs: Sequence[dict]) -> list[str]:
