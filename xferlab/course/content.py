@@ -25,9 +25,7 @@ def folder() -> Path:
     for place in places:
         if (place / "course.toml").is_file():
             return place
-    raise ArgumentError(
-        f"no course.toml beside {package.parent}: xferlab was installed without its labs; install it again"
-    )
+    raise ArgumentError(f"no course.toml beside {package.parent}: installed without its labs; install xferlab again")
 
 
 def course(labs: Path | None = None) -> dict:
@@ -87,14 +85,13 @@ def sections(number: str) -> list[dict]:
     """
     found: list[dict] = []
     early: list[str] = []
+    left_out = {"install", "exercise", "check", "stuck", "quiz"}
     for cell in notebook(number)["cells"]:
         text, tags = "".join(cell["source"]), set(cell["metadata"].get("tags", []))
         if cell["cell_type"] == "markdown":
             prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
             found += [{"title": title, "code": []} for title in re.findall(r"^## (.*)$", prose, flags=re.MULTILINE)]
-        elif text and (
-            ".p" in cell["metadata"].get("exercise", "") or not tags & {"install", "exercise", "check", "stuck", "quiz"}
-        ):
+        elif text and (".p" in cell["metadata"].get("exercise", "") or not tags & left_out):
             (found[-1]["code"] if found else early).append(text)
     if found:
         found[0]["code"][:0] = early

@@ -58,9 +58,7 @@ class Picture:
 
     def __init__(self, fig, alt: str, width: int | None = None):
         if not (alt or "").strip():
-            raise ArgumentError(
-                'every figure needs words for those who cannot see it: show(fig, alt="what the picture shows")'
-            )
+            raise ArgumentError('a figure needs words for those who cannot see it: show(fig, alt="what it shows")')
         from matplotlib import pyplot
 
         self.alt, self.width, self.png = alt, width, base64.b64encode(_png(fig)).decode()

@@ -101,11 +101,11 @@ class Lab:
     def experiment(
         self,
         name: str,
-        trial: Callable[..., dict | list[dict]],
+        trial: Callable,
         *,
-        draws: int = 5,
+        draws=5,
         across: str | None = None,
-        title: str = "",
+        title="",
         earlier: Sequence = (),
         **grid,
     ) -> Results:
@@ -176,12 +176,11 @@ class Lab:
         become the committed ones instead.
         """
         if recording():
-            settings = {
-                k: Path(v).name if Path(v).exists() else v  # a path means nothing on another machine
-                for k, v in os.environ.items()
-                if re.fullmatch("XFERLAB_(RECORD|PROFILE|DATASET)", k) and v
-            }
-            command = " ".join(f"{k}={v}" for k, v in sorted(settings.items())) + f" xferlab labs run {self.number}"
+            known = ("XFERLAB_DATASET", "XFERLAB_PROFILE", "XFERLAB_RECORD")
+            given = {name: os.environ[name] for name in known if os.environ.get(name)}
+            # a path means nothing on another machine
+            settings = [f"{name}={Path(v).name if Path(v).exists() else v}" for name, v in given.items()]
+            command = " ".join([*settings, "xferlab labs run", self.number])
             print(f"Recorded in {self.record(name, rows, command).name}.")
             return rows
         if self.profile != "lab":

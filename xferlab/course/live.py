@@ -93,14 +93,10 @@ class Live:
     def _control(self, ipywidgets, name: str, values: list):
         # a slider for words too: JupyterLab takes a list's up and down keys for itself
         worded = isinstance(values[0], str)
-        control = ipywidgets.SelectionSlider(
-            options=[(value if worded else f"{value:g}", value) for value in values],
-            value=self.setting[name],
-            description=name,
-            readout=not worded,  # too narrow for words; the sentence says them
-            style={"description_width": "initial"},
-            layout=ipywidgets.Layout(width="min(32em, 95%)"),
-        )
+        options = [(value if worded else f"{value:g}", value) for value in values]
+        look = dict(style={"description_width": "initial"}, layout=ipywidgets.Layout(width="min(32em, 95%)"))
+        look |= dict(description=name, readout=not worded)  # it is too narrow for words; the sentence says them
+        control = ipywidgets.SelectionSlider(options=options, value=self.setting[name], **look)
         control.observe(lambda change: self.move(**{name: change["new"]}), names="value")
         return control
 

@@ -61,9 +61,7 @@ class Results:
     def __post_init__(self):
         for row in self.rows:
             if missing := {self.by, self.unit, self.across} - {None} - row.keys():
-                raise ArgumentError(
-                    f"a row of these results lacks {', '.join(sorted(missing))}; it has {', '.join(row)}"
-                )
+                raise ArgumentError(f"a row of results lacks {', '.join(sorted(missing))}; it has {', '.join(row)}")
 
     def __iter__(self) -> Iterator[Mapping]:
         return iter(self.rows)
@@ -90,9 +88,7 @@ class Results:
 
     def only(self, **columns) -> Results:
         """The rows whose columns hold these values, each one value or a list of them: `results.only(labels=5)`."""
-        held = {
-            key: value if isinstance(value, (list, tuple, set, range)) else [value] for key, value in columns.items()
-        }
+        held = {k: v if isinstance(v, (list, tuple, set, range)) else [v] for k, v in columns.items()}
         kept = [row for row in self.rows if all(row[key] in values for key, values in held.items())]
         if not kept:
             raise ArgumentError(f"no row of these results has {columns}")
@@ -236,9 +232,8 @@ class Results:
         new = sum(bool(row.get("here", True)) for row in self.rows)
         if new == len(self):
             return ""
-        return (
-            f"{new} of {len(self)} results are from here, the others earlier." if new else "All were measured earlier."
-        )
+        some = f"{new} of {len(self)} results are from here, the others earlier."
+        return some if new else "All were measured earlier."
 
 
 def runs(board: Leaderboard, title: str = "") -> Results:

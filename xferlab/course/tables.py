@@ -58,10 +58,8 @@ class Table:
         for name in self.rows:
             cells = [self._text(name, j) + "*" * ((name, j) in self.best) for j in range(len(self.columns))]
             lines.append([str(name), *cells])
-        widths = [max(len(line[j]) for line in lines) for j in range(len(lines[0]))]
-        text = "\n".join(
-            "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines
-        )
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        text = "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
         return f"{textwrap.fill(self.caption.replace('Bold', '*'), WIDTH)}\n{text}".strip()
 
 

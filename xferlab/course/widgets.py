@@ -25,6 +25,8 @@ from ..plots import MARKERS, PALETTE, mark
 from .live import Live
 from .results import Results
 
+THRESHOLDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
+
 
 def _panels(*widths: float, height: float = 3.7):
     """A figure with axes side by side, in inches; not pyplot's, so that nobody need close it."""
@@ -35,9 +37,7 @@ def _panels(*widths: float, height: float = 3.7):
 
 
 def gap(
-    gaps: Sequence[float] = (0, 0.5, 1, 1.5, 2, 2.5, 3, 4),
-    lambdas: Sequence[float] = (0, 0.03, 0.1, 0.3, 1, 3),
-    seed: int = 0,
+    gaps: Sequence[float] = (0, 0.5, 1, 1.5, 2, 2.5, 3, 4), lambdas: Sequence[float] = (0, 0.03, 0.1, 0.3, 1, 3), seed=0
 ) -> Live:
     """Two classes in two places, in the plane (synthetic): how far apart the places are, and how hard features are aligned.
 
@@ -132,13 +132,7 @@ def aligning(apart: np.ndarray, strength: float) -> np.ndarray:
 
 
 def labels(
-    rows: Sequence[Mapping],
-    *,
-    y: str = "balanced accuracy",
-    x: str = "labels",
-    by: str = "method",
-    unit: str = "draw",
-    without: Sequence[str] = (),
+    rows: Sequence[Mapping], *, y="balanced accuracy", x="labels", by="method", unit="draw", without: Sequence[str] = ()
 ) -> Live:
     """The learning curves of every method, and at the chosen number of labels what each gains over a chosen baseline.
 
@@ -258,12 +252,7 @@ def layers(clouds: Mapping[str, tuple[Tensor, Tensor]], measures: Mapping[str, M
     return Live(draw, {"block": range(len(names))}, {"block": len(names) - 1})
 
 
-def threshold(
-    home: Scores,
-    away: Scores,
-    name: str,
-    thresholds: Sequence[float] = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98),
-) -> Live:
+def threshold(home: Scores, away: Scores, name: str, thresholds: Sequence[float] = THRESHOLDS) -> Live:
     """Class `name` against the rest: what a threshold on its probability finds and what it leaves alone, in two places.
 
     *Sensitivity* is the share of the class that reaches the threshold, *specificity* the share of the rest that does not.

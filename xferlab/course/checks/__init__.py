@@ -35,6 +35,9 @@ __all__ = [
 ]
 
 
+BLANK = "Not answered yet: replace each `...` above, run that cell, then this one again."
+
+
 @dataclass(frozen=True)
 class Mistake:
     """A wrong answer that a recognizer knows by name.
@@ -64,9 +67,7 @@ def among(near: Callable, right, mistakes: Sequence[tuple], otherwise: str = "")
         yield bool(otherwise), otherwise
 
 
-def number(
-    answer: float, right: float, mistakes: Sequence[tuple[float, str]], otherwise: str = "", **tolerance: float
-) -> Iterator[tuple[object, str]]:
+def number(answer, right, mistakes: Sequence[tuple], otherwise: str = "", **tolerance) -> Iterator[tuple[object, str]]:
     """For recognizers of one number, see `among`; the answer stands where `otherwise` has braces. `tolerance` is `math.isclose`'s."""
     yield isinstance(answer, str), f"{answer!r} is text; give the number itself, without quotes."
     near = functools.partial(math.isclose, answer, **tolerance)
@@ -182,9 +183,7 @@ def check(exercise: str, *answer, **named) -> Verdict:
     """
     recognize, right = _recognizer(exercise)
     if any(map(_blank, (*answer, *named.values()))) or not (answer or named):
-        found: Mistake | str | None = Mistake(
-            "blank", "Not answered yet: replace each `...` above, run that cell, then this one again."
-        )
+        found: Mistake | str | None = Mistake("blank", BLANK)
     else:
         try:
             found = recognize(*answer, **named)
@@ -229,9 +228,8 @@ def predict(exercise: str, guess, options: list | None = None) -> None:
     Noted: you predict 0.8.
     """
     if _blank(guess):
-        say(
-            "Make a guess first: replace `...`, run this cell, then go on. A wrong guess teaches as much as a right one."
-        )
+        say("Make a guess first: replace `...`, run this cell, then go on.")
+        say("A wrong guess teaches as much as a right one.")
         return
     if options and guess not in options:
         say(f"{guess!r} is not one of {', '.join(map(repr, options))}. Choose one and run this cell again.")

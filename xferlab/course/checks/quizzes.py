@@ -33,9 +33,8 @@ def quiz(lab: str) -> None:
     for number, question in enumerate(questions, 1):
         lines.append(f"{number}. {question['question']}")
         lines += [f"   {a}) {option['text']}" for a, option in zip(LETTERS, question["options"], strict=False)]
-    lines.append(
-        f'Answer with xl.checks.quiz_answer("{lab}", question, letter), e.g. xl.checks.quiz_answer("{lab}", 1, "a").'
-    )
+    call = f'xl.checks.quiz_answer("{lab}"'
+    lines.append(f'Answer with {call}, question, letter), e.g. {call}, 1, "a").')
     if widgets is None:
         print("\n".join(lines))
     else:
@@ -89,7 +88,7 @@ def quiz_answer(lab: str, question: int, letter: str) -> bool:
 
 def _question(widgets, lab: str, number: int, question: dict):
     """A button for each option, since Tab and Space reach buttons everywhere: JupyterLab takes the arrow keys of radio buttons."""
-    explained, rows = widgets.HTML(), []
+    explained, rows, small = widgets.HTML(), [], widgets.Layout(width="3em", flex="0 0 auto")
 
     def answer(chosen: int):
         right = question["options"][chosen]["right"]
@@ -102,11 +101,8 @@ def _question(widgets, lab: str, number: int, question: dict):
         explained.value = f"<p><b>{letter}: {'right.' if right else 'not quite.'}</b></p><ol type='a'>{items}</ol>"
 
     for index, option in enumerate(question["options"]):
-        button = widgets.Button(
-            description=LETTERS[index],
-            tooltip=option["text"].replace("`", ""),
-            layout=widgets.Layout(width="3em", flex="0 0 auto"),
-        )
+        tooltip = option["text"].replace("`", "")
+        button = widgets.Button(description=LETTERS[index], tooltip=tooltip, layout=small)
         button.on_click(lambda _, index=index: answer(index))
         rows.append(widgets.HBox([button, widgets.HTML(_marked(option["text"]))]))
     return widgets.VBox([widgets.HTML(f"<b>{number}. {_marked(question['question'])}</b>"), *rows, explained])
