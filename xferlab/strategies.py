@@ -16,8 +16,6 @@ from .errors import ArgumentError
 from .probes import make_deep
 from .weights import add_lora, lora_parameters
 
-Rate = Callable[[int, int, float], float]
-
 
 def _norm_parameters(block: Block) -> list[nn.Parameter]:
     return [p for module in block.modules for m in module.modules() if isinstance(m, NORMS) for p in m.parameters()]
@@ -51,7 +49,7 @@ class Strategy:
     """
 
     name: str
-    rate: Rate
+    rate: Callable[[int, int, float], float]
     within: Callable[[Block], list[nn.Parameter]] = Block.parameters
     head: float = 1.0
     add: Callable[[Classifier], object] | None = None

@@ -104,6 +104,8 @@ def test_a_registered_encoder_is_found_by_name():
 def test_timm_names_with_a_prefix_read_images():
     encoder = xl.encoder("timm/resnet10t", pretrained=False)
     assert encoder.dim == 512 and encoder.channels == 3
+    tagged = xl.encoder("resnet10t.c3_in1k", pretrained=False)
+    assert tagged.dim == 512 and tagged.name == "resnet10t.c3_in1k"
     with pytest.raises(ArgumentError, match="'timm/NAME'"):
         xl.encoder("someone/some-text-model", size=64)
 

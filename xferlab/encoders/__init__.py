@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -22,11 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["NORMS", "Block", "Classifier", "Encoder", "encoder", "read_in_depth", "recording", "register"]
 
 
-Maker = Callable[..., Any]
-_registered: dict[str, Maker] = {}
+_registered: dict[str, Callable] = {}
 
 
-def register(name: str, make: Maker) -> None:
+def register(name: str, make: Callable) -> None:
     """Lets `xl.encoder(name)` give what `make(pretrained=..., **settings)` makes: an Encoder, or a module to be wrapped.
 
     Another package registers its own by an entry point of the group `xferlab.encoders`: a name and a `make`.
@@ -48,7 +47,7 @@ def register(name: str, make: Maker) -> None:
     _registered[name] = make
 
 
-def _found(name: str) -> Maker | None:
+def _found(name: str) -> Callable | None:
     """What makes an encoder that was registered, here or by an entry point of an installed package."""
     if name in _registered:
         return _registered[name]

@@ -48,8 +48,9 @@ def timm_net(name: str, pretrained: bool, weights: str | Path | None, settings: 
     """timm's network, and what it wants of its inputs where `settings` do not say."""
     import timm
 
-    if name not in timm.list_models(name):
-        close = timm.list_models(f"*{name}*")[:5] or ["efficientnet_lite0", "lenet", "small_cnn", "minilm"]
+    architecture = name.partition(".")[0]  # what follows the point names its weights
+    if architecture not in timm.list_models(architecture):
+        close = timm.list_models(f"*{architecture}*")[:5] or ["efficientnet_lite0", "lenet", "small_cnn", "minilm"]
         raise ArgumentError(f"no encoder is called {name!r}; close names: {', '.join(close)}")
     if weights is not None and not Path(weights).is_file():
         raise DataError(f"weights file {weights} does not exist; give a local .safetensors or .pth")

@@ -40,6 +40,7 @@ class Movement:
 
     def __post_init__(self) -> None:
         self.moving: list[bool] = []
+        self.rates = [self.strategy.rates(self.model, t / max(1, self.steps - 1)) for t in range(self.steps)]
         self.optimizer = torch.optim.AdamW(self.groups(), lr=self.lr, fused=True)
 
     def groups(self) -> list[dict]:
@@ -47,8 +48,7 @@ class Movement:
         found = self.strategy.groups(self.model)
         own = [p for objective in self.objectives for p in objective.parameters() if p.requires_grad]
         found += [{"params": own, "block": "objectives", "decay": True}] if own else []
-        rates = [self.strategy.rates(self.model, t / max(1, self.steps - 1)) for t in range(self.steps)]
-        tracks = {name: tuple(each[name] for each in rates) for name in rates[0]}
+        tracks = {name: tuple(rates[name] for rates in self.rates) for name in self.rates[0]}
         merged: dict[tuple, dict] = {}
         for group in found:
             key = (group["decay"], tracks.get(group["block"], (1.0,) * self.steps))
@@ -58,11 +58,10 @@ class Movement:
 
     def begin(self, t: int) -> float:
         """Sets step t's rates, and what requires gradients where that changes; returns the learning rate at a multiplier of 1."""
-        progress = t / max(1, self.steps - 1)
-        rates = self.strategy.rates(self.model, progress)
+        rates = self.rates[t]
         if self.moving != (moving := [rate > 0 for rate in rates.values()]):
             self.moving = moving
-            self.strategy.apply(self.model, progress)
+            self.strategy.apply(self.model, t / max(1, self.steps - 1))
             for parameter in self.frozen:
                 parameter.requires_grad_(False)
             for norm in self.model.modules() if self.frozen else ():
@@ -141,14 +140,13 @@ def put_back(model: Classifier) -> Iterator[list[nn.Parameter]]:
 @contextlib.contextmanager
 def mean_statistics(model: Classifier, anew: bool) -> Iterator[None]:
     """Inside, batch norms keep the plain mean over all batches, from nothing if `anew`."""
-    norms = [m for m in model.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
+    momenta = {m: m.momentum for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)}
+    for norm in momenta:
         norm.momentum = None
         if anew:
             norm.reset_running_stats()
     try:
         yield
     finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
+        for norm, momentum in momenta.items():
             norm.momentum = momentum
