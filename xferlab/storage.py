@@ -12,7 +12,7 @@ import secrets
 import sys
 import time
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -118,15 +118,16 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, "utf-8")
 
 
-def kept_arrays(path: Path, make: Callable[[], dict], good: Callable[[Mapping], bool]) -> Mapping:
-    """NumPy arrays by name: those of an earlier call's file where they are `good`, else what `make` makes, which is kept there."""
+def kept_arrays(path: Path, make: Callable[[], dict]) -> dict:
+    """NumPy arrays by name: those of an earlier call's file where it is whole, else what `make` makes, which is kept there.
+
+    `path` says what they were made of: other content has another path.
+    """
     import numpy as np
 
     # a damaged file raises nearly anything, and making anew is always right
     with contextlib.suppress(Exception), np.load(path, allow_pickle=False) as file:
-        found = dict(file)
-        if good(found):
-            return found
+        return dict(file)
     found = make()
     # a cache that cannot be written costs time alone
     with contextlib.suppress(DataError), write_atomically(path) as temporary:

@@ -219,15 +219,11 @@ def damage_empty(path):
     path.write_bytes(b"")
 
 
-def damage_shape(path):
-    np.savez(path, **{k: np.zeros((1, 3, 28, 28), np.uint8) for k in ("train", "val", "test")})
-
-
 def damage_pickle(path):
     np.savez(path, **{k: np.array([{}], dtype=object) for k in ("train", "val", "test")})
 
 
-@pytest.mark.parametrize("damage", [damage_truncate, damage_flip, damage_empty, damage_shape, damage_pickle])
+@pytest.mark.parametrize("damage", [damage_truncate, damage_flip, damage_empty, damage_pickle])
 def test_a_damaged_cache_file_is_rendered_again_and_mended(cache, damage, monkeypatch):
     first = cells.load(per_class=SMALL, size=28)
     (path,) = cache.iterdir()

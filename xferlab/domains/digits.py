@@ -36,10 +36,7 @@ def _mnist() -> tuple[Tensor, Tensor]:
         flat, labels = mnist_data()
         return {"images": flat.reshape(-1, 28, 28).astype(np.uint8), "labels": labels.astype(np.int64)}
 
-    def whole(kept) -> bool:
-        return len(kept["images"]) == len(kept["labels"]) == 5000
-
-    kept = kept_arrays(cache_folder("digits", "mnist.npz"), parsed, whole)
+    kept = kept_arrays(cache_folder("digits", "mnist.npz"), parsed)
     return torch.from_numpy(kept["images"]), torch.from_numpy(kept["labels"]).long()
 
 

@@ -58,7 +58,6 @@ def tokenize(texts: Sequence[str], tokenizer: str = "minilm", max_length: int = 
     kept = kept_arrays(
         cache_folder("tokens", f"{fingerprint(own, max_length, texts)}.npz"),
         lambda: {"tokens": _table(texts, tokenizer, max_length)},
-        lambda kept: len(kept["tokens"]) == len(texts),
     )
     return torch.from_numpy(kept["tokens"].astype(np.int64))
 
