@@ -256,10 +256,9 @@ def evaluate(model: Classifier, domain: Domain, batch_size: int | None = None) -
     >>> print(xl.evaluate(model, target.val))
     digits/optdigits: balanced accuracy ...
     """
+    domain = domain.align(model.classes)
     if domain.labels is None:
         raise DataError(f"domain {domain.name!r} has no labels to score against; pass a labeled domain")
-    domain = domain.align(model.classes)
-    assert domain.labels is not None
     groups = None if domain.groups is None else domain.groups.cpu().numpy()
     probabilities = predict(model, domain, batch_size).numpy()
     return Scores(probabilities, domain.labels.cpu().numpy(), model.classes, groups, domain.name)

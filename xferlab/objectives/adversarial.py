@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from .discrepancy import in_float32
-from .objective import Objective, Step, warm_up
+from .objective import Objective, warm_up
 
 
 class _Reversal(torch.autograd.Function):
@@ -88,9 +88,8 @@ class Adversarial(Objective):
         self.strength, self.hidden = strength, hidden
         self.register_buffer("adversary_accuracy", torch.tensor(0.5))
 
-    def reverse_features(self, step: Step) -> tuple[Tensor, Tensor]:
+    def reverse_features(self, step):
         """Source and target features behind gradient reversal, at the strength of this moment of training."""
-        assert step.source is not None and step.target is not None
         strength = self.strength * warm_up(step.progress)
         return reverse(step.source.features, strength), reverse(step.target.features, strength)
 
