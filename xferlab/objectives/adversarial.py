@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from .discrepancy import in_float32
-from .objective import Objective, warm_up
+from .objective import Objective, Step, warm_up
 
 
 class _Reversal(torch.autograd.Function):
@@ -88,8 +88,9 @@ class Adversarial(Objective):
         self.strength, self.hidden = strength, hidden
         self.register_buffer("adversary_accuracy", torch.tensor(0.5))
 
-    def reverse_features(self, step):
+    def reverse_features(self, step: Step) -> tuple[Tensor, Tensor]:
         """Source and target features behind gradient reversal, at the strength of this moment of training."""
+        assert step.source is not None and step.target is not None
         strength = self.strength * warm_up(step.progress)
         return reverse(step.source.features, strength), reverse(step.target.features, strength)
 
@@ -196,8 +197,10 @@ class CDAN(Adversarial):
 
     def forward(self, step):
         p = [batch.probabilities.detach() for batch in (step.source, step.target)]
-        pairs = zip(self.reverse_features(step), p, strict=True)
-        joint = [multilinear_map(z, q, self.z_directions, self.p_directions) for z, q in pairs]
+        joint = [
+            multilinear_map(z, q, self.z_directions, self.p_directions)
+            for z, q in zip(self.reverse_features(step), p, strict=True)
+        ]
         source, target = map(self.discriminator, joint)
         self.watch(source > 0, target <= 0)
         return domain_loss(source, target, *(map(certainty_weights, p) if self.entropy else ()))

@@ -152,7 +152,7 @@ class Objective(nn.Module):
     def after_step(self, step: Step) -> None:
         """Runs after the optimizer's update, without gradients: for teachers and memories."""
 
-    def finish(self, model: nn.Module) -> None:
+    def finish(self, model: nn.Module) -> nn.Module | None:
         """Runs once after the last step: an average may become the model."""
 
     def log(self) -> dict[str, Tensor]:
