@@ -63,9 +63,7 @@ def depth_probe(model: Classifier, source: Domain, views: bool = True) -> None:
     _standardize(body, z)
     weight, bias = _logistic(body.standard.cpu().eval()(z), labels, groups, len(model.classes))
     body.standard.to(device)
-    with torch.no_grad():
-        model.head.weight.copy_(weight)
-        model.head.bias.copy_(bias)
+    model.head.load_state_dict({"weight": weight, "bias": bias})
     body.symmetric.fill_(symmetric)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import ArgumentError, DataError, DownloadError
@@ -76,8 +77,6 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """Weights without unpickling anything but tensors."""
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
             return load_file(path)
         return torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:

@@ -54,10 +54,8 @@ def checked(
             f"every label of source {source.name!r} is {only!r}; there is nothing to tell apart: give at least two classes"
         )
     if target is not None and (absent := [k for k in model.classes if target.classes and k not in target.classes]):
-        warnings.warn(
-            f"target {target.name!r} lacks the classes {absent}; adapting to a part of the source's classes",
-            stacklevel=3,
-        )
+        lacks = f"target {target.name!r} lacks the classes {absent}; adapting to a part of the source's classes"
+        warnings.warn(lacks, stacklevel=3)
     return {side: domain.align(model.classes) for side, domain in sides.items()}
 
 

@@ -49,7 +49,7 @@ class World:
             self.rank, self.size, self.device = state.process_index, state.num_processes, state.device
 
     def shard(self, rows: Tensor, name: str) -> Tensor:
-        """This process's equal part of a batch's rows.
+        """This process's equal part of a batch's rows, on its device.
 
         Raises
         ------
@@ -61,7 +61,7 @@ class World:
                 f"a batch of {len(rows)} from {name!r} does not divide among {self.size} processes; choose a batch_size that does, "
                 f"of at most {name!r}'s number of examples"
             )
-        return rows[self.rank :: self.size]
+        return rows[self.rank :: self.size].to(self.device, non_blocking=True)
 
     def average(self, tensors: Iterable[Tensor]) -> None:
         """Each floating-point tensor becomes its mean over the processes, in place: one message for each dtype.

@@ -51,10 +51,7 @@ class Feed:
     def step(self, t: int, progress: float, activations: dict[str, list[Tensor]]) -> Step:
         """What the objectives see at step t: depends on (seed, t) and the model alone. `activations` are recorded in the forward pass."""
         self.generator.manual_seed(mixed(self.seed, t) + self.world.rank)
-        rows = {
-            name: self.world.shard(stream(t), name).to(self.world.device, non_blocking=True)
-            for name, stream in self.streams.items()
-        }
+        rows = {name: self.world.shard(stream(t), name) for name, stream in self.streams.items()}
         # taken when first asked for, which with cached features nobody may, and by tensor, not by Domain, whose checks would
         # make a GPU wait; index_select copies pictures whole, [] byte by byte
         raw = functools.cache(lambda side: self.domains[side].inputs.index_select(0, rows[side]))

@@ -118,13 +118,11 @@ def put_back(model: Classifier) -> Iterator[list[nn.Parameter]]:
     before, and after an error every module is in the mode, and the model on the device, that it came in."""
     required = {parameter: parameter.requires_grad for parameter in model.parameters()}
     modes, device = {module: module.training for module in model.modules()}, model.head.weight.device
-    lora = ".parametrizations."
-    if frozen := [n for n, p in model.named_parameters() if not p.requires_grad and lora not in n]:
-        more = f" and {len(frozen) - 3} more" if len(frozen) > 3 else ""
-        warnings.warn(
-            f"not trained, because requires_grad is False: {', '.join(frozen[:3])}{more}; set it to True to train them",
-            stacklevel=4,
-        )
+    # LoRA, a parametrization, freezes the weights it stands beside
+    if frozen := [n for n, p in model.named_parameters() if not p.requires_grad and ".parametrizations." not in n]:
+        named = ", ".join(frozen[:3]) + (f" and {len(frozen) - 3} more" if len(frozen) > 3 else "")
+        still = f"not trained, because requires_grad is False: {named}; set it to True to train them"
+        warnings.warn(still, stacklevel=4)
     try:
         yield [parameter for parameter, required in required.items() if not required]
     except BaseException:
