@@ -47,25 +47,14 @@ def rank_correlation(rho):
 
 def _runs(target: bool) -> list[dict]:
     """By the validator steady has the best mean, lucky the best run, often the best sum; cheat has the best target, home the best source."""
-    values = {
-        "lucky": (2.0, 0.1),
-        "steady": (1.5, 1.4),
-        "often": (1.1, 1.0, 1.2),
-        "cheat": (0.5, 0.6),
-        "home": (0.2, 0.3),
-    }
-    at_home, abroad = {"home": 0.99}, {"cheat": 0.9}
-    return [
-        {
-            "recipe": recipe,
-            "seed": seed,
-            "source": {"accuracy": at_home.get(recipe, 0.8)},
-            "target": {"accuracy": abroad.get(recipe, 0.5)} if target else None,
-            "validators": {"information_maximization": value, "source_val": at_home.get(recipe, 0.8)},
-        }
-        for recipe, pair in values.items()
-        for seed, value in enumerate(pair)
-    ]
+    scores = dict(lucky=(2.0, 0.1), steady=(1.5, 1.4), often=(1.1, 1.0, 1.2), cheat=(0.5, 0.6), home=(0.2, 0.3))
+
+    def run(recipe, seed, score):
+        source, away = {"accuracy": 0.99 if recipe == "home" else 0.8}, {"accuracy": 0.9 if recipe == "cheat" else 0.5}
+        validators = {"information_maximization": score, "source_val": source["accuracy"]}
+        return dict(recipe=recipe, seed=seed, source=source, target=away if target else None, validators=validators)
+
+    return [run(recipe, seed, score) for recipe, seeds in scores.items() for seed, score in enumerate(seeds)]
 
 
 @recognizes("08.3", right="Chosen by the mean over seeds, and no target label was needed.")

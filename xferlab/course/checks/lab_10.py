@@ -8,11 +8,7 @@ from . import letters, number, recognizes
 
 @recognizes("10.1", right="The target's pictures help twice, its labels once, at the end.")
 def promises(plan):
-    right = {
-        "train": {"source.train", "target.train"},
-        "choose": {"source.val", "target.train"},
-        "report": {"target.test"},
-    }
+    right = dict(train={"source.train", "target.train"}, choose={"source.val", "target.train"}, report={"target.test"})
     steps = ", ".join(map(str, plan))
     yield set(plan) != set(right), f"The steps are train, choose and report; here are {steps}."
     plan = {step: {parts} if isinstance(parts, str) else set(parts) for step, parts in plan.items()}
