@@ -295,7 +295,7 @@ def test_what_a_recognizer_yields_counts_in_order(answer, message):
 
     @checks.recognizes("77.1")
     def quarter(answer):
-        yield from checks.number(answer, 0.25, [(0.5, "Half is too much.")], "{:.2f} is not it.", abs_tol=0.02)
+        yield from checks.number(answer, 0.25, {"Half is too much.": [0.5]}, "{:.2f} is not it.", abs_tol=0.02)
 
     assert checks.check("77.1", answer).message == message
 
@@ -318,12 +318,16 @@ def test_every_mistake_that_a_recognizer_names_has_its_sentence(path):
     exercises = content.unpacked((LABS / "answers" / f"{number}.txt").read_text())["exercises"]
     sentences = {name for exercise in exercises.values() for name in exercise["mistakes"]}
     nodes = list(ast.walk(tree))
-    named = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    # what is yielded, and the rows of a table of mistakes: a condition or a value, then a name or a sentence
-    pairs = [node.value for node in nodes if isinstance(node, ast.Yield)]
-    pairs += [row for node in nodes if isinstance(node, ast.Tuple) for row in node.elts]
-    last = [pair.elts[-1] for pair in pairs if isinstance(pair, ast.Tuple) and len(pair.elts) == 2]
-    alone = {node.value for node in last if isinstance(node, ast.Constant) and str(node.value).isidentifier()}
-    assert alone, "no mistake was found"
-    assert alone <= sentences, "a mistake without a sentence"
-    assert sentences <= named, "a sentence that no recognizer uses"
+    # names of mistakes: those that are yielded, those in the tables that `number` and `among` get, and `Mistake`'s own
+    pairs = [node.value for node in nodes if isinstance(node, ast.Yield) and isinstance(node.value, ast.Tuple)]
+    yielded = {pair.elts[-1].value for pair in pairs if isinstance(pair.elts[-1], ast.Constant)}
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
+    places = [node for node in calls if ast.unparse(node.func) in ("number", "among")]
+    places += [node for node in nodes if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "mistakes"]
+    inner = [node for place in places for node in ast.walk(place) if isinstance(node, ast.Call)]
+    tabled = {word.arg for node in inner if ast.unparse(node.func) == "dict" for word in node.keywords}
+    names = tabled | {said for said in yielded if said.isidentifier()}
+    own = {node.args[0].value for node in calls if ast.unparse(node.func) == "Mistake"}
+    assert names, "no mistake was found"
+    assert names <= sentences, "a mistake without a sentence"
+    assert sentences <= names | own, "a sentence that no recognizer uses"

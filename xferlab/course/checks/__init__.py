@@ -9,7 +9,7 @@ import dis
 import functools
 import importlib.util
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...errors import ArgumentError
@@ -59,15 +59,16 @@ class Mistake:
     message: str = ""
 
 
-def among(near: Callable, right, mistakes: Sequence[tuple], otherwise: str = "") -> Iterator[tuple[object, str]]:
-    """For recognizers: nothing where `near(right)`, else which of the known `mistakes`, each a value and its name or a
-    sentence, is near; last `otherwise`, if anything is said then."""
+def among(near: Callable, right, mistakes: Mapping, otherwise: str = "") -> Iterator[tuple[object, str]]:
+    """For recognizers: nothing where `near(right)`, else which of the known `mistakes` is near, each a name or a sentence with
+    a value, or a list of them; last `otherwise`, if anything is said then."""
     if not near(right):
-        yield from ((near(value), said) for value, said in mistakes)
+        for said, values in mistakes.items():
+            yield any(map(near, values if isinstance(values, list) else [values])), said
         yield bool(otherwise), otherwise
 
 
-def number(answer, right, mistakes: Sequence[tuple], otherwise: str = "", **tolerance) -> Iterator[tuple[object, str]]:
+def number(answer, right, mistakes: Mapping, otherwise: str = "", **tolerance: float) -> Iterator[tuple[object, str]]:
     """For recognizers of one number, see `among`; the answer stands where `otherwise` has braces. `tolerance` is `math.isclose`'s."""
     yield isinstance(answer, str), f"{answer!r} is text; give the number itself, without quotes."
     near = functools.partial(math.isclose, answer, **tolerance)

@@ -11,7 +11,7 @@ from . import number, recognizes
 def how_many_eights(eights):
     yield torch.as_tensor(eights).numel() > 1, "whole_list"
     eights, counts = int(eights), load("digits/optdigits").train.counts().tolist()
-    mistakes = ((sum(counts), "all_of_them"), (int(load("digits/mnist").train.counts()[8]), "other_place"))
+    mistakes = dict(all_of_them=sum(counts), other_place=int(load("digits/mnist").train.counts()[8]))
     digits = " and ".join(str(digit) for digit, count in enumerate(counts) if count == eights)
     otherwise = f"{eights} is the count of {digits or 'no digit'} in the training part of the target."
     yield from number(eights, counts[8], mistakes, otherwise)

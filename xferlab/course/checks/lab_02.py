@@ -23,12 +23,7 @@ def strategy_trains_the_head(strategy):
 
 @recognizes("02.2", right="About 25 times slower than the head.")
 def rate_of_the_first_block(rate):
-    mistakes = (
-        (1e-3 * 0.7**8, "off_by_one"),
-        (0.7**9, "multiplier_only"),
-        (1e-3 * 0.7, "last_block"),
-        (1e-3 / 0.7**9, "faster"),
-    )
+    mistakes = dict(off_by_one=1e-3 * 0.7**8, multiplier_only=0.7**9, last_block=1e-3 * 0.7, faster=1e-3 / 0.7**9)
     otherwise = "{} is not lr * decay ** (n - i) for the first block; what are n and i?"
     return number(rate, 1e-3 * 0.7**9, mistakes, otherwise, rel_tol=1e-2)
 
@@ -40,13 +35,9 @@ def balanced_weights(weights):
     shape = tuple(weights.shape)
     yield shape != (3,), f"{shape} numbers are here; three are wanted, one for each class."
     right = 125 / (3 * counts)
-    mistakes = (
-        (counts / 125, "share_not_inverse"),
-        (counts, "share_not_inverse"),
-        (125 / counts, "forgot_classes"),
-        (1 / counts, "forgot_classes"),
-        (right.flip(0), "The right numbers in the other order: neutrophils, eosinophils, basophils."),
-    )
+    mistakes = dict(share_not_inverse=[counts / 125, counts], forgot_classes=[125 / counts, 1 / counts]) | {
+        "The right numbers in the other order: neutrophils, eosinophils, basophils.": right.flip(0)
+    }
     otherwise = "These are not N / (K n_k) for N = 125, K = 3 and n_k = 100, 20, 5."
     yield from among(lambda value: torch.allclose(weights, value, rtol=1e-2), right, mistakes, otherwise)
 
@@ -89,6 +80,6 @@ def accuracy_in_evaluation_mode(accuracy):
 @recognizes("02.5", right="Chosen on validation, reported on test: 0.79, although run C would have looked better.")
 def reported_number(reported):
     yield isinstance(reported, str), "A number is wanted: the score that you would report for that run."
-    mistakes = ((0.85, "selected_on_test"), (0.86, "reported_validation"))
+    mistakes = dict(selected_on_test=0.85, reported_validation=0.86)
     otherwise = "{} is not the test score of the run that validation would choose."
     yield from number(reported, 0.79, mistakes, otherwise, abs_tol=1e-6)

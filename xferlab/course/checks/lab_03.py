@@ -15,12 +15,12 @@ def weighted_vote(monocyte):
         return sum(votes[1:]) / sum(votes)
 
     right = share([math.exp(x / 0.1) for x in s])
-    mistakes = (
-        (1 - right, "other_class"),
-        (2 / 3, "head_count"),
-        (share([math.exp(x) for x in s]), "no_temperature"),
-        (share([math.exp(x / 0.07) for x in s]), "other_temperature"),
-        (share(s), "similarity_as_vote"),
+    mistakes = dict(
+        other_class=1 - right,
+        head_count=2 / 3,
+        no_temperature=share([math.exp(x) for x in s]),
+        other_temperature=share([math.exp(x / 0.07) for x in s]),
+        similarity_as_vote=share(s),
     )
     otherwise = "{:.3g} is not the monocytes' share of the votes exp(9), exp(8) and exp(8)."
     if isinstance(monocyte, str) or not math.isclose(monocyte, right, abs_tol=5e-3):  # two digits will do
@@ -38,13 +38,13 @@ def leave_one_out(left_out):
     came = tuple(answer.shape)
     yield came != (5,), f"Five scores go in and {came} come out; one number for each picture is wanted."
     residual = y - scores
-    mistakes = (
-        (residual / (1 - leverage), "residual_not_score"),
-        (y - residual * (1 - leverage), "shrunk"),
-        (scores, "in_sample"),
-        (y - residual / leverage, "by_leverage"),
-        (y + residual / (1 - leverage), "wrong_sign"),
-        (scores / (1 - leverage), "score_divided"),
+    mistakes = dict(
+        residual_not_score=residual / (1 - leverage),
+        shrunk=y - residual * (1 - leverage),
+        in_sample=scores,
+        by_leverage=y - residual / leverage,
+        wrong_sign=y + residual / (1 - leverage),
+        score_divided=scores / (1 - leverage),
     )
     otherwise = "On a straight line through five points these are not the scores of fits without each point."
     right = y - residual / (1 - leverage)
@@ -53,7 +53,7 @@ def leave_one_out(left_out):
 
 @recognizes("03.3", right="1.4 of at most 2: these laboratories are easy to tell apart.")
 def distance_from_error(distance):
-    mistakes = ((-1.4, "accuracy_for_error"), (0.7, "outer_two"), (1.7, "inner_two"))
+    mistakes = dict(accuracy_for_error=-1.4, outer_two=0.7, inner_two=1.7)
     otherwise = "{} is not 2 (1 - 2e) for the error e of a classifier that is right 85 % of the time, as a share."
     return number(distance, 1.4, mistakes, otherwise, abs_tol=1e-6)
 
@@ -73,12 +73,11 @@ def linear_cka(cka):
         advice = "Means go over pictures, `a.mean(0)`; then B'A is `b.T @ a`."
         yield True, f"For features (12, 3) and (12, 2) this fails: {error}. {advice}"
     ca, cb = a - a.mean(0), b - b.mean(0)
-    mistakes = (
-        (of(a, b), "not_centered"),
-        (of(a - a.mean(), b - b.mean()), "wrong_mean"),
-        (of(a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)), "wrong_mean"),
-        (float((cb.T @ ca).square().sum()), "not_normalized"),
-        (of(ca, cb, power=1), "not_squared"),
+    mistakes = dict(
+        not_centered=of(a, b),
+        wrong_mean=[of(a - a.mean(), b - b.mean()), of(a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True))],
+        not_normalized=float((cb.T @ ca).square().sum()),
+        not_squared=of(ca, cb, power=1),
     )
     otherwise = f"On a small example this gives {{:.4g}}; expected {of(ca, cb):.4g}, and CKA is never above 1."
     yield from number(answer, of(ca, cb), mistakes, otherwise, rel_tol=1e-6)

@@ -15,7 +15,7 @@ def reversal(function):
     passed = function(gradient.clone(), 0.5)
     if not isinstance(passed, torch.Tensor):
         yield True, f"Return the gradient alone, one tensor of its shape; this is a {type(passed).__name__}."
-    mistakes = ((gradient / 2, "wrong_sign"), (-gradient, "no_strength"), (-2 * gradient, "divided"))
+    mistakes = dict(wrong_sign=gradient / 2, no_strength=-gradient, divided=-2 * gradient)
     otherwise = f"For a gradient of [3, 4] at strength 0.5 this passes back {passed.tolist()}, not [-1.5, -2]."
     yield from among(lambda value: torch.equal(passed, value), -gradient / 2, mistakes, otherwise)
 
@@ -58,7 +58,7 @@ def loss_of_one_logit(origin_loss):
     yield gradient is None or not gradient.abs().sum() > 0, "softmax_of_one"
     right = binary_cross_entropy_with_logits(logits[:, 0], origin)
     everyone = binary_cross_entropy_with_logits(logits, origin.mean().expand_as(logits))
-    mistakes = ((binary_cross_entropy_with_logits(-logits[:, 0], origin), "flipped"), (everyone, "broadcast"))
+    mistakes = dict(flipped=binary_cross_entropy_with_logits(-logits[:, 0], origin), broadcast=everyone)
     otherwise = f"On four examples this gives {loss.item():.3f}, where the cross-entropy is {right.item():.3f}."
     yield from among(lambda value: torch.allclose(loss, value), right, mistakes, otherwise)
     far = torch.tensor([[200.0], [-200.0]], requires_grad=True)

@@ -26,16 +26,11 @@ def coral_by_hand(function):
     except RuntimeError as error:
         advice = "Covariances are (5, 5): `torch.cov` wants `zs.T`."
         yield True, f"For features (30, 5) and (20, 5) this fails: {error}. {advice}"
-    right, d = float(coral(zs, zt)), 5
-    plain = zs.T @ zs / 29 - zt.T @ zt / 19
-    biased = zs.T.cov(correction=0) - zt.T.cov(correction=0)
-    mistakes = (
-        (float(plain.square().sum() / (4 * d**2)), "mean_not_removed"),
-        (right * 4 * d**2, "no_scale"),
-        (math.sqrt(right * 4 * d**2) / (4 * d**2), "not_squared"),
-        (right * d, "d_not_squared"),
-        (float(biased.square().sum() / (4 * d**2)), "by_n"),
-    )
+    right, scale = float(coral(zs, zt)), 4 * 5**2
+    plain = (zs.T @ zs / 29 - zt.T @ zt / 19).square().sum() / scale
+    biased = (zs.T.cov(correction=0) - zt.T.cov(correction=0)).square().sum() / scale
+    root, whole = math.sqrt(right / scale), right * scale
+    mistakes = dict(mean_not_removed=plain, by_n=biased, no_scale=whole, d_not_squared=right * 5, not_squared=root)
     yield from number(value, right, mistakes, f"On a small example this gives {{:.4f}}, not {right:.4f}.", rel_tol=1e-4)
 
 
@@ -44,7 +39,7 @@ def coral_by_hand(function):
     right="Each point moves by 1. Leaving the point at 1 where it is saves nothing, because the point at 0 then has to move by 2.",
 )
 def transport_by_hand(cost):
-    mistakes = ((2 / 3, "nearest_neighbor"), (2, "nearest_neighbor"), (3, "total_not_mean"))
+    mistakes = dict(nearest_neighbor=[2 / 3, 2], total_not_mean=3)
     otherwise = "{} is not it; pair the points in sorted order and take the mean distance."
     return number(cost, 1, mistakes, otherwise, abs_tol=5e-3)
 
@@ -52,11 +47,11 @@ def transport_by_hand(cost):
 @recognizes("05.4", right="One change: both rungs see both laboratories in each batch, and one of them has a distance.")
 def what_mmd_brought(brought, second):
     mmd, right = second["color + MMD"], second["color + MMD"] - second["color + both in batch norm"]
-    mistakes = (
-        (-right, "wrong_sign"),
-        (mmd - second["source only"], "against_source_only"),
-        (mmd - second["color augmentation"], "against_color"),
-        (mmd - second["color + AdaBN"], "against_adabn"),
+    mistakes = dict(
+        wrong_sign=-right,
+        against_source_only=mmd - second["source only"],
+        against_color=mmd - second["color augmentation"],
+        against_adabn=mmd - second["color + AdaBN"],
     )
     yield from number(brought, right, mistakes, abs_tol=1e-9)
     typed = math.isclose(brought, right, abs_tol=6e-4)  # from the table, to three digits

@@ -19,14 +19,12 @@ def _not_broadcast(error: RuntimeError, message: str) -> Mistake:
     right="A quarter of a quarter comes through: 16. A value of 32 would need only one and a half times the dye.",
 )
 def reading_with_twice_the_dye(reads):
-    mistakes = (
-        (32, "halved_value"),
-        (128, "half_the_dye"),
-        (-2 * math.log10(0.25), "stopped_at_density"),
-        (-2 * math.log(0.25), "stopped_at_density"),
-        (1 / 16, "stopped_at_share"),
-        (0, "subtracted"),
-        (-128, "subtracted"),
+    mistakes = dict(
+        halved_value=32,
+        half_the_dye=128,
+        stopped_at_density=[-2 * math.log10(0.25), -2 * math.log(0.25)],
+        stopped_at_share=1 / 16,
+        subtracted=[0, -128],
     )
     otherwise = "{} is not 256 times the share that two layers let through."
     return number(reads, 16, mistakes, otherwise, rel_tol=1e-2, abs_tol=1e-3)
@@ -65,7 +63,7 @@ def brightness_drawn_per_sample(brighten):
 
 @recognizes("06.3", right="0.08 is erased; the other 0.37 of the drop was unfamiliar and can be trained back.")
 def what_was_erased(erased):
-    mistakes = ((0.45, "whole_drop"), (0.37, "unfamiliar"), (-0.08, "sign"))
+    mistakes = dict(whole_drop=0.45, unfamiliar=0.37, sign=-0.08)
     otherwise = "{:g} is not the difference, on the scale 0 to 1, of two models that were each tested as trained."
     return number(erased, 0.08, mistakes, otherwise, abs_tol=1e-3)
 
@@ -91,7 +89,7 @@ def mixup_mixes_both(mixup):
     values = torch.tensor([11.0, 28.0, 17.5]).view(3, 1, 1, 1).expand_as(mixed)
     otherwise = f"The first picture, 0.9 of 10 and 0.1 of 20, should be 11; yours is {mixed[0, 0, 0, 0]:.2f}."
     yield not torch.allclose(mixed, values), otherwise
-    mistakes = ((labels, "label_kept"), ((1 - w) * labels + w * labels[partner], "label_of_partner"))
+    mistakes = dict(label_kept=labels, label_of_partner=(1 - w) * labels + w * labels[partner])
     otherwise = "The pictures are right; the labels are not mixed by the same weights."
     yield from among(lambda value: torch.allclose(soft, value), right, mistakes, otherwise)
 
@@ -99,11 +97,8 @@ def mixup_mixes_both(mixup):
 @recognizes("06.5", right="24 x 32 pixels were pasted, so 81 % of the picture, and of its label, is still its own.")
 def label_left_after_clipping(own):
     share = 24 * 32 / 64**2
-    mistakes = (
-        (0.75, "not_clipped"),
-        (share, "pasted_share"),
-        (1 - 8 * 32 / 64**2, "outside_pasted"),
-        (1 - 25 * 32 / 64**2, "one_column_more"),
+    mistakes = dict(
+        not_clipped=0.75, pasted_share=share, outside_pasted=1 - 8 * 32 / 64**2, one_column_more=1 - 25 * 32 / 64**2
     )
     return number(own, 1 - share, mistakes, "{:g} is not the share of pixels that stayed, 0 to 1.", abs_tol=3e-3)
 
@@ -115,8 +110,8 @@ def label_left_after_clipping(own):
 def promise_to_the_fourth(answer):
     expected, worst = answer
     seen, left_out = (0.93, 0.95, 0.94), (0.71, 0.84, 0.66)
-    mistakes = ((sum(seen) / 3, "seen_places"), (sum(seen + left_out) / 6, "all_six"))
+    mistakes = dict(seen_places=sum(seen) / 3, all_six=sum(seen + left_out) / 6)
     otherwise = "{:.3f} is not the mean of the three laboratories that were left out."
     yield from number(expected, sum(left_out) / 3, mistakes, otherwise, abs_tol=5e-3)
     otherwise = "The worst case is the lowest of the three that were left out; {:g} is not."
-    yield from number(worst, min(left_out), ((max(left_out), "best_case"),), otherwise, abs_tol=5e-3)
+    yield from number(worst, min(left_out), dict(best_case=max(left_out)), otherwise, abs_tol=5e-3)

@@ -12,13 +12,13 @@ def gradient_of_the_spring(gradient):
     yield shape != (3,), f"The answer has the shape {shape}; three numbers are wanted, one for each weight."
     w, w0 = torch.tensor([1.0, -2.0, 0.5]), torch.tensor([0.5, -2.0, 1.5])
     right = 0.1 * (w - w0)
-    mistakes = (
-        (0.1 * w, "pulls_to_zero"),
-        (right / 2, "kept_half"),
-        (2 * right, "forgot_half"),
-        (-right, "direction_of_step"),
-        (w - w0, "forgot_alpha"),
-        (0.05 * (w - w0).square(), "loss_not_gradient"),
+    mistakes = dict(
+        pulls_to_zero=0.1 * w,
+        kept_half=right / 2,
+        forgot_half=2 * right,
+        direction_of_step=-right,
+        forgot_alpha=w - w0,
+        loss_not_gradient=0.05 * (w - w0).square(),
     )
     otherwise = "These are not the derivative of alpha / 2 * (w - w0) ** 2, weight by weight."
     yield from among(lambda value: torch.allclose(gradient, value, atol=1e-4), right, mistakes, otherwise)
@@ -26,7 +26,7 @@ def gradient_of_the_spring(gradient):
 
 @recognizes("07.2", right="Weight decay won three quarters of the way: set it to 0 beside L2-SP.")
 def where_two_springs_rest(rests_at):
-    mistakes = ((2.0, "stays_at_start"), (0.0, "decays_to_zero"), (1.0, "half_way"), (1.5, "shares_swapped"))
+    mistakes = dict(stays_at_start=2.0, decays_to_zero=0.0, half_way=1.0, shares_swapped=1.5)
     return number(rests_at, 0.5, mistakes, "At {} the two pulls are not equal and opposite.", abs_tol=1e-3)
 
 
@@ -51,7 +51,7 @@ def states_are_mixed(mix):
 
 @recognizes("07.4", right="The gap shrinks by 0.9 a step: 0.35 of the start is still in the average.")
 def average_after_ten_steps(average):
-    mistakes = ((0.9**10, "share_of_start"), (1.0, "added_up"), (1 - 0.9**9, "nine_steps"))
+    mistakes = dict(share_of_start=0.9**10, added_up=1.0, nine_steps=1 - 0.9**9)
     return number(average, 1 - 0.9**10, mistakes, "{:g} is not what ten steps leave.", abs_tol=4e-3)
 
 
@@ -66,6 +66,6 @@ def smallest_directions(bss):
         scalar = isinstance(answer, torch.Tensor) and not answer.ndim
         yield not scalar, "A tensor without dimensions is wanted, so that it can be a loss."
         otherwise = f"For singular values 3, 2, 0.5 and k = {k} this gives {{:.3f}}, not {squares}."
-        mistakes = ((largest, "largest"), (plain, "not_squared"))
+        mistakes = dict(largest=largest, not_squared=plain)
         yield from number(answer.item(), squares, mistakes, otherwise, rel_tol=1e-3)
     yield not answer.requires_grad, "detached"

@@ -11,16 +11,15 @@ from . import number, recognizes
 def leep_by_hand(score):
     expected = np.array([0.78, 0.76, 0.72, 0.26])
     logs = np.log(expected)
-    mistakes = (
-        (np.log(expected.mean()), "log_of_mean"),
-        (expected.mean(), "no_logarithm"),
-        (np.exp(logs.mean()), "no_logarithm"),
-        (logs.sum(), "sum_not_mean"),
-        (-logs.mean(), "sign"),
-        (math.log(0.5) / 2, "nce"),
-        (np.log([0.39, 0.38, 0.36, 0.13]).mean(), "joint_not_conditional"),
-        (np.log([0.52, 1.52 / 3, 0.48, 0.52]).mean(), "wrong_axis"),
-        (np.log10(expected).mean(), "base"),
+    mistakes = dict(
+        log_of_mean=np.log(expected.mean()),
+        no_logarithm=[expected.mean(), np.exp(logs.mean())],
+        sum_not_mean=logs.sum(),
+        sign=-logs.mean(),
+        nce=math.log(0.5) / 2,
+        joint_not_conditional=np.log([0.39, 0.38, 0.36, 0.13]).mean(),
+        wrong_axis=np.log([0.52, 1.52 / 3, 0.48, 0.52]).mean(),
+        base=np.log10(expected).mean(),
     )
     otherwise = "{} is not it: check P(y | z) first. Each of its columns sums to 1, and the first is (0.8, 0.2)."
     return number(score, logs.mean(), mistakes, otherwise, abs_tol=6e-4)
@@ -32,14 +31,12 @@ def rank_correlation(rho):
     value, accuracy = [0.1, 0.2, 0.3, 0.4, 9.0], [0.5, 0.7, 0.6, 0.8, 0.4]
     if abs(rho) > 1 and not math.isclose(rho, 1.1, abs_tol=6e-3):
         yield True, f"A correlation lies between -1 and 1, and {rho:.3f} does not: are d ranks, and is n 5?"
-    mistakes = (
-        (np.corrcoef(value, accuracy)[0, 1], "pearson"),
-        (-right, "reversed"),
-        (1 - right, "no_one_minus"),
-        (1 - 22 / 120, "no_six"),
-        (22 / 120, "no_six"),
-        (1, "not_squared"),
-        (1 - 6 * 8 / 120, "not_squared"),
+    mistakes = dict(
+        pearson=np.corrcoef(value, accuracy)[0, 1],
+        reversed=-right,
+        no_one_minus=1 - right,
+        no_six=[1 - 22 / 120, 22 / 120],
+        not_squared=[1, 1 - 6 * 8 / 120],
     )
     otherwise = "{:.3f} is not it: rank each list by itself from 1, smallest first, and take the five differences."
     yield from number(rho, right, mistakes, otherwise, abs_tol=6e-3)

@@ -12,14 +12,10 @@ from . import among, number, recognizes
 @recognizes("09.1", right="J45.20 and J45.909 are both asthma: the category counts, not the code.")
 def shared_categories(leaks):
     train, test = ["J45.20", "J45.909", "I10", "E11.9"], ["J45.30", "E11.9", "J20.0", "K21.9"]
-    found = sorted(leaks(train, test))
-    mistakes = (
-        (["E11.9"], "whole_codes"),
-        (["E", "J"], "first_letter"),
-        (["E11", "I10", "J20", "J45", "K21"], "either"),
-    )
-    otherwise = f"For {train} and {test} your function says {found}, not ['E11', 'J45']."
-    return among(lambda value: found == value, ["E11", "J45"], mistakes, otherwise)
+    found = tuple(sorted(leaks(train, test)))
+    mistakes = dict(whole_codes=("E11.9",), first_letter=("E", "J"), either=("E11", "I10", "J20", "J45", "K21"))
+    otherwise = f"For {train} and {test} your function says {list(found)}, not ['E11', 'J45']."
+    return among(lambda value: found == value, ("E11", "J45"), mistakes, otherwise)
 
 
 @recognizes("09.2", right="Neither padding nor a longer neighbor changes a text's feature.")
@@ -30,12 +26,7 @@ def mean_over_real_tokens(pool):
     came = f"For states (2, 3, 2) your function gives {tuple(pooled.shape)}"
     yield pooled.shape != (2, 2), f"{came}; one row of D = 2 numbers a text is wanted."
     sums = torch.tensor([[4.0, 6.0], [4.0, 4.0]])
-    mistakes = (
-        (states.mean(1), "padding_counts"),
-        (sums / 3, "divided_by_length"),
-        (states[:, 0], "first_token"),
-        (sums, "sum"),
-    )
+    mistakes = dict(padding_counts=states.mean(1), divided_by_length=sums / 3, first_token=states[:, 0], sum=sums)
     advice = "if you divide by a count, give it the shape (B, 1)"
     otherwise = f"These are not the means over the tokens that are not 0; {advice}."
     right = sums / torch.tensor([[2.0], [1.0]])
@@ -44,7 +35,7 @@ def mean_over_real_tokens(pool):
 
 @recognizes("09.3", right="Forty a class against five: pretraining would be worth 35 labels a class.")
 def labels_needed(needed):
-    mistakes = ((50, "linear"), (8, "times"), (math.log(40), "in_logs"))
+    mistakes = dict(linear=50, times=8, in_logs=math.log(40))
     line = "on a line through 0.50 at 20 and 0.70 at 80, against log labels"
     return number(needed, 40, mistakes, f"{{:.3g}} labels a class would not give 0.60 {line}.", rel_tol=1e-2)
 
@@ -52,7 +43,7 @@ def labels_needed(needed):
 @recognizes("09.4", right="6,144 of 147,456 numbers: about 4 %.")
 def numbers_of_a_lora(numbers):
     whole, factor = 384 * 384, 8 * 384
-    mistakes = ((whole, "whole_matrix"), (factor, "one_factor"), (whole + 2 * factor, "whole_and_factors"))
+    mistakes = dict(whole_matrix=whole, one_factor=factor, whole_and_factors=whole + 2 * factor)
     return number(numbers, 2 * factor, mistakes, "{} is not the size of A, 8 x 384, and B, 384 x 8, together.")
 
 

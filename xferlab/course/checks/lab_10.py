@@ -28,7 +28,7 @@ def promises(plan):
 def paired_gain(answer):
     gain, separated = answer
     yield separated not in (True, False), "separated is True or False."
-    mistakes = ((-0.032, "sign"), (0.04, "best_seeds"))
+    mistakes = dict(sign=-0.032, best_seeds=0.04)
     yield from number(gain, 0.032, mistakes, "{:.3f} is not the mean of the five differences.", abs_tol=5e-4)
     yield not separated, "unpaired"
 
