@@ -148,7 +148,7 @@ def check(number: int, outcomes: collections.Counter) -> None:
                 assert not options.get("layout"), f"case {number}, {options}: {error}\n{tree}"
                 return
         outcomes["table" if "labels" in options else "layout given" if options else "layout found"] += 1
-        got = [(part, found.classes[k]) for part, k in zip(found.parts, found.labels.tolist(), strict=True)]
+        got = [(part or None, found.classes[k]) for part, k in zip(found.parts, found.labels.tolist(), strict=True)]
         assert dict(zip(found.names, got, strict=True)) == {file: what[:2] for file, what in truth.items()}, (
             f"case {number}, {options}, was read as {dict(zip(found.names, got, strict=True))}\n{tree}"
         )

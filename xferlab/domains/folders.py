@@ -48,14 +48,12 @@ def divide(found: Found, seed: int = 0) -> Splits:
         found = found._replace(patients=[])
     if any(found.parts):
         for patient, homes in _torn(found).items():  # named here, where their names are known
-            both = " and ".join(sorted(filter(None, homes)))
+            both = " and ".join(sorted(homes))
             raise DataError(f"{path}: group {patient!r} is in both {both}; move all its images to one part")
-        rows = defaultdict(list)
-        for row, part in enumerate(found.parts):
-            rows[str(part)].append(row)
+        rows = {part: [row for row, own in enumerate(found.parts) if own == part] for part in sorted(set(found.parts))}
         if missing := sorted({"train", "test"} - rows.keys()):
             raise DataError(
-                f"{path} has images in {', '.join(sorted(rows))} and none in {' and '.join(missing)}; add them, or move the class folders up"
+                f"{path} has images in {', '.join(rows)} and none in {' and '.join(missing)}; add them, or move the class folders up"
             )
         splits = with_val(path, {part: found.domain(torch.tensor(its)) for part, its in rows.items()}, seed)
     else:
@@ -154,14 +152,11 @@ def find(
             places = tables.places(root, files, labels, left_out, notes)
         if not places:
             raise DataError(f"{root} has no image that can be used{tell(left_out)}")
-        spelled, classes = name_classes(root, places, classes, dict(rename or {}), notes)
+        places, classes = name_classes(root, places, classes, dict(rename or {}), notes)
     except DataError as error:
-        if labels is None and (offer := tables.offer(root, files)):
-            raise DataError(f"{error}{offer}") from error
-        raise
-    if not any(spelled) and layout is None and (offer := tables.offer(root, files)):
+        raise DataError(f"{error}{tables.offer(root, files) if labels is None else ''}") from error
+    if not any(place.label for place in places) and layout is None and (offer := tables.offer(root, files)):
         notes.append(f"{root} has no class folders{offer}")
-    places = [place._replace(label=name) for place, name in zip(places, spelled, strict=True)]
     how = Options(size, channels, window, intensity, frames)
     places, images, scale = decode_all(places, how, broken, left_out, notes)
     if said := tell(left_out):
@@ -171,7 +166,7 @@ def find(
     if groups is None:
         patients = guess(root, places, below, notes, known=labels is not None)
     names = [name + (f"#{place.frame}" if place.frame else "") for name, place in zip(below, places, strict=True)]
-    parts = [place.part for place in places]
+    parts = [place.part or "" for place in places]
     numbers = torch.tensor([-1 if place.label is None else classes.index(place.label) for place in places])
     return Found(root, below, names, parts, images, numbers, patients, classes, scale, groups is None, notes)
 
@@ -181,12 +176,8 @@ OPTIONS = find  # what `load` takes beside its own arguments
 
 def _scan(root: Path, left_out: dict[str, list], skip: set[Path]) -> list[Path]:
     """Image files below `root`, sorted; links that leave it are never followed."""
-    files, folders, inside = [], [], root.resolve()
-
-    def unreadable(error):
-        left_out["folders that cannot be read"].append(error.filename)
-
-    for folder, inner, names in os.walk(root, onerror=unreadable):
+    files, folders, inside, shut = [], [], root.resolve(), left_out["folders that cannot be read"]
+    for folder, inner, names in os.walk(root, onerror=lambda error: shut.append(error.filename)):
         start = Path(folder)
         folders.append(start)
         inner[:] = [name for name in inner if not _litter(name)]
@@ -231,14 +222,11 @@ def _unfit(found: Found, seed: int) -> str:
     except DataError as error:
         return f"it cannot be split by patient ({error})"
     alone = cut(replace(everything, groups=None), (0.7, 0.1, 0.2), seed)
-
-    def held(rows):
-        return sum(len(found.labels[part].unique()) for part in rows)
-
-    return "split by patient, a part would have no picture of some class" if held(parts) < held(alone) else ""
+    held, could = (sum(len(found.labels[rows].unique()) for rows in each) for each in (parts, alone))
+    return "split by patient, a part would have no picture of some class" if held < could else ""
 
 
-def _torn(found: Found) -> dict[str, set[str | None]]:
+def _torn(found: Found) -> dict[str, set[str]]:
     """Patients of which the folder's own split has pictures in two parts, with these."""
     homes = defaultdict(set)
     for patient, part in zip(found.patients, found.parts, strict=False):  # no patients where nobody knows them

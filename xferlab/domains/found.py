@@ -31,7 +31,7 @@ SETTLED = 2.0  # seconds since the last change: changes closer than a file syste
 class Found(NamedTuple):
     """All images of a folder, with what the folder tells of each.
 
-    parts, patients the split and the patient of each image, None and "" where nothing says; no patients where nobody knows
+    parts, patients the split and the patient of each image, "" where nothing says; no patients where nobody knows
     images, labels  uint8 `(N, C, H, W)`, and class numbers `(N,)`, -1 where there is none
     classes         names of all classes
     scale           the intensities that became 0 and 255 in pictures of more than 8 bits, or None
@@ -49,7 +49,7 @@ class Found(NamedTuple):
     root: Path
     files: list[str]
     names: list[str]
-    parts: list[str | None]
+    parts: list[str]
     images: Tensor
     labels: Tensor
     patients: list[str]

@@ -141,8 +141,8 @@ def _refuse_two_readings(
 
 def name_classes(
     root: Path, places: list[Place], classes: Sequence[str] | None, rename: dict[str, str], notes: list[str]
-) -> tuple[list[str | None], tuple[str, ...]]:
-    """The class of each place, spelled as in `classes` where these are given, and the names of all classes."""
+) -> tuple[list[Place], tuple[str, ...]]:
+    """The places with labels as they are spelled in `classes`, where these are given, and the names of all classes."""
     import difflib
 
     seen = sorted({place.label for place in places if place.label is not None})
@@ -175,7 +175,7 @@ def name_classes(
             f"(--map), such as rename={example}, or pass layout='patient' if they are folders of patients"
         )
     names = tuple(dict.fromkeys(known)) if classes is not None else tuple(sorted(set(known)))
-    return [None if place.label is None else spelled[place.label] for place in places], names
+    return [place._replace(label=place.label and spelled[place.label]) for place in places], names
 
 
 def numbers(what: str, labels: Sequence[str], classes: Sequence[str] | None) -> tuple[Tensor, tuple[str, ...]]:
