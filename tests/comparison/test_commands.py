@@ -86,7 +86,7 @@ def test_compare_then_predict_end_to_end(tmp_path, sides):
         assert sum(p.values()) == pytest.approx(1, abs=1e-5) and row["predicted"] == max(p, key=p.get)
     # what the file predicts is what the kept run predicts
     board = commands.compare(
-        str(source), str(target), recipes=["source_only", "colour", "adabn"], encoders=["lenet"], size=28, seeds=1, steps=4,
+        [str(source)], str(target), recipes=["source_only", "colour", "adabn"], encoders=["lenet"], size=28, seeds=1, steps=4,
         store=tmp_path / "store", out=tmp_path / "again.html", say=lambda text: None,
     )  # fmt: skip
     assert board.best().recipe in card and (tmp_path / "again.md").read_text() == card
@@ -436,8 +436,8 @@ def test_the_same_command_keeps_its_plan(tmp_path, sides, monkeypatch):
         return fit(*arguments, **named)
 
     monkeypatch.setattr(xl.Recipe, "fit", slow)
-    first = commands.compare(*map(str, sides), **arguments)
+    first = commands.compare([str(sides[0])], str(sides[1]), **arguments)
     (plan,) = (tmp_path / "store").glob("plan-*.json")
     assert json.loads(plan.read_text())["steps"] == 3 and first.table["runs"].min() == 2
     monkeypatch.setattr(planning, "measure", None)  # a second measurement would choose other steps, and other runs
-    assert commands.compare(*map(str, sides), **arguments).table["runs"].equals(first.table["runs"])
+    assert commands.compare([str(sides[0])], str(sides[1]), **arguments).table["runs"].equals(first.table["runs"])

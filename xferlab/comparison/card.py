@@ -1,7 +1,5 @@
 """The model card: what was trained on what, how it was chosen, what was measured, and what to beware of."""
 
-from __future__ import annotations
-
 import datetime
 import json
 
@@ -59,15 +57,12 @@ def markdown(card: list[Section], board: Leaderboard, choice: Choice, sides: Sid
     run, names = board.run(choice.recipe, choice.seed), {"source": sides.source.name, "target": sides.adapt.name}
     kinds = ["accuracy", "balanced_accuracy"]
     task = "image-classification" if sides.kind == "images" else "text-classification"
-    results = [
-        {
-            "task": {"type": task},
-            "dataset": {"name": name, "type": "own", "split": "test"},
-            "metrics": [{"type": kind, "value": round(run[side][kind], 4)} for kind in kinds],
-        }
-        for side, name in names.items()
-        if run[side]
-    ]
+    results = []
+    for side, name in names.items():
+        if scores := run[side]:
+            dataset = {"name": name, "type": "own", "split": "test"}
+            metrics = [{"type": kind, "value": round(scores[kind], 4)} for kind in kinds]
+            results.append({"task": {"type": task}, "dataset": dataset, "metrics": metrics})
     head = {
         "library_name": "xferlab",
         "pipeline_tag": task,

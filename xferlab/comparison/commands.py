@@ -1,14 +1,11 @@
 """What `xferlab compare` does: read both sides, plan for the time there is, run, choose, write."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -25,7 +22,7 @@ from .reference import calibrate
 
 
 def compare(
-    source: str | Sequence[str],
+    source: Sequence[str],
     target: str,
     *,
     recipes: Sequence[str] | None = None,
@@ -41,7 +38,7 @@ def compare(
     any_way_up: bool = False,
     search: bool = False,
     all_seeds: bool = False,
-    workers: int | str = 1,
+    workers: str = "1",
     scheduler: str | None = None,
     propose: int = 0,
     out: Path = Path("report.html"),
@@ -56,18 +53,14 @@ def compare(
     all runs stay there until the choice is made, so that nothing is trained twice. `reading` holds options of `read_sides`.
     """
     began, store = time.time(), store or cache_folder("runs")
-    source = [source] if isinstance(source, str) else list(source)
-    workers = int(workers) if str(workers).isdigit() else workers
-    if workers != "auto" and (isinstance(workers, str) or workers < 1):
+    if workers != "auto" and not (workers.isdigit() and int(workers)):
         raise ArgumentError(f"--workers is {workers!r}, expected 1 or more, or auto")
     _check(weights, factory, minutes=minutes, seeds=seeds, steps=steps, propose=propose)
     names = list(recipes or (RECIPES if len(source) == 1 else (*RECIPES[:7], "group_dro", *RECIPES[7:])))
     strengths = [len(recipe.grid) if search else 1 for recipe in chosen_recipes(names)]
-    makers: list[Callable[..., Any]]
+    makers = [modelfile.named(encoder, size) for encoder in encoders or ("efficientnet_lite0",)]
     if factory:
         makers = [modelfile.from_factory(factory, weights, size)]
-    else:
-        makers = [modelfile.named(encoder, size) for encoder in encoders or ("efficientnet_lite0",)]
     pixels = size or _pixels(makers[0]())
     turns = "any_way_up" if any_way_up else None
     sides = read_sides(source, target, labeled, size=pixels, augmentation=turns, **reading)
@@ -96,7 +89,7 @@ def compare(
             minutes=max(round(left, 2), 1),
             race=not all_seeds,
             fill=steps is None and not plan.filled,
-            workers=workers,
+            workers=workers if workers == "auto" else int(workers),
             executor=executor,
             encoder=makers,
             search=search,

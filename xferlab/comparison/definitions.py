@@ -1,7 +1,5 @@
 """What a run depends on, by which it is found again: its first weights, its recipe's numbers and code; and about what it costs."""
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import copy

@@ -1,7 +1,5 @@
 """A model file as ONNX, to be run where there is no PyTorch: preprocessing and calibrated probabilities are part of the graph."""
 
-from __future__ import annotations
-
 import json
 import warnings
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """What `compare` is given: sources put together, a target whose labels are the oracle's alone, and the few labels of the target."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -77,10 +75,7 @@ def split_labeled(
 
 
 def judges(
-    wanted: Sequence[str] | Mapping[str, selection.Validator] | None,
-    selector: str | None,
-    held: Domain | None,
-    source: Splits,
+    wanted: Sequence[str] | Mapping | None, selector: str | None, held: Domain | None, source: Splits
 ) -> tuple[dict[str, selection.Validator], str]:
     """Validators by name, and the one to choose by: those that these data allow come first, and are always there."""
     special: dict[str, selection.Validator] = {}

@@ -1,7 +1,5 @@
 """What to label next: asked for after a comparison, written as a table, and read back once its labels are filled in."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import difflib
@@ -73,8 +71,7 @@ def ask(
         at = int(rows[row])
         why = "drawn at random" if KIND == "random" else f"the most {KIND} of cluster {cluster}, which holds {size}"
         votes = Counter(model.classes[answer[at]] for answer in answers).most_common()
-        if votes:
-            why += f"; the runs answer {', '.join(f'{name} {count}' for name, count in votes)}"
+        why += f"; the runs answer {', '.join(f'{name} {count}' for name, count in votes)}" if votes else ""
         wanted.append(Wanted(at, target.files[at] if target.files else str(at), why, target.inputs[at].cpu()))
     return wanted
 

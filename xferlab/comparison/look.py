@@ -1,7 +1,5 @@
 """`xferlab look`: how a folder is read, what is in it and how two differ, on one screen and one page, before any training."""
 
-from __future__ import annotations
-
 import itertools
 import re
 import textwrap
@@ -268,9 +266,7 @@ def _telling(texts: list[str], members: Tensor) -> list[str]:
     return [", ".join(words[most[sure]]) for most, sure in zip(order.T, told.T, strict=True)]
 
 
-def _facts(
-    where: str, domain: Domain, parts: dict[str, Domain], labels: str | None, found: Found | None
-) -> dict[str, str]:
+def _facts(where: str, domain: Domain, parts: dict[str, Domain], labels: str | None, found: Found | None) -> dict:
     """How a place was read, by heading; `found` is what a folder holds."""
     own = any(found.parts) if found else Path(where).suffix.lower() not in TABLES
     split = " + ".join(f"{name} {len(part)}" for name, part in parts.items() if name)
@@ -280,9 +276,8 @@ def _facts(
     if domain.labels is not None:
         counted = ", ".join(f"{name} {n}" for name, n in zip(domain.classes, domain.counts().tolist(), strict=True))
         facts["classes"] = f"{counted}, from {labels}" if labels else counted
-    facts["patients"] = "unknown: each is divided by itself"
-    if domain.groups is not None:
-        facts["patients"] = f"{domain.groups.unique().numel()}, each in one part"
+    known = domain.groups is not None and f"{domain.groups.unique().numel()}, each in one part"
+    facts["patients"] = known or "unknown: each is divided by itself"
     files = [found.root / file for file in dict.fromkeys(found.files)] if found else []
     if headers := [told for file in files if (told := header(file))]:
         (often, n), *others = Counter(one.size for one in headers).most_common()
@@ -365,6 +360,5 @@ def _distance(first: Side, second: Side) -> str:
         return "Proxy A-distance: not measured, see the notes."
     value = proxy_a_distance(source=first.features, target=second.features, seed=0)
     easily = "cannot be" if value < 0.5 else "can partly be" if value < 1.5 else "are easily"
-    return (
-        f"Proxy A-distance {value:.2f} of 2: the two {easily} told apart by a linear probe on the encoder's features."
-    )
+    told = f"the two {easily} told apart by a linear probe on the encoder's features"
+    return f"Proxy A-distance {value:.2f} of 2: {told}."

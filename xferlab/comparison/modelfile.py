@@ -1,7 +1,5 @@
 """A trained model as one file: safetensors, whose metadata say in JSON how to build the network. Nothing is unpickled."""
 
-from __future__ import annotations
-
 import functools
 import importlib.util
 import inspect

@@ -1,7 +1,5 @@
 """What `xferlab predict` does: answers with calibrated probabilities, and where asked to, a threshold and abstentions."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Callable
 from pathlib import Path
@@ -67,9 +65,7 @@ def predict(
     if of is not None and of not in classes:
         raise ArgumentError(f"--class is {of!r}; the model knows {', '.join(classes)}")
     if kept is None and (of is not None or abstain is not None):
-        raise ArgumentError(
-            f"{model_file} keeps no held-out answers to set a threshold on; run `xferlab compare` again"
-        )
+        raise ArgumentError(f"{model_file} keeps no held-out answers for a threshold; run `xferlab compare` again")
     options = dict(size=about["pixels"], channels=about["channels"]) | about["intensities"] | reading
     pictures = read_pictures(where, classes=classes, **options)
     answers = answer(model, kept, pictures.domain)
@@ -119,6 +115,7 @@ def predict(
         say(line)
     if truth := pictures.truth:
         scores = Scores(p[list(truth)], np.array(list(truth.values())), classes, name=pictures.domain.name)
-        say(f"Taking {pictures.told_by} for truth: {scores!r}")
+        told_by = reading.get("labels") or "the folders' names"
+        say(f"Taking {told_by} for truth: {scores!r}")
     say(f"Model: {about['recipe']}, trained on {about['source']}. Not for clinical use.")
     return len(p)

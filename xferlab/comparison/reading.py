@@ -1,7 +1,5 @@
 """What `xferlab compare` and `xferlab predict` read: folders, `.npz` files and named sets, and what is to be said of them."""
 
-from __future__ import annotations
-
 import inspect
 import warnings
 from collections import defaultdict
@@ -176,13 +174,12 @@ def _known(reader: Callable, options: dict) -> dict:
 
 
 class Pictures(NamedTuple):
-    """What `predict` classifies: images, each with its name as its file, what was left out, and the class of those rows that
-    `told_by` tells."""
+    """What `predict` classifies: images, each with its name as its file, what was left out, and the class of those rows where
+    it is known."""
 
     domain: Domain
     omitted: list[str]
     truth: dict[int, int] | None = None
-    told_by: str = ""
 
 
 def read_pictures(where: str, *, classes: tuple[str, ...], labels: str | None = None, **options) -> Pictures:
@@ -209,9 +206,7 @@ def read_pictures(where: str, *, classes: tuple[str, ...], labels: str | None = 
             each = tables.places(path, list(dict.fromkeys(files)), labels, defaultdict(list), [])
             known = {place.file: str(place.label) for place in each}
             if lacking := sorted({name for name in known.values() if same_name(name) not in number}):
-                raise DataError(
-                    f"{labels} has classes {lacking} that the model lacks ({list(classes)}); rename them there"
-                )
+                raise DataError(f"{labels} has classes {lacking} that the model lacks ({list(classes)}); rename them")
             truth = {row: number[same_name(known[file])] for row, file in enumerate(files) if file in known}
             present -= {path / labels.partition(":")[0]}
         else:
@@ -220,7 +215,7 @@ def read_pictures(where: str, *, classes: tuple[str, ...], labels: str | None = 
             if all(len(found) == 1 for found in told):
                 truth = {row: found.pop() for row, found in enumerate(told)}
         omitted = [file.relative_to(path).as_posix() for file in sorted(present - set(files))]
-        return Pictures(domain, omitted, truth, labels or "the folders' names")
+        return Pictures(domain, omitted, truth)
     if path.suffix.lower() == ".npz" and path.is_file():
         splits = load_domain(path, classes=classes)
         names = tuple(f"{name}/{i}" for name, part in splits.parts().items() for i in range(len(part)))

@@ -1,7 +1,5 @@
 """Reading the records that finished runs leave: small functions that the leaderboard, its findings and its report share."""
 
-from __future__ import annotations
-
 import base64
 import math
 from collections.abc import Iterable, Sequence

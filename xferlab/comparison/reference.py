@@ -1,7 +1,5 @@
 """What a model file keeps of the pictures it was judged on, so that `predict` gives probabilities, thresholds and doubts."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

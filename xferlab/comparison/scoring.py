@@ -1,7 +1,5 @@
 """What a run's record says of its model: scores, what the shift did to it, and how accurate it seems to be at the target."""
 
-from __future__ import annotations
-
 import base64
 from dataclasses import replace
 
@@ -20,45 +18,30 @@ def measured(candidate: selection.Candidate, test: Domain | None) -> dict:
     scores = {"source": on_source, "target": None if test is None else evaluate(model, test)}
     found: dict = {side: part and _numbers(part) for side, part in scores.items()}
     if source.site is not None:
-        found["sites"] = _by_site(on_source, source)
+        found["sites"] = {}
+        for k in source.site.unique().tolist():
+            rows = (source.site == k).cpu().numpy()
+            p, labels = on_source.probabilities[rows], on_source.labels[rows]
+            found["sites"][source.sites[k]] = _numbers(replace(on_source, probabilities=p, labels=labels, groups=None))
     val, target = (logits.softmax(1).numpy() for _, logits in (candidate.on_source_val, candidate.on_target))
     labels = candidate.source_val_labels.numpy()
     temperature = operating.temperature(val, labels)
     # what shares and estimates rest on: all of the source that training did not see
     held, truth = np.r_[val, on_source.probabilities], np.r_[labels, on_source.labels]
-    found["shift"] = _shift(held, truth, target, temperature, scores)
+    shares = shift.target_shares(held.argmax(1), truth, target.argmax(1), held.shape[1])
+    told = {name: getattr(shares, name).tolist() for name in ("estimate", "low", "high", "source")}
+    told |= {"distance": shares.distance, "differs": shares.differs, "temperature": temperature}
     for side, p in (("source", on_source.probabilities), ("target", target)):
-        found["shift"][f"confidence_{side}"] = float(p.max(1).mean())
-    return found | {"estimate": _estimates(held, truth, target, temperature)}
+        told[f"confidence_{side}"] = float(p.max(1).mean())
+    for side, part in scores.items():
+        if part is not None:
+            p = operating.scaled(part.probabilities, temperature)
+            told[f"ece_{side}_scaled"] = replace(part, probabilities=p).ece
+    return found | {"shift": told, "estimate": _estimates(held, truth, target, temperature)}
 
 
 def _numbers(scores: Scores) -> dict[str, float]:
     return {name: getattr(scores, name) for name in METRICS} | {"n": scores.n}
-
-
-def _by_site(on_source: Scores, test: Domain) -> dict[str, dict[str, float]]:
-    """The scores of each site of the source's test part, by name."""
-    assert test.site is not None
-    found = {}
-    for k in test.site.unique().tolist():
-        rows = (test.site == k).cpu().numpy()
-        p, labels = on_source.probabilities[rows], on_source.labels[rows]
-        found[test.sites[k]] = _numbers(replace(on_source, probabilities=p, labels=labels, groups=None))
-    return found
-
-
-def _shift(
-    held: np.ndarray, truth: np.ndarray, target: np.ndarray, temperature: float, scores: dict[str, Scores | None]
-) -> dict:
-    """What the shift did to the model: class shares of the target, and calibration at one temperature."""
-    shares = shift.target_shares(held.argmax(1), truth, target.argmax(1), held.shape[1])
-    found = {name: getattr(shares, name).tolist() for name in ("estimate", "low", "high", "source")}
-    found |= {"distance": shares.distance, "differs": shares.differs, "temperature": temperature}
-    for side, part in scores.items():
-        if part is not None:
-            p = operating.scaled(part.probabilities, temperature)
-            found[f"ece_{side}_scaled"] = replace(part, probabilities=p).ece
-    return found
 
 
 def _estimates(held: np.ndarray, truth: np.ndarray, target: np.ndarray, temperature: float) -> dict:
