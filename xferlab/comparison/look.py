@@ -280,13 +280,14 @@ def _facts(where: str, domain: Domain, parts: dict[str, Domain], labels: str | N
     facts["patients"] = known or "unknown: each is divided by itself"
     files = [found.root / file for file in dict.fromkeys(found.files)] if found else []
     if headers := [told for file in files if (told := header(file))]:
-        (often, n), *others = Counter(one.size for one in headers).most_common()
-        facts["files"] = _counted(one.kind for one in headers)
+        kinds, sizes, depths = zip(*headers, strict=True)
+        (often, n), *others = Counter(sizes).most_common()
+        facts["files"] = _counted(kinds)
         facts["sizes"] = f"{often[0]} x {often[1]} px ({n} of {len(headers)})"
         if others:
-            widths, heights = zip(*(one.size for one in headers), strict=True)
+            widths, heights = zip(*sizes, strict=True)
             facts["sizes"] += f", from {min(widths)} x {min(heights)} to {max(widths)} x {max(heights)}"
-        facts["depth"] = _counted(one.depth for one in headers)
+        facts["depth"] = _counted(depths)
     if found and (scale := found.scale):
         facts["intensity"] = f"{scale[0]:g} to {scale[1]:g} become black to white in pictures of more than 8 bits"
     if domain.synthetic:

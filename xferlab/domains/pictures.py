@@ -155,16 +155,9 @@ def _decode(file: Path, options: Options) -> Decoded | str | None:
         return f"{error}" or type(error).__name__
 
 
-class Header(NamedTuple):
-    """What a file says of its picture before it is decoded: its format, `(width, height)`, and how deep its pixels are."""
-
-    kind: str
-    size: tuple[int, int]
-    depth: str
-
-
-def header(file: Path) -> Header | None:
-    """The Header of a picture that can be decoded; None where it says nothing."""
+def header(file: Path) -> tuple[str, tuple[int, int], str] | None:
+    """What a file says of its picture before it is decoded: its format, `(width, height)`, and how deep its pixels are; None where
+    it says nothing or cannot be decoded."""
     with contextlib.suppress(Exception):  # as decoders do on damaged files
         if is_dicom(file):
             import pydicom
@@ -172,11 +165,11 @@ def header(file: Path) -> Header | None:
             record = pydicom.dcmread(file, stop_before_pixels=True)
             own = "its own window" if "WindowWidth" in record else "no window of its own"
             kind = f"DICOM {record.get('Modality', '')}".strip() + f" with {own}"
-            return Header(kind, (int(record.Columns), int(record.Rows)), f"{int(record.BitsStored)} bits")
+            return kind, (int(record.Columns), int(record.Rows)), f"{int(record.BitsStored)} bits"
         with Image.open(file, formats=FORMATS) as opened:
             modes = {"1": "1 bit", "F": "fractions", "I": "32 bits", "I;16": "16 bits"}
             depth, color = modes.get(opened.mode[:4], "8 bits"), "gray" if opened.mode[0] in "1LIF" else "color"
-            return Header(opened.format or "", opened.size, f"{depth}, {color}")
+            return opened.format or "", opened.size, f"{depth}, {color}"
     return None
 
 

@@ -34,14 +34,10 @@ def pooled(sources: Mapping[str, Splits | str | Path] | Sequence[Splits]) -> Spl
     if len(set(names)) < max(2, len(names)):
         raise ArgumentError(f"sources are {list(names)}, expected two or more, each with its own name; pass a dict")
     loaded = [load(splits) if isinstance(splits, (str, Path)) else splits for _, splits in pairs]
-
-    def alike(splits):
-        return (tuple(splits.train.inputs.shape[1:]), splits.train.augmentation)
-
-    if other := [name for name, splits in zip(names, loaded, strict=True) if alike(splits) != alike(loaded[0])]:
+    kinds = [(tuple(one.train.inputs.shape[1:]), one.train.augmentation) for one in loaded]
+    if other := next((k for k, kind in enumerate(kinds) if kind != kinds[0]), 0):
         raise DataError(
-            f"source {other[0]!r} holds {alike(loaded[names.index(other[0])])}, {names[0]!r} {alike(loaded[0])}; bring them to one shape "
-            "and one augmentation"
+            f"source {names[other]!r} holds {kinds[other]}, {names[0]!r} {kinds[0]}; bring them to one shape and one augmentation"
         )
     whose: list[list[Domain]] = [[], [], []]
     grouped = any(part.groups is not None for splits in loaded for part in splits.parts().values())
