@@ -1,6 +1,8 @@
 """Labels, splits and patients of pictures that stand in a table."""
 
+import os
 import warnings
+from pathlib import Path
 
 import pytest
 from small import write_picture as write
@@ -135,6 +137,28 @@ def test_a_table_beside_a_flat_folder_is_offered(site):
         folders.read(root)
     (domain, _), said = told(root / "images")
     assert domain.labels is None and f"labels='{root / 'labels.csv'}:image,COLUMN'" in said
+
+
+@pytest.mark.parametrize("text", ["", "image,label\n"])
+def test_an_empty_table_is_no_offer_and_no_obstacle(site, text):
+    """IndexError once, for any folder of pictures beside one."""
+    root = site([])
+    (root / "labels.csv").write_text(text)
+    (domain, _), said = told(root / "images")
+    assert domain.labels is None and said == ""
+
+
+def test_a_folder_in_one_that_may_not_be_listed_is_read(site, monkeypatch):
+    root, scandir, listdir = site([]), os.scandir, os.listdir
+
+    def barred(function, folder):
+        if Path(os.fspath(folder)) == root:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return function(folder)
+
+    monkeypatch.setattr(os, "scandir", lambda folder=".": barred(scandir, folder))
+    monkeypatch.setattr(os, "listdir", lambda folder=".": barred(listdir, folder))
+    assert folders.read(root / "images")[0].labels is None
 
 
 @pytest.mark.parametrize(

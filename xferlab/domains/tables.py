@@ -171,9 +171,11 @@ def places(root: Path, files: list[Path], labels: str, left_out: dict[str, list]
 def offer(root: Path, files: list[Path]) -> str:
     """What offers a table that lies in `root` or beside it and names images of it; nothing where there is none."""
     for folder in (root, root.absolute().parent):
-        for table in sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and path.is_file()):
-            with contextlib.suppress(DataError, StopIteration):
+        # not iterdir, which raises where a folder may not be listed
+        for table in sorted(path for path in folder.glob("*") if path.suffix.lower() in ENDINGS and path.is_file()):
+            with contextlib.suppress(DataError):
                 rows = read(table, [])[:50]
+                _check(table, rows, [])
                 column = _file_column(files, rows)
                 if any(files_named(files, [row.cells[column] for row in rows])):
                     others = [name for name in rows[0].cells if name != column]
