@@ -377,6 +377,15 @@ def test_bad_input(change, error, says, own, source):
         xl.fit(arguments.pop("model"), arguments.pop("source"), **arguments)
 
 
+def test_a_validation_part_that_cannot_score_is_refused_before_any_step(own, source):
+    for val in (source.unlabeled(), xl.Splits(source, source, source)):
+        model = own()
+        before = copy.deepcopy(model)
+        with pytest.raises(ArgumentError, match=r"val is .*expected a labeled Domain, such as source\.val"):
+            xl.fit(model, source, val=val, **FAST)
+        assert same(model, before)
+
+
 def test_a_run_shows_itself_in_one_line():
     """A notebook prints what a cell ends with; a network's listing of itself would fill the page."""
     data = blobs()

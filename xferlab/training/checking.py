@@ -75,13 +75,13 @@ def refuse_multilabel(objectives: Sequence[Objective], *domains: Domain | None) 
         )
 
 
-def check_settings(steps, batch_size, lr, weight_decay, warmup, val_every, checkpoint_every, precision, seed) -> None:
+def check_given(steps, batch_size, lr, weight_decay, warmup, val, val_every, checkpoint_every, precision, seed) -> None:
     """
 
     Raises
     ------
     ArgumentError
-        For a number out of its range, or a precision that fit does not know.
+        For a number out of its range, a validation part without labels, or a precision that fit does not know.
     """
     for name, value, ok, expected in (
         ("steps", steps, steps >= 1, "1 or more"),
@@ -89,6 +89,7 @@ def check_settings(steps, batch_size, lr, weight_decay, warmup, val_every, check
         ("lr", lr, 0 < lr < math.inf, "a finite number above 0"),
         ("weight_decay", weight_decay, 0 <= weight_decay < math.inf, "a finite number, 0 or more"),
         ("warmup", warmup, 0 <= warmup <= 1, "a share of the steps, 0 to 1"),
+        ("val", val, val is None or getattr(val, "labels", None) is not None, "a labeled Domain, such as source.val"),
         ("val_every", val_every, val_every is None or val_every >= 1, "1 or more, or None"),
         ("checkpoint_every", checkpoint_every, checkpoint_every >= 1, "1 or more"),
         ("precision", precision, precision in ("auto", "fp32", "bf16"), "'auto', 'fp32' or 'bf16'"),

@@ -17,7 +17,7 @@ from ..machine import give_back
 from ..objectives import CrossEntropy, Objective
 from ..storage import described, fingerprint
 from ..strategies import Strategy, full
-from .checking import check_settings, checked
+from .checking import check_given, checked
 from .distributed import World
 from .feed import Feed, mixed
 from .keeping import Keeper, Log, Run
@@ -132,7 +132,7 @@ def fit(
     objectives = [CrossEntropy()] if objectives is None else list(objectives)
     strategy = strategy or full()
     domains = checked(model, source, target, objectives, target_labels)
-    check_settings(steps, batch_size, lr, weight_decay, warmup, val_every, checkpoint_every, precision, seed)
+    check_given(steps, batch_size, lr, weight_decay, warmup, val, val_every, checkpoint_every, precision, seed)
     world = World(device, checkpoint)
     device, bf16 = world.device, precision == "bf16" or (precision == "auto" and world.device.type == "cuda")
     autocast = functools.partial(torch.autocast, device.type, torch.bfloat16, enabled=bf16)
