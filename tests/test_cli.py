@@ -7,8 +7,8 @@ import threading
 from collections import namedtuple
 from pathlib import Path
 
-import build
 import pytest
+from tiny_course import make, publish
 from typer.testing import CliRunner
 
 import xferlab
@@ -17,26 +17,6 @@ from xferlab.course import content
 
 Disk = namedtuple("Disk", "total used free")
 LABS = Path(__file__).parents[1] / "labs"
-MANIFEST = """
-repository = ""
-branch = "main"
-[[lab]]
-number = "77"
-slug = "tiny"
-title = "A tiny lab"
-minutes = 5
-accelerator = "CPU"
-data = "none"
-objectives = ["add two numbers"]
-[[lab]]
-number = "78"
-slug = "later"
-title = "Later"
-minutes = 6
-accelerator = "CPU"
-data = "none"
-objectives = ["wait"]
-"""
 SOURCE = """
 # %%
 import os, sys
@@ -54,17 +34,10 @@ print("not a result")
 """
 
 
-def write_lab(checkout, extra=""):
-    (checkout / "labs" / "source" / "77_tiny.py").write_text(SOURCE.format(extra=extra))
-    build.main(["77"], checkout / "labs")
-
-
 @pytest.fixture
 def checkout(monkeypatch, tmp_path):
     """A checkout with one tiny lab, entered at its root."""
-    (tmp_path / "labs" / "source").mkdir(parents=True)
-    (tmp_path / "labs" / "course.toml").write_text(MANIFEST)
-    write_lab(tmp_path)
+    publish(make(tmp_path, ""), SOURCE.format(extra=""))
     monkeypatch.setenv("PYTHONPATH", str(LABS.parent))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -108,7 +81,7 @@ def test_labs_run_writes_notebook_and_page_and_prints_results(checkout):
 
 def test_labs_run_stops_at_the_first_error_and_says_where(checkout):
     pytest.importorskip("nbclient")
-    write_lab(checkout, "y = x / 0  # here")
+    publish(checkout / "labs", SOURCE.format(extra="y = x / 0  # here"))
     done = run("labs", "run", "77", "--out", "elsewhere")
     assert done.exit_code == 1
     assert "y = x / 0  # here" in done.output
@@ -120,7 +93,7 @@ def test_labs_run_stops_at_the_first_error_and_says_where(checkout):
 
 def test_labs_run_gives_up_on_a_cell_that_takes_too_long(checkout):
     pytest.importorskip("nbclient")
-    write_lab(checkout, "import time; time.sleep(60)")
+    publish(checkout / "labs", SOURCE.format(extra="import time; time.sleep(60)"))
     done = run("labs", "run", "77", "--timeout", "8")
     assert done.exit_code == 1
     assert "longer than --timeout" in done.output

@@ -8,33 +8,13 @@ from pathlib import Path
 import build
 import nbformat
 import pytest
+import tiny_course
 from authoring import tag
 
 from xferlab import checks
 from xferlab.course import content
 
 LABS = Path(__file__).parents[2] / "labs"
-MANIFEST = """
-repository = "{repository}"
-branch = "main"
-[[lab]]
-number = "77"
-slug = "tiny"
-title = "A tiny lab"
-minutes = 5
-accelerator = "CPU"
-data = "none"
-objectives = ["add two numbers"]
-[[lab]]
-number = "78"
-slug = "later"
-title = "Later"
-question = "What for?"
-minutes = 5
-accelerator = "CPU"
-data = "none"
-objectives = ["wait"]
-"""
 SOURCE = """
 # %%
 from xferlab import checks, lab
@@ -120,10 +100,7 @@ SECRETS = [
 
 @pytest.fixture
 def labs(tmp_path):
-    folder = tmp_path / "course" / "labs"
-    (folder / "source").mkdir(parents=True)
-    (folder / "course.toml").write_text(MANIFEST.format(repository=""))
-    (folder / "source" / "77_tiny.py").write_text(SOURCE)
+    folder = tiny_course.make(tmp_path / "course", SOURCE)
     (folder.parent / "README.md").write_text("# Read me\n<!-- labs -->\nold\n<!-- /labs -->\nend\n")
     return folder
 

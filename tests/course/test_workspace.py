@@ -2,24 +2,12 @@
 
 import json
 
-import build
 import pytest
+from tiny_course import make, publish
 
 from xferlab.course import workspace
 from xferlab.errors import ArgumentError, DataError
 
-MANIFEST = """
-repository = ""
-branch = "main"
-[[lab]]
-number = "77"
-slug = "tiny"
-title = "A tiny lab"
-minutes = 5
-accelerator = "CPU"
-data = "none"
-objectives = ["add two numbers"]
-"""
 SOURCE = """
 # %% [markdown]
 # ## First
@@ -46,18 +34,11 @@ xl.checks.check("77.1", y)
 """
 
 
-def publish(labs, x):
-    (labs / "source" / "77_tiny.py").write_text(SOURCE.format(x=x))
-    build.main(["77"], labs)
-
-
 @pytest.fixture
 def labs(tmp_path, monkeypatch):
-    folder = tmp_path / "checkout" / "labs"
-    (folder / "source").mkdir(parents=True)
-    (folder / "course.toml").write_text(MANIFEST)
+    folder = make(tmp_path / "checkout", "")
     (folder / "glossary.md").write_text("words")
-    publish(folder, 1)
+    publish(folder, SOURCE.format(x=1))
     monkeypatch.chdir(folder)
     return folder
 
@@ -67,11 +48,11 @@ def test_a_folder_is_filled_and_updated_but_never_over_a_change(labs, tmp_path):
     assert workspace.fill(to)["new"] == ["77_tiny.ipynb", "glossary.md"]
     assert not (to / "solutions").exists() and not (to / "answers").exists()
     assert workspace.fill(to) == {"new": [], "updated": [], "kept": []}
-    publish(labs, 2)
+    publish(labs, SOURCE.format(x=2))
     assert workspace.fill(to) == {"new": [], "updated": ["77_tiny.ipynb"], "kept": []}
     (to / "77_tiny.ipynb").write_text("my work")
     assert workspace.fill(to) == {"new": [], "updated": [], "kept": []}  # nothing newer to speak of
-    publish(labs, 3)
+    publish(labs, SOURCE.format(x=3))
     assert workspace.fill(to) == {"new": [], "updated": [], "kept": ["77_tiny.ipynb"]}
     assert (to / "77_tiny.ipynb").read_text() == "my work"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -88,19 +89,15 @@ def place() -> str:
 
 def reaches(host: tuple[str, int] = HOST, seconds: float = 5.0) -> bool:
     """Whether `host` answers within `seconds`; looking a name up can hang longer than a socket's own timeout."""
-    answered = []
+    answered = threading.Event()
 
     def connect() -> None:
-        try:
+        with contextlib.suppress(OSError):
             socket.create_connection(host, timeout=seconds).close()
-            answered.append(True)
-        except OSError:
-            pass
+            answered.set()
 
-    thread = threading.Thread(target=connect, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    return bool(answered)
+    threading.Thread(target=connect, daemon=True).start()
+    return answered.wait(seconds)
 
 
 def _machine(fixes: list[str]) -> list[tuple[str, str]]:

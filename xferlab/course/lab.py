@@ -99,15 +99,7 @@ class Lab:
         return range(count if self.profile == "full" or recording() else 1)
 
     def experiment(
-        self,
-        name: str,
-        trial: Callable,
-        *,
-        draws=5,
-        across: str | None = None,
-        title="",
-        earlier: Sequence = (),
-        **grid,
+        self, name: str, trial: Callable, *, draws=5, across=None, title="", earlier: Sequence = (), **grid
     ) -> Results:
         """Calls `trial(**setting, draw=draw)` for each setting of `grid` and each draw that trains here, and adds what was measured earlier.
 

@@ -73,17 +73,10 @@ def stuck(exercise: str) -> None:
     if widgets is None:
         print(instead)
         return
-    output = widgets.Output()
-    buttons = []
+    output, buttons = widgets.Output(), []
     for text, action in (("Next hint", hint), ("Show a solution", solution)):
         button = widgets.Button(description=text, tooltip=f"{text} for exercise {exercise}")
-
-        def clicked(_, action=action):
-            output.clear_output()
-            with output:
-                action(exercise)
-
-        button.on_click(clicked)
+        button.on_click(output.capture(clear_output=True)(lambda _, action=action: action(exercise)))
         buttons.append(button)
     show_widget(widgets.VBox([widgets.HBox(buttons), output]), instead)
 
