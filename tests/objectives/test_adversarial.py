@@ -461,3 +461,28 @@ def test_bsp_adds_both_sides():
 def test_probabilities_of_a_batch_are_over_the_classes_of_each_example():
     batch = Batch(torch.zeros(2, 1), None, torch.zeros(2, 1), torch.tensor([[0.0, math.log(3)], [0.0, 0.0]]))
     assert batch.probabilities.tolist() == [[pytest.approx(0.25), pytest.approx(0.75)], [0.5, 0.5]]
+
+
+class First(nn.Module):
+    """An adversary whose answer is the first feature."""
+
+    def forward(self, z):
+        return z[:, :1]
+
+
+def test_adda_counts_answers_above_zero_as_source():
+    objective, step = make(ADDA)
+    objective.source_encoder, objective.discriminator = nn.Identity(), First()
+    step.source.inputs, step.target.features = torch.tensor([[0.5], [2.0]]), torch.tensor([[-1.0], [0.5]])
+    start = objective.adversary_accuracy.item()
+    objective(step)
+    assert objective.log()["adversary_accuracy"].item() == pytest.approx(start + 0.05 * (0.75 - start))
+
+
+def test_wdgrl_counts_answers_above_the_middle_of_both_means_as_source():
+    objective, step = make(WDGRL)
+    objective.critic = First()
+    step.source.features, step.target.features = (torch.tensor(z).view(3, 1) for z in ([6.0, 4, 2], [1.0, 3, -1]))
+    start = objective.adversary_accuracy.item()  # means 4 and 1, so 2.5: two of three are right on each side
+    objective(step)
+    assert objective.log()["adversary_accuracy"].item() == pytest.approx(start + 0.05 * (2 / 3 - start))
