@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -70,17 +71,14 @@ def predict(
     pictures = read_pictures(where, classes=classes, **options)
     answers = answer(model, kept, pictures.domain)
     p = answers.probabilities
-    columns = {"file": pictures.domain.files or (), "predicted": [classes[k] for k in p.argmax(1)]}
+    columns: dict[str, Any] = {"file": pictures.domain.files or (), "predicted": [classes[k] for k in p.argmax(1)]}
     columns |= {f"p_{name}": [f"{value:.6f}" for value in p[:, k]] for k, name in enumerate(classes)}
-
-    def yes(mask):
-        return ["yes" if value else "no" for value in mask]
 
     if of is not None and sensitivity is not None:
         k = classes.index(of)
         point = operating.threshold(kept.probabilities[:, k], kept.labels == k, sensitivity)
         flagged = p[:, k] >= point.value
-        columns["flagged"] = yes(flagged)
+        columns["flagged"] = np.where(flagged, "yes", "no")
         notes += [
             f"flagged: {flagged.sum()} of {len(p)}, those with a probability of {of} from {point.value:.4f} on. Of held-out pictures of "
             f"{about['held_out']} this finds {percent(point.sensitivity)} of {of}, and clears {percent(point.specificity)} of the others."
@@ -88,7 +86,7 @@ def predict(
     if abstain is not None:
         rule = operating.abstention(kept.probabilities, kept.labels, abstain)
         answered, sure = p.max(1) >= rule.value, kept.probabilities.max(1).values >= rule.value
-        columns["answer"] = yes(answered)
+        columns["answer"] = np.where(answered, "yes", "no")
         text = f"answer: {answered.sum()} of {len(p)}. Of held-out pictures of {about['held_out']} {100 * rule.answered:.0f} % are answered"
         if answered.any() and sure.any():
             right = estimation.difference_of_confidences(kept.probabilities[sure], kept.labels[sure], p[answered])

@@ -162,10 +162,8 @@ def read(
 
 def find_pictures(path: Path, labels: str | None, **options) -> Found:
     """What a folder holds, see `folders.find`, which is given the options that it knows."""
-    taken = _known(folders.find, {"labels": labels, "broken": "skip"} | options)
-    if labels is not None:
-        taken.pop("layout", None)  # it is the other side's
-    return folders.find(path, **taken)
+    own = {"labels": labels} if labels is None else {"labels": labels, "layout": None}  # the layout is the other side's
+    return folders.find(path, **_known(folders.find, {"broken": "skip"} | options | own))
 
 
 def _known(reader: Callable, options: dict) -> dict:
@@ -201,7 +199,6 @@ def read_pictures(where: str, *, classes: tuple[str, ...], labels: str | None = 
             domain, files = folders.read(path, layout="", groups=False, frames="all", broken="skip", **options)
         number = {same_name(name): k for k, name in enumerate(classes)}
         present = {file for file in path.rglob("*") if file.is_file() and not file.name.startswith(".")}
-        truth: dict[int, int] = {}
         if labels is not None:
             each = tables.places(path, list(dict.fromkeys(files)), labels, defaultdict(list), [])
             known = {place.file: str(place.label) for place in each}
@@ -212,8 +209,9 @@ def read_pictures(where: str, *, classes: tuple[str, ...], labels: str | None = 
         else:
             steps = [map(same_name, file.relative_to(path).parts[:-1]) for file in files]
             told = [{number[name] for name in names if name in number} for names in steps]
-            if all(len(found) == 1 for found in told):
-                truth = {row: found.pop() for row, found in enumerate(told)}
+            truth = (
+                {row: found.pop() for row, found in enumerate(told)} if {len(found) for found in told} == {1} else {}
+            )
         omitted = [file.relative_to(path).as_posix() for file in sorted(present - set(files))]
         return Pictures(domain, omitted, truth)
     if path.suffix.lower() == ".npz" and path.is_file():

@@ -259,8 +259,8 @@ def provenance(board: Leaderboard, command: str | None) -> list[str]:
     dates, machines = (sorted({run[key] for run in board.runs}) for key in ("date", "machine"))
     command = command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
     when = " to ".join(dict.fromkeys([dates[0], dates[-1]]))
-    written = datetime.date.today().isoformat()
-    return [f"Command: {command}", f"Date: {when}; written {written}", f"Machine: {'; '.join(machines)}"]
+    when += f"; written {datetime.date.today().isoformat()}"
+    return [f"Command: {command}", f"Date: {when}", f"Machine: {'; '.join(machines)}"]
 
 
 def number(value: float | None, digits: int = 3) -> str:
