@@ -76,9 +76,8 @@ class Strategy:
 
     def rates(self, model: Classifier, progress: float) -> dict[str, float]:
         """Learning-rate multiplier by block name, with "head"."""
-        n = len(model.encoder.blocks)
-        blocks = {block.name: self.rate(i, n, progress) for i, block in enumerate(model.encoder.blocks)}
-        return blocks | {"head": self.head}
+        names = [block.name for block in model.encoder.blocks]
+        return {name: self.rate(i, len(names), progress) for i, name in enumerate(names)} | {"head": self.head}
 
     def apply(self, model: Classifier, progress: float) -> None:
         """Sets `requires_grad` and training mode for this progress."""

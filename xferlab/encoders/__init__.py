@@ -47,14 +47,6 @@ def register(name: str, make: Callable) -> None:
     _registered[name] = make
 
 
-def _found(name: str) -> Callable | None:
-    """What makes an encoder that was registered, here or by an entry point of an installed package."""
-    if name in _registered:
-        return _registered[name]
-    entries = importlib.metadata.entry_points(group="xferlab.encoders", name=name)
-    return next(iter(entries)).load() if entries else None
-
-
 def encoder(
     source: str | nn.Module,
     *,
@@ -143,7 +135,8 @@ def encoder(
 
 def _named(name: str, pretrained: bool, weights: str | Path | None, settings: dict, seed: int) -> Encoder | TextEncoder:
     with seeded(seed):
-        if make := _found(name):
+        entries = importlib.metadata.entry_points(group="xferlab.encoders", name=name)
+        if make := _registered.get(name) or next((entry.load() for entry in entries), None):
             made = make(pretrained=pretrained, **settings, **({} if weights is None else {"weights": weights}))
             return made if hasattr(made, "blocks") else Encoder(made, name=name, **settings)
         # Hugging Face's names without an owner are those of the BERT family; no timm name has "bert" in it
