@@ -249,12 +249,11 @@ def test_a_damaged_cache_file_is_rendered_again_and_mended(cache, damage, monkey
     ],
 )
 def test_bad_arguments_are_named(bad, named):
-    for call in (lambda **kw: cells.render([0], **kw), lambda **kw: cells.load(per_class=SMALL, **kw)):
-        with pytest.raises(ArgumentError, match=named):
-            call(**bad)
+    with pytest.raises(ArgumentError, match=named):
+        cells.load(**{"per_class": SMALL} | bad)
 
 
-@pytest.mark.parametrize("per_class", [(1, 1), (1, 0, 1), (1, 1, 1.5)])
+@pytest.mark.parametrize("per_class", [(1, 1), (1, 0, 1), (1, 1, 1.5), 5])
 def test_bad_per_class_is_refused(per_class):
     with pytest.raises(ArgumentError, match="per_class"):
         cells.load(per_class=per_class)

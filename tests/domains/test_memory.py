@@ -40,9 +40,25 @@ def test_a_dataset_of_pairs(convert):
     assert seen(load(Pairs(convert, lambda i: torch.tensor(i % 2)))) == EXPECTED
 
 
+def test_a_dataset_of_gray_tensors():
+    """Their one channel once made the second item differ from the first."""
+    splits = load(Pairs(lambda x: torch.from_numpy(x[..., 0])[None]))
+    assert splits.train.inputs.shape == (14, 1, 8, 8) and splits.classes == ("bone", "lung")
+
+
+@pytest.mark.parametrize("kind", ["object", "category"])
+def test_a_column_of_a_table_names_labels_and_groups(kind):
+    pandas = pytest.importorskip("pandas")
+    labels = pandas.Series([("bone", "lung")[i % 2] for i in range(20)], dtype=kind)
+    patients = pandas.Series([f"p{i // 2}" for i in range(20)], dtype=kind)
+    assert seen(load(PICTURES, labels=labels, groups=patients)) == EXPECTED
+
+
 def test_arrays_of_pictures():
     assert seen(load(PICTURES, labels=[("bone", "lung")[i % 2] for i in range(20)])) == EXPECTED
-    assert seen(load(PICTURES, labels=np.arange(20) % 2)) == EXPECTED
+    assert (
+        seen(load(PICTURES, labels=np.arange(20) % 2)) == seen(load(PICTURES, labels=torch.arange(20) % 2)) == EXPECTED
+    )
     grey = load(PICTURES[..., 0], groups=[f"p{i // 2}" for i in range(20)])
     assert grey.train.labels is None and grey.train.inputs.shape[1:] == (1, 8, 8)
     assert not set(grey.train.groups.tolist()) & set(grey.test.groups.tolist())
@@ -55,7 +71,10 @@ def test_texts_in_a_list_and_in_a_frame():
     one = load(words, labels=labels)
     two = load(pandas.DataFrame({"report": words, "dx": labels}), text_column="report", label_column="dx")
     assert one.classes == ("a", "b") and one.train.inputs.tolist() == two.train.inputs.tolist()
-    assert one.test.labels.tolist() == two.test.labels.tolist()
+    three = load(
+        pandas.DataFrame({0: words, 1: labels}), text_column="0", label_column="1"
+    )  # as of a file without names
+    assert one.test.labels.tolist() == two.test.labels.tolist() == three.test.labels.tolist()
     missing = pandas.DataFrame({"text": [*words[:-1], None], "label": [float("nan"), *labels[1:]]})
     with pytest.warns(UserWarning, match="left out 2 of 20 rows"):
         load(missing, broken="skip")
@@ -73,8 +92,9 @@ def test_texts_in_a_list_and_in_a_frame():
         ([1, 2], {}, ArgumentError, "cannot load the list"),
         (None, {}, ArgumentError, "cannot load the NoneType"),
         (["a", "b"], dict(labels=["x"]), DataError, "give as many of each"),
+        (PICTURES, dict(groups=[None, *"ab" * 9, "c"]), DataError, "groups hold object.*fill in what is missing"),
     ],
-    ids=["floats", "channels", "option", "labels", "sizes", "empty", "numbers", "none", "lengths"],
+    ids=["floats", "channels", "option", "labels", "sizes", "empty", "numbers", "none", "lengths", "groups"],
 )
 def test_what_cannot_be_loaded_is_refused_in_words(things, options, error, says):
     with pytest.raises(error, match=says):

@@ -335,16 +335,8 @@ def render(
     """uint8 `(N, 3, size, size)`: image i shows one cell of class `labels[i]`, 0..7 in the order of `CLASSES`.
 
     Image i depends on its label, the laboratory, the size and (seed, site, split, i) only: more labels add images and
-    change none, with any number of threads. Raises `ArgumentError`.
+    change none, with any number of threads. `load` checks what it takes.
     """
-    for good, name, value, expected in (
-        (site in SITES, "site", site, "one of " + ", ".join(SITES)),
-        (isinstance(shift, Real) and 0 <= shift <= 2, "shift", shift, "0 (every site like site-a) to 2; 1 is usual"),
-        (isinstance(size, Integral) and 16 <= size <= 512, "size", size, "an integer from 16 to 512 pixels"),
-        (isinstance(seed, Integral) and seed >= 0, "seed", seed, "an integer of 0 or more"),
-    ):
-        if not good:
-            raise ArgumentError(f"cells: {name} is {value!r}, expected {expected}")
     labels, at = np.asarray(labels), SITES.index(site)
     both = {name: np.array([values[0], values[at]], np.float32) for name, values in LABORATORY.items()}
     lab = {name: np.maximum(home + float(shift) * (away - home), 0) for name, (home, away) in both.items()}
@@ -369,8 +361,16 @@ def load(
     `shift` 0..2 scales how far the laboratory is from site-a's (0: like site-a), `size` is in pixels. Classes take
     turns, and a larger set begins with the smaller. Rendered once, then read from a cache. Raises `ArgumentError`.
     """
-    if len(per_class) != 3 or not all(isinstance(n, Integral) and int(n) >= 1 for n in per_class):
-        raise ArgumentError(f"cells: per_class is {per_class!r}, expected three integers above 0: train, val, test")
+    counts = np.shape(per_class) == (3,) and all(isinstance(n, Integral) and int(n) > 0 for n in per_class)
+    for good, name, value, expected in (
+        (site in SITES, "site", site, "one of " + ", ".join(SITES)),
+        (isinstance(shift, Real) and 0 <= shift <= 2, "shift", shift, "0 (every site like site-a) to 2; 1 is usual"),
+        (isinstance(size, Integral) and 16 <= size <= 512, "size", size, "an integer from 16 to 512 pixels"),
+        (isinstance(seed, Integral) and seed >= 0, "seed", seed, "an integer of 0 or more"),
+        (counts, "per_class", per_class, "three integers above 0: train, val, test"),
+    ):
+        if not good:
+            raise ArgumentError(f"cells: {name} is {value!r}, expected {expected}")
     labels = {split: np.arange(n * len(CLASSES)) % len(CLASSES) for split, n in zip(SLIDES, per_class, strict=True)}
     name = f"v{VERSION}_{site}_shift{shift}_{size}px_{'-'.join(map(str, per_class))}_seed{seed}.npz"
     images = kept_arrays(

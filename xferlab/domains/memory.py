@@ -75,14 +75,19 @@ def load(
     pictures = arrays.as_images(f"{kind}: images", images)
     truth = None
     if own is not None:
-        given = np.asarray(own)
+        given = np.asarray(list(own))  # a list, so that a column of names is no array of objects
         if given.dtype.kind in "US":
             truth, classes = numbers(kind, given.tolist(), classes)
         else:
             truth = arrays.as_labels(f"{kind}: labels", given)
             classes = arrays.seen_classes(f"{kind}: labels", truth) if classes is None else classes
     if groups is not None:
-        groups = torch.from_numpy(np.unique(np.asarray(groups), return_inverse=True)[1].reshape(-1).astype(np.int64))
+        named = np.asarray(list(groups))
+        if named.dtype.kind not in "iufbUS":
+            raise DataError(
+                f"{kind}: groups hold {named.dtype}, expected a name or a number each; fill in what is missing"
+            )
+        groups = torch.from_numpy(np.unique(named, return_inverse=True)[1].reshape(-1).astype(np.int64))
     return split(Domain(pictures, truth, tuple(classes or ()), groups, name=type(things).__name__), seed=seed)
 
 
@@ -98,7 +103,7 @@ def _items(kind: str, dataset) -> tuple[np.ndarray, list | None]:
         )
         if images and image.shape != images[0].shape:
             raise DataError(f"{kind}: item {i} is {image.shape}, the first {images[0].shape}; resize them to one size")
-        images.append(image.squeeze(2) if image.ndim == 3 and image.shape[2] == 1 else image)
+        images.append(image)
         labels.append(label.item() if isinstance(label, (torch.Tensor, np.generic)) else label)
     if not images:
         raise DataError(f"{kind} is empty; give at least one image")

@@ -82,15 +82,15 @@ def from_rows(
         raise ArgumentError(f"broken is {broken!r}, expected 'raise' or 'skip'")
     if not rows:
         raise DataError(f"{where} has no rows; give at least one text")
-    columns = [str(key) for key in dict.fromkeys(key for _, cells in rows for key in cells)]
+    columns = dict.fromkeys(key for _, cells in rows for key in cells)
     asked = {"text": text_column, "label": label_column or "", "group": "group"}
-    known = {key: next((c for c in columns if same_name(c) == same_name(asked[key])), None) for key in asked}
+    known = {key: next((c for c in columns if same_name(str(c)) == same_name(asked[key])), None) for key in asked}
     if known["text"] is None or (known["label"] is None and label_column not in ("label", None)):
         raise DataError(
-            f"{where} has columns {sorted(columns)}, expected {text_column} and, where there are labels, {label_column}; name "
+            f"{where} has columns {sorted(map(str, columns))}, expected {text_column} and, where there are labels, {label_column}; name "
             "others with text_column= and label_column= (--text, --label)"
         )
-    cells = {key: [_clean(row.get(column)) for _, row in rows] for key, column in known.items() if column}
+    cells = {key: [_clean(row.get(column)) for _, row in rows] for key, column in known.items() if column is not None}
     cells = {key: values for key, values in cells.items() if any(values)}  # an empty column is none
     if "text" not in cells:
         raise DataError(f"{where} has no text in column {known['text']!r}; fill it in")
