@@ -61,5 +61,7 @@ def test_bad_input(wanted):
         operating.threshold([0.1, 0.2], [True, False], wanted)
     with pytest.raises(ArgumentError, match="may be wrong"):
         operating.abstention([[0.5, 0.5]], [0], -1 if wanted == 0 else wanted)
+    with pytest.raises(DataError, match="1 of 3 scores are NaN"):  # it would stand above all others
+        operating.threshold([0.1, float("nan"), 0.3], [False, True, True], 0.9)
     with pytest.raises(DataError, match="of 2 held-out examples 2"):
         operating.threshold([0.1, 0.2], [True, True], 0.9)

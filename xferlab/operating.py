@@ -125,7 +125,7 @@ def threshold(scores: ArrayLike, member: ArrayLike, sensitivity: float) -> Thres
     ArgumentError
         For another sensitivity.
     DataError
-        Where no example is a member, or all are.
+        Where no example is a member, or all are, and for scores that are not finite.
 
     Examples
     --------
@@ -135,6 +135,8 @@ def threshold(scores: ArrayLike, member: ArrayLike, sensitivity: float) -> Thres
     s, yes = np.asarray(scores, dtype=float), np.asarray(member, dtype=bool)
     if not 0 < sensitivity <= 1:
         raise ArgumentError(f"sensitivity is {sensitivity}, expected above 0 and at most 1, such as 0.95")
+    if not np.isfinite(s).all():
+        raise DataError(f"{(~np.isfinite(s)).sum()} of {len(s)} scores are NaN or infinite; leave those examples out")
     if yes.all() or not yes.any():
         raise DataError(f"of {len(yes)} held-out examples {yes.sum()} are of the class; expected members and others")
     inside, outside = np.sort(s[yes])[::-1], s[~yes]

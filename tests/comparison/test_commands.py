@@ -250,6 +250,8 @@ def test_how_folders_are_read_can_be_said(tmp_path, sides):
     shutil.copytree(source / "one", source / "two")
     with pytest.raises(DataError, match="two ways"):
         compared(tmp_path, source, target)
+    with pytest.raises(ArgumentError, match=r"1\.2\.3,4"):  # no pair of numbers
+        compared(tmp_path, source, target, "--layout", "-/class", "--window", "1.2.3,4")
     options = ["--layout", "-/class", "--window", "50,150", "--groups", "false"]
     for name in "ab":
         (target / "one" / name).parent.mkdir(exist_ok=True)
