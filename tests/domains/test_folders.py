@@ -427,7 +427,18 @@ def test_a_folder_without_images_is_named(tmp_path, made):
         load(tmp_path)
 
 
-@pytest.mark.parametrize("options", [dict(size=0), dict(channels=2), dict(broken="ignore"), dict(window=(5, 5))])
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(size=0),
+        dict(size=8.0),
+        dict(channels=2),
+        dict(broken="ignore"),
+        dict(window=(5, 5)),
+        dict(window=5),
+        dict(intensity=5),
+    ],
+)
 def test_option_values_are_checked(tmp_path, options):
     class_folders(tmp_path)
     with pytest.raises(ArgumentError, match=f"{next(iter(options))}.*expected"):

@@ -7,6 +7,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 
 import torch
@@ -123,14 +124,14 @@ def find(
     broken: str = "raise",
 ) -> Found:
     """All images of a folder, read once; see `read` for the options and errors."""
-    if size is not None and not 1 <= size <= 4096:
+    if size is not None and not (isinstance(size, Integral) and 1 <= size <= 4096):
         raise ArgumentError(f"size is {size!r}, expected 1 to 4096 pixels, or None")
     if channels not in (None, 1, 3) or broken not in ("raise", "skip") or frames not in ("one", "all"):
         raise ArgumentError(
             f"channels={channels!r}, broken={broken!r}, frames={frames!r}; expected channels None, 1 or 3, broken 'raise' or "
             "'skip', and frames 'one' or 'all'"
         )
-    if not isinstance(intensity, str) and intensity is not None and len(intensity) == 3:  # as a model file keeps it
+    if isinstance(intensity, (tuple, list)) and len(intensity) == 3:  # as a model file keeps it
         intensity = Scale(*intensity)
     check(window, intensity)
     if not root.is_dir():

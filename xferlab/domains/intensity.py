@@ -43,7 +43,7 @@ def check(window: tuple[float, float] | str | None, intensity: str | tuple | Non
     for name, value, words in (("window", window, WINDOWS), ("intensity", intensity, ("collection", "image"))):
         if value is None:
             continue
-        good = value in words if isinstance(value, str) else len(value) in (2, 3) and value[0] < value[1]
+        good = value in words if isinstance(value, str) else np.shape(value) in ((2,), (3,)) and value[0] < value[1]
         if not good:
             raise ArgumentError(f"{name} is {value!r}, expected {', '.join(words)}, or (low, high), low below high")
 
