@@ -133,7 +133,7 @@ def on_disk(path: Path, threads: int) -> dict:
     done("embed")
     xl.compare(["source_only"], splits, splits.test.unlabeled(), seeds=1, steps=20, encoder=encoder, progress_bar=False)
     done("compare")
-    pictures = read_pictures(str(path), classes=splits.classes).domain
+    pictures = read_pictures(str(path), classes=splits.classes)[0]
     xl.evaluation.predict(model, pictures)
     done("predict")
     size = sum(part.inputs.numel() for part in splits.parts().values())

@@ -280,8 +280,8 @@ def test_the_sources_scale_goes_to_the_target_and_into_the_model_file(tmp_path):
     compared(tmp_path, tmp_path / "here", tmp_path / "there")
     kept = modelfile.load(tmp_path / "r.safetensors")[1]["intensities"]
     assert kept == {"intensity": [0, 4095, 12]}
-    pictures = read_pictures(tmp_path / "there", classes=("a", "b"), size=28, channels=1, **kept)
-    assert pictures.domain.inputs.max() == round(2000 / 4095 * 255)
+    pictures, *_ = read_pictures(tmp_path / "there", classes=("a", "b"), size=28, channels=1, **kept)
+    assert pictures.inputs.max() == round(2000 / 4095 * 255)
 
 
 def test_several_sources_on_the_command_line(tmp_path, sides):

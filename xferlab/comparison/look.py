@@ -22,7 +22,6 @@ from ..errors import ArgumentError, DataError, DownloadError, MissingExtra
 from ..features import embed
 from ..mislabeled import Suspect, held_out_probabilities, suspects
 from ..probes import make_deep
-from ..storage import write_text
 from ..text import decode
 from ..transferability import proxy_a_distance
 from .reading import find_pictures, read, words
@@ -144,8 +143,7 @@ class Look:
                 some = rows[:: max(len(rows) // SHEET, 1)][:SHEET].tolist()  # from all over the folder
                 sheet[name] = [(thumbnail(side.domain.inputs[i]), side.name(i)) for i in some]
             sheets.append(sheet)
-        write_text(path, page("look.html.j2", look=self, sheets=sheets, shown=SHOWN, thumbnail=thumbnail))
-        return Path(path)
+        return page("look.html.j2", path, look=self, sheets=sheets, shown=SHOWN, thumbnail=thumbnail)
 
 
 def look(

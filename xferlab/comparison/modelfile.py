@@ -29,8 +29,7 @@ def save(path: str | Path, model: Classifier, reference: Reference | None = None
     """Writes a Classifier's weights, its classes, a Reference and `about` (plain values). `load` needs of it: `encoder`, a name
     that `xl.encoder` knows, or None for a network of your own; `size`, the encoder's, or None; `recipe`."""
     kept = {} if reference is None else {KEPT + name: part for name, part in vars(reference).items()}
-    tensors = model.state_dict() | kept
-    state = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
+    state = {key: part.detach().cpu().contiguous().clone() for key, part in (model.state_dict() | kept).items()}
     about = {"format": FORMAT, "classes": model.classes, "version": __version__, "use": "not for clinical use"} | about
     with write_atomically(path) as temporary:
         save_file(state, temporary, metadata={"xferlab": json.dumps(about)})

@@ -68,10 +68,10 @@ def predict(
     if kept is None and (of is not None or abstain is not None):
         raise ArgumentError(f"{model_file} keeps no held-out answers for a threshold; run `xferlab compare` again")
     options = dict(size=about["pixels"], channels=about["channels"]) | about["intensities"] | reading
-    pictures = read_pictures(where, classes=classes, **options)
-    answers = answer(model, kept, pictures.domain)
+    pictures, omitted, truth = read_pictures(where, classes=classes, **options)
+    answers = answer(model, kept, pictures)
     p = answers.probabilities
-    columns: dict[str, Any] = {"file": pictures.domain.files or (), "predicted": [classes[k] for k in p.argmax(1)]}
+    columns: dict[str, Any] = {"file": pictures.files or (), "predicted": [classes[k] for k in p.argmax(1)]}
     columns |= {f"p_{name}": [f"{value:.6f}" for value in p[:, k]] for k, name in enumerate(classes)}
 
     if of is not None and sensitivity is not None:
@@ -105,14 +105,14 @@ def predict(
         table.writerow(columns)
         table.writerows(zip(*columns.values(), strict=True))
     counts = zip(np.bincount(p.argmax(1), minlength=len(classes)), classes, strict=True)
-    kind = "images" if pictures.domain.is_image else "texts"
+    kind = "images" if pictures.is_image else "texts"
     say(f"{len(p)} {kind} -> {out}: {', '.join(f'{n} {name}' for n, name in counts)}")
-    if omitted := pictures.omitted:
+    if omitted:
         notes.append(f"Left out {len(omitted)} files that are broken, no images, or beside the class folders:")
     for line in notes + [f"  {name}" for name in omitted]:
         say(line)
-    if truth := pictures.truth:
-        scores = Scores(p[list(truth)], np.array(list(truth.values())), classes, name=pictures.domain.name)
+    if truth:
+        scores = Scores(p[list(truth)], np.array(list(truth.values())), classes, name=pictures.name)
         told_by = reading.get("labels") or "the folders' names"
         say(f"Taking {told_by} for truth: {scores!r}")
     say(f"Model: {about['recipe']}, trained on {about['source']}. Not for clinical use.")

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 from ..domains import Domain, Splits, arrays, folders, tables, texts
 from ..domains import load as load_domain
@@ -171,17 +170,11 @@ def _known(reader: Callable, options: dict) -> dict:
     return {key: value for key, value in options.items() if key in inspect.signature(reader).parameters}
 
 
-class Pictures(NamedTuple):
-    """What `predict` classifies: images, each with its name as its file, what was left out, and the class of those rows where
-    it is known."""
-
-    domain: Domain
-    omitted: list[str]
-    truth: dict[int, int] | None = None
-
-
-def read_pictures(where: str, *, classes: tuple[str, ...], labels: str | None = None, **options) -> Pictures:
-    """Every image of a folder, whatever its folders are called, or of a `.npz`, or every text of a table.
+def read_pictures(
+    where: str, *, classes: tuple[str, ...], labels: str | None = None, **options
+) -> tuple[Domain, list[str], dict[int, int]]:
+    """Every image of a folder, whatever its folders are called, or of a `.npz`, or every text of a table; what was left out; and the
+    class of those rows where it is known. The files of the Domain are names, of pictures in a `.npz` too.
 
     `labels` is a table that has the classes of some of a folder's images, as in `folders.read`; without it they are told by the
     folders, where each image lies in one that is named as a class is. `options` are those of `folders.read`, and for texts
@@ -193,7 +186,7 @@ def read_pictures(where: str, *, classes: tuple[str, ...], labels: str | None = 
     if path.suffix.lower() in texts.FILES and path.is_file():
         with warnings.catch_warnings(record=True, action="always") as caught:
             domain = texts.read(path, text_column=column, label_column=None, broken="skip")
-        return Pictures(domain, [note for note in words(caught) if "left out" in note])
+        return domain, [note for note in words(caught) if "left out" in note], {}
     if path.is_dir():
         with warnings.catch_warnings(action="ignore"):
             domain, files = folders.read(path, layout="", groups=False, frames="all", broken="skip", **options)
@@ -213,9 +206,9 @@ def read_pictures(where: str, *, classes: tuple[str, ...], labels: str | None = 
                 {row: found.pop() for row, found in enumerate(told)} if {len(found) for found in told} == {1} else {}
             )
         omitted = [file.relative_to(path).as_posix() for file in sorted(present - set(files))]
-        return Pictures(domain, omitted, truth)
+        return domain, omitted, truth
     if path.suffix.lower() == ".npz" and path.is_file():
         splits = load_domain(path, classes=classes)
         names = tuple(f"{name}/{i}" for name, part in splits.parts().items() for i in range(len(part)))
-        return Pictures(replace(splits.together(), labels=None, files=names), [])
+        return replace(splits.together(), labels=None, files=names), [], {}
     raise DataError(f"{where} is neither a folder of images nor a .npz file or a table of texts; check --input")

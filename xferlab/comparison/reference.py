@@ -72,16 +72,12 @@ def calibrate(
     looks, logits = novelty.looks_and_logits(model, target.unlabeled())
     sample = torch.randperm(len(target), generator=torch.Generator().manual_seed(0))[:LOOKS]
     reference = Reference(answers, labels, on_source, looks[sample].half())
-    return t, reference, _told(model, reference, target.unlabeled(), looks, logits)
+    return t, reference, answer(model, reference, target, (looks, logits))
 
 
-def answer(model: Classifier, reference: Reference | None, pictures: Domain) -> Answers:
-    """What the calibrated model says of pictures, whose labels, if any, are not looked at."""
-    pictures = pictures.unlabeled()
-    return _told(model, reference, pictures, *novelty.looks_and_logits(model, pictures))
-
-
-def _told(model: Classifier, reference: Reference | None, pictures: Domain, looks: Tensor, logits: Tensor) -> Answers:
+def answer(model: Classifier, reference: Reference | None, pictures: Domain, seen: tuple | None = None) -> Answers:
+    """What the calibrated model says of pictures, whose labels, if any, are not looked at; `seen` are their looks and logits."""
+    looks, logits = seen or novelty.looks_and_logits(model, pictures.unlabeled())
     sides: tuple = (reference.source, reference.target) if reference else ((), ())
     like = [novelty.p_values(known, looks) if len(known) >= FEWEST else None for known in sides]
-    return Answers(model.classes, pictures, reference, logits.softmax(1).numpy(), *like)
+    return Answers(model.classes, pictures.unlabeled(), reference, logits.softmax(1).numpy(), *like)

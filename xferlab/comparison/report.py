@@ -40,8 +40,9 @@ def write_page(board: Leaderboard, path: str | Path, command: str | None = None)
     model card. All names are escaped."""
     choice, shift = board.best(load=False), board.shift is not None
     about = board.run(choice.recipe, choice.seed).get("about", "")
-    written = page(
+    return page(
         "report.html.j2",
+        path,
         board=board,
         title=f"{board.setting.split(', ')[0]}: {choice.recipe}",
         chosen=f"Of {len(board.names)} methods, {choice.recipe} was chosen without a target label: {about}.",
@@ -61,16 +62,15 @@ def write_page(board: Leaderboard, path: str | Path, command: str | None = None)
         provenance=provenance(board, command),
         **(_shown(board.given) if board.given else {}),
     )
-    write_text(path, written)
-    return Path(path)
 
 
-def page(template: str, **values) -> str:
-    """A page drawn by a template of this folder."""
+def page(template: str, path: str | Path, **values) -> Path:
+    """Writes a page that a template of this folder draws."""
     with needs("jinja2", extra="labs"):
         from jinja2 import Environment, PackageLoader
     environment = Environment(loader=PackageLoader("xferlab.comparison", "."), autoescape=True, trim_blocks=True)
-    return environment.get_template(template).render(**values)
+    write_text(path, environment.get_template(template).render(**values))
+    return Path(path)
 
 
 def aligned(table: Table) -> list[str]:
@@ -205,13 +205,12 @@ def cells(board: Leaderboard) -> Table:
 
 def _shift_cells(board: Leaderboard) -> Table:
     """Class shares of the target, estimated and true, as text."""
-    shift, truth = board.shift or {}, board.true_shares
+    shift, truth = board.shift or {}, [f"{value:.2f}" for value in board.true_shares or ()]
     header = ["class", "share of the held-out source", "estimated share of the target"]
-    rows = [[name, share(shift, k, "source"), share(shift, k)] for k, name in enumerate(board.classes)]
-    if truth:
-        header.append("share of the target's test labels (oracle)")
-        rows = [[*row, f"{value:.2f}"] for row, value in zip(rows, truth, strict=True)]
-    return header, rows
+    rows = [
+        [name, share(shift, k, "source"), share(shift, k), *truth[k : k + 1]] for k, name in enumerate(board.classes)
+    ]
+    return header + (["share of the target's test labels (oracle)"] if truth else []), rows
 
 
 def _site_cells(board: Leaderboard) -> Table:
