@@ -13,7 +13,9 @@ def test_a_torchvision_resnet_gives_features_and_keeps_its_head():
     network = models.resnet18(weights=None)
     encoder = xl.encoder(network, size=64)
     assert encoder.dim == 512 and encoder.source_head is network.fc and network.fc.out_features == 1000
-    assert encoder.body.layer4 is network.layer4, "parameters are shared, not copied"
+    ours, theirs = dict(encoder.body.named_parameters()), dict(network.named_parameters())
+    assert all(ours[name] is theirs[name] for name in ours) and len(theirs) == len(ours) + 2, "shared, not copied"
+    assert encoder.body.bn1.running_mean is network.bn1.running_mean
     x = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     encoder.eval(), network.eval()
     with torch.no_grad():

@@ -49,23 +49,11 @@ def without_head(network: nn.Module) -> tuple[nn.Module, nn.Linear | None, dict]
     last = next((name for name in reversed(linear) if name.split(".")[0] not in AUXILIARY), "")
     if not last or last.split(".")[0] not in {"fc", "classifier", "head", "heads"}:
         return network, None, settings
-    body = part = _shallow(network)
+    shared: dict = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+    body = copy.deepcopy(network, shared | {id(linear[last]): nn.Identity()})
     for auxiliary in AUXILIARY:
         if getattr(body, auxiliary, None) is not None:
             setattr(body, auxiliary, None)
     if hasattr(body, "aux_logits"):
         vars(body)["aux_logits"] = False
-    *path, name = last.split(".")
-    for step in path:
-        inner = _shallow(part.get_submodule(step))
-        setattr(part, step, inner)
-        part = inner
-    setattr(part, name, nn.Identity())
     return body, linear[last], settings
-
-
-def _shallow(module: nn.Module) -> nn.Module:
-    """Its parts are the same, its list of them is not."""
-    copied = copy.copy(module)
-    copied._modules = dict(module._modules)
-    return copied
