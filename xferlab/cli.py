@@ -1,8 +1,6 @@
 """The command line: `xferlab doctor`, `xferlab labs start | list | run | reset | status | bundle`, `xferlab look`,
 `xferlab compare`, `xferlab predict`, `xferlab export`. What an option is called here, the function behind calls it too."""
 
-from __future__ import annotations
-
 import re
 import sys
 from pathlib import Path

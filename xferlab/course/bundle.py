@@ -1,7 +1,5 @@
 """A course in one file, for a classroom without internet: wheels, weights, data, notebooks and a script that installs them."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import json
 import os

@@ -1,7 +1,5 @@
 """What `xferlab labs start` and `xferlab labs run` do; both give the exit code of the command."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import subprocess

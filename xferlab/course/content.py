@@ -1,7 +1,5 @@
 """The course's material: where its folder is, which labs it lists, each lab's notebook, and the answers to its exercises."""
 
-from __future__ import annotations
-
 import base64
 import json
 import os

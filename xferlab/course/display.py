@@ -1,7 +1,5 @@
 """What appears below a cell: figures with a text alternative, text in short lines, widgets where a kernel drives them."""
 
-from __future__ import annotations
-
 import base64
 import html
 import io

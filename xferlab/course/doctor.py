@@ -1,7 +1,5 @@
 """What this machine is, what is installed, what a course needs that is missing, and the line that fixes each."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib.metadata
 import os

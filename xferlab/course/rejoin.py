@@ -1,7 +1,5 @@
 """Coming back to a lab in the middle: what its earlier sections would have made."""
 
-from __future__ import annotations
-
 import time
 
 from ..errors import ArgumentError, needs

@@ -1,7 +1,5 @@
 """Tables of words and numbers: HTML that is readable in dark mode, text in a terminal."""
 
-from __future__ import annotations
-
 import html
 import textwrap
 from collections.abc import Mapping, Sequence

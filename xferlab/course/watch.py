@@ -1,7 +1,5 @@
 """Looking on while a model trains: an objective that changes nothing and keeps features for a picture."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import torch

@@ -7,8 +7,6 @@ too, over the picture and a sentence that says what is to be seen; elsewhere (Gi
 it is the first setting's picture with that sentence as its alt text. The quiz widget is `xl.checks.quiz`.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -307,9 +305,7 @@ def threshold(home: Scores, away: Scores, name: str, thresholds: Sequence[float]
     return Live(draw, {"threshold": thresholds}, {"threshold": thresholds[len(thresholds) // 2]})
 
 
-def stain(
-    model, image: Tensor, factors: Sequence[float] = (0.25, 0.5, 0.75, 1, 1.5, 2, 3), stains: str = "giemsa"
-) -> Live:
+def stain(model, image: Tensor, factors: Sequence[float] = (0.25, 0.5, 0.75, 1, 1.5, 2, 3), stains="giemsa") -> Live:
     """One cell stained with less or more of each dye, and what a classifier makes of it.
 
     In optical density, the amount of a dye is multiplied by its factor (`xl.augment.STAINS`).

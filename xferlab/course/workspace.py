@@ -1,7 +1,5 @@
 """A learner's folder: the course's notebooks put into it, one put back as it was, and what a class has done so far."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

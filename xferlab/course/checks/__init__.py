@@ -3,8 +3,6 @@
 What a learner has done is kept in `cache_folder("progress.json")` on this machine and goes nowhere else.
 """
 
-from __future__ import annotations
-
 import dis
 import functools
 import importlib.util
@@ -18,21 +16,8 @@ from .helping import exercise_of, hint, solution, stuck
 from .quizzes import quiz, quiz_answer
 from .record import note, noted, progress, strict
 
-__all__ = [
-    "Mistake",
-    "Verdict",
-    "check",
-    "hint",
-    "predict",
-    "progress",
-    "quiz",
-    "quiz_answer",
-    "recognizes",
-    "reveal",
-    "solution",
-    "stuck",
-    "verdicts",
-]
+__all__ = ["Mistake", "Verdict", "check", "predict", "recognizes", "reveal", "verdicts"]
+__all__ += ["hint", "progress", "quiz", "quiz_answer", "solution", "stuck"]  # from the files beside this one
 
 
 BLANK = "Not answered yet: replace each `...` above, run that cell, then this one again."

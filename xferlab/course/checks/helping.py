@@ -1,7 +1,5 @@
 """Hints, one after another, and the worked solution."""
 
-from __future__ import annotations
-
 import textwrap
 
 from ...errors import ArgumentError

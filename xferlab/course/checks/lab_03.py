@@ -9,18 +9,16 @@ from . import among, number, recognizes
 
 @recognizes("03.1", right="0.42: a similarity 0.1 higher outweighs two votes, because 0.1 / 0.1 makes a factor of e.")
 def weighted_vote(monocyte):
-    s = [0.9, 0.8, 0.8]
+    def at(temperature):  # the share of the two votes at 0.8 beside the one at 0.9
+        return 2 / (2 + math.exp((0.9 - 0.8) / temperature))
 
-    def share(votes):
-        return sum(votes[1:]) / sum(votes)
-
-    right = share([math.exp(x / 0.1) for x in s])
+    right, vote = at(0.1), (0.8 + 0.8) / (0.9 + 0.8 + 0.8)
     mistakes = dict(
         other_class=1 - right,
         head_count=2 / 3,
-        no_temperature=share([math.exp(x) for x in s]),
-        other_temperature=share([math.exp(x / 0.07) for x in s]),
-        similarity_as_vote=share(s),
+        no_temperature=at(1),
+        other_temperature=at(0.07),
+        similarity_as_vote=vote,
     )
     otherwise = "{:.3g} is not the monocytes' share of the votes exp(9), exp(8) and exp(8)."
     if isinstance(monocyte, str) or not math.isclose(monocyte, right, abs_tol=5e-3):  # two digits will do

@@ -1,7 +1,5 @@
 """Quizzes: a button for each option where there is a notebook, else printed."""
 
-from __future__ import annotations
-
 import html
 import re
 

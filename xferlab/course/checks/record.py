@@ -1,7 +1,5 @@
 """What a learner has done, kept on this machine alone."""
 
-from __future__ import annotations
-
 import json
 import os
 
