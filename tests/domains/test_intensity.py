@@ -2,6 +2,7 @@ import warnings
 
 import numpy as np
 import pytest
+from domains.test_folders import dicom
 from PIL import Image
 
 from xferlab.domains import folders
@@ -77,3 +78,13 @@ def test_a_stretch_that_hides_what_tells_the_classes_apart_is_said(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         folders.read(tmp_path, size=8, intensity="image")
+
+
+def test_dicom_keeps_its_own_window_beside_deep_pictures(tmp_path):
+    """The scale of the collection's 16-bit pictures once became its window, from the first of them on."""
+    values = np.linspace(0, 60000, 64).astype(np.uint16).reshape(8, 8)
+    dicom(tmp_path / "a.dcm", values // 600, WindowCenter="50", WindowWidth="101")
+    Image.fromarray(values).save(tmp_path / "b.png")
+    alone = folders.read(tmp_path, size=None)[0].inputs
+    (tmp_path / "b.png").unlink()
+    assert alone[0].max() == 255 and (alone[0] == folders.read(tmp_path, size=None)[0].inputs[0]).all()

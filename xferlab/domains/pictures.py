@@ -58,13 +58,15 @@ class Decoded(NamedTuple):
 
 
 class Options(NamedTuple):
-    """Those of `folders.read` that say how a picture is decoded."""
+    """Those of `folders.read` that say how a picture is decoded; `scale` is the (low, high) of deep pictures that are no DICOM, once
+    it is known, or "image" where each has its own."""
 
     size: int | None
     channels: int | None
     window: tuple[float, float] | str | None
     intensity: tuple | str | None
     frames: str
+    scale: tuple | str | None = None
 
 
 def decode_all(
@@ -86,7 +88,7 @@ def decode_all(
                 rest = zip(placed[start:], pool.map(decode, placed[start:]), strict=True)
                 deep = [item.file for item, result in rest if result is None]
                 scale = choose(deep, options.intensity, notes)
-                options = options._replace(intensity="image" if scale is None else scale[:2])
+                options = options._replace(scale="image" if scale is None else scale[:2])
                 if scale is not None:
                     notes.append(
                         f"{len(deep)} pictures of more than 8 bits: {scale.low:g} to {scale.high:g} become 0 to 255 in all of them; "
@@ -187,12 +189,13 @@ def _check_pixels(width: int, height: int):
 def _picture(file: Path, options: Options) -> Decoded:
     """A PNG, JPEG, TIFF or their kin as 8-bit gray or RGB; no pixels where it is deep and the collection's scale is not known."""
     window = None if isinstance(options.window, str) else options.window
-    given = _pair(options.intensity)
+    given = options.scale or _own(options.intensity)
     with Image.open(file, formats=FORMATS) as opened:
         deep = opened.mode[0] in "IF"
-        if deep and not window and not given and options.intensity != "image":
-            return Decoded([])
-        window = window or (given if deep else None)
+        if deep and not window:
+            if given is None:
+                return Decoded([])
+            window = None if isinstance(given, str) else given
         several = opened.format in ("TIFF", "GIF", "WEBP") and getattr(opened, "is_animated", False)
         frames = opened.n_frames if several and options.frames == "all" else 1  # type: ignore[attr-defined]
         pixels, levels = [], []
@@ -260,9 +263,11 @@ def _dicom(file: Path, options: Options) -> Decoded:
     window = options.window
     if isinstance(window, str):
         window = WINDOWS[window] if record.get("Modality") == "CT" else None
-    window = window or _pair(options.intensity)
-    if window is None and options.intensity != "image":
-        if "WindowCenter" in record and "WindowWidth" in record:
+    given = _own(options.intensity)
+    if window is None and not isinstance(given, str):
+        if given is not None:
+            window = given
+        elif "WindowCenter" in record and "WindowWidth" in record:
             center, width = (float(np.atleast_1d(record[key].value)[0]) for key in ("WindowCenter", "WindowWidth"))
             half = max(width - 1, 1e-3) / 2
             window = center - 0.5 - half, center - 0.5 + half
@@ -273,6 +278,6 @@ def _dicom(file: Path, options: Options) -> Decoded:
     return Decoded([Image.fromarray(frame) for frame in gray], ids, level=None if window else float(values.mean()))
 
 
-def _pair(intensity: tuple | str | None) -> tuple[float, float] | None:
-    """Intensities that a caller gave; a Scale is another collection's, and no DICOM's."""
-    return None if intensity is None or isinstance(intensity, (str, Scale)) else tuple(intensity)
+def _own(intensity: tuple | str | None) -> tuple[float, float] | str | None:
+    """The (low, high) that a caller gave, or "image"; a Scale is another collection's, and "collection" waits for this one's."""
+    return None if intensity == "collection" or isinstance(intensity, Scale) else intensity
