@@ -63,7 +63,7 @@ def test_labels_come_back_by_file_whatever_a_spreadsheet_made_of_the_table(tmp_p
     target = replace(blobs(6, labels=False), files=tuple(f"in/{i}.png" for i in range(6)))
     path = table(tmp_path / "x.csv", [("in\\4.png", " A"), ("in/1.png", "c"), ("in/2.png", "")], separator=";")
     with pytest.warns(UserWarning, match="1 of 3 rows have no label yet.$"):
-        few = labeling.read(path, target, ("c", "a", "b"))
+        few = labeling.read(path, target, ("c", "a", "b"), (), None)
     assert few.files == ("in/4.png", "in/1.png") and few.labels.tolist() == [1, 0]
     assert torch.equal(few.inputs, target.inputs[[4, 1]])
 
@@ -78,13 +78,18 @@ def test_labels_come_back_by_file_whatever_a_spreadsheet_made_of_the_table(tmp_p
 )
 def test_a_table_that_is_of_no_use_is_refused_with_the_row(tmp_path, rows, says):
     with pytest.raises(DataError, match=says):
-        labeling.read(table(tmp_path / "x.csv", rows), blobs(6, labels=False), ("a", "b", "c"))
+        labeling.read(table(tmp_path / "x.csv", rows), blobs(6, labels=False), ("a", "b", "c"), (), None)
 
 
 def test_a_table_without_its_columns_is_refused(tmp_path):
     (tmp_path / "x.csv").write_text("name,label\n1,a\n")
-    with pytest.raises(DataError, match="expected file and label"):
-        labeling.read(tmp_path / "x.csv", blobs(6), ("a", "b", "c"))
+    for columns, says in (
+        ([], "file and label"),
+        (["label"], "label, as"),
+        (["name", "label", "x"], "name and label and x"),
+    ):
+        with pytest.raises(DataError, match=f"expected {says}.*name yours: x.csv:FILE,LABEL"):
+            labeling.read(tmp_path / "x.csv", blobs(6), ("a", "b", "c"), columns, None)
 
 
 def test_labels_that_were_given_are_never_written_over(tmp_path):

@@ -11,7 +11,7 @@ from ..recipe import find
 from . import findings
 from .leaderboard import Choice, Leaderboard
 from .plan import BATCH, Plan
-from .reading import Sides
+from .reading import Sides, counted
 
 Section = tuple[str, list[str]]
 
@@ -31,7 +31,7 @@ def sections(board: Leaderboard, choice: Choice, sides: Sides, plan: Plan, netwo
         scores += filter(None, [unknown, findings.estimate(board)])
     given = f"{len(sides.labeled)} labeled target {kind} were given, see the caveats" if sides.labeled else ""
     trained = [
-        f"Source: {len(source.train)} labeled {kind} of {source.name} ({sides.class_counts})",
+        f"Source: {len(source.train)} labeled {kind} of {source.name} ({counted(source.train)})",
         f"Target: {used if recipe.needs_target else 'none: this recipe never sees it'}",
         *filter(None, [given]),
         f"{plan.steps} steps of {BATCH} {kind}, AdamW, lr 0.001, the last step's weights; seed {choice.seed}",

@@ -28,6 +28,7 @@ from ..storage import write_atomically
 ROWS = 5000  # examples that are looked at, at most
 MEASURED = json.loads(Path(__file__).with_name("labels.json").read_text("utf-8"))  # by bench/labels.py
 KIND = MEASURED["default"]
+NAMES = ("file", "label")  # columns of the table
 
 
 @dataclass(frozen=True)
@@ -98,18 +99,14 @@ def write(path: Path, wanted: Sequence[Wanted]) -> Path:
     known = {row["file"] for row in kept}
     kept += [{"file": want.file, "label": "", "why": want.why} for want in wanted if want.file not in known]
     with write_atomically(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, ["file", "label", "why"], extrasaction="ignore")
+        table = csv.DictWriter(file, [*NAMES, "why"])
         table.writeheader()
         table.writerows(kept)
     return path
 
 
 def read(
-    path: Path,
-    target: Splits | Domain,
-    classes: tuple[str, ...],
-    columns: Sequence[str] = (),
-    rename: dict | None = None,
+    path: Path, target: Splits | Domain, classes: tuple[str, ...], columns: Sequence[str], rename: dict | None
 ) -> Domain:
     """The target's examples that a filled-in table names, with the table's labels; a warning says how many others there are.
 
@@ -121,7 +118,7 @@ def read(
         The source's.
     columns : sequence of str
         Those of the file's name, with or without folders and ending, and of the label; none for `file` and `label`.
-    rename : mapping of str to str, optional
+    rename : dict of str to str, or None
         Classes in the table to the source's names.
 
     Raises
@@ -134,7 +131,7 @@ def read(
     number = {same_name(name): k for k, name in enumerate(classes)}
     labels: dict[int, int] = {}
     empty, lost = 0, []
-    rows = _rows(path, *columns)
+    rows = _rows(path, columns or NAMES)
     for row, named in zip(rows, tables.files_named(list(place), [row["file"] for row in rows]), strict=True):
         file, label = row["file"], (rename or {}).get(row["label"], row["label"])
         k = number.get(same_name(label))
@@ -162,12 +159,14 @@ def read(
     return replace(labeled, labels=torch.tensor(list(labels.values())), classes=classes)
 
 
-def _rows(path: Path, file: str = "file", label: str = "label") -> list[dict[str, str]]:
+def _rows(path: Path, columns: Sequence[str] = NAMES) -> list[dict[str, str]]:
     """The table's rows: file, label and why."""
     rows = tables.read(path, [])
-    if rows and not {file, label} <= set(rows[0].cells):
+    present = rows[0].cells if rows else columns
+    if len(columns) != 2 or not set(columns) <= set(present):
         raise DataError(
-            f"{path} has the columns {list(rows[0].cells)}; expected {file} and {label}, as in the table that --propose writes, or "
+            f"{path} has the columns {list(present)}; expected {' and '.join(columns)}, as in the table that --propose writes, or "
             f"name yours: {path.name}:FILE,LABEL"
         )
+    file, label = columns
     return [{"file": row.cells[file], "label": row.cells[label], "why": row.cells.get("why", "")} for row in rows]

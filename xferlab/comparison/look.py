@@ -24,7 +24,7 @@ from ..mislabeled import Suspect, held_out_probabilities, suspects
 from ..probes import make_deep
 from ..text import decode
 from ..transferability import proxy_a_distance
-from .reading import find_pictures, read, words
+from .reading import counted, find_pictures, read, words
 from .report import Table, aligned, page, thumbnail
 
 PROBED = 2000  # pictures that the encoder reads, at most
@@ -272,20 +272,19 @@ def _facts(where: str, domain: Domain, parts: dict[str, Domain], labels: str | N
     facts = {"pictures" if domain.is_image else "texts": f"{len(domain)}, {split}"}
     facts["classes"] = "unknown, without labels"
     if domain.labels is not None:
-        counted = ", ".join(f"{name} {n}" for name, n in zip(domain.classes, domain.counts().tolist(), strict=True))
-        facts["classes"] = f"{counted}, from {labels}" if labels else counted
+        facts["classes"] = counted(domain) + (f", from {labels}" if labels else "")
     known = domain.groups is not None and f"{domain.groups.unique().numel()}, each in one part"
     facts["patients"] = known or "unknown: each is divided by itself"
     files = [found.root / file for file in dict.fromkeys(found.files)] if found else []
     if headers := [told for file in files if (told := header(file))]:
         kinds, sizes, depths = zip(*headers, strict=True)
         (often, n), *others = Counter(sizes).most_common()
-        facts["files"] = _counted(kinds)
+        facts["files"] = _commonest(kinds)
         facts["sizes"] = f"{often[0]} x {often[1]} px ({n} of {len(headers)})"
         if others:
             widths, heights = zip(*sizes, strict=True)
             facts["sizes"] += f", from {min(widths)} x {min(heights)} to {max(widths)} x {max(heights)}"
-        facts["depth"] = _counted(depths)
+        facts["depth"] = _commonest(depths)
     if found and (scale := found.scale):
         facts["intensity"] = f"{scale[0]:g} to {scale[1]:g} become black to white in pictures of more than 8 bits"
     if domain.synthetic:
@@ -293,7 +292,7 @@ def _facts(where: str, domain: Domain, parts: dict[str, Domain], labels: str | N
     return facts
 
 
-def _counted(words) -> str:
+def _commonest(words) -> str:
     return ", ".join(f"{word} {n}" for word, n in Counter(words).most_common())
 
 

@@ -50,17 +50,11 @@ class Sides:
     def kind(self) -> str:
         return "images" if self.adapt.is_image else "texts"
 
-    @property
-    def class_counts(self) -> str:
-        """How many training images of each class the source has, in words."""
-        train = self.source.train
-        return ", ".join(f"{name} {n}" for name, n in zip(train.classes, train.counts().tolist(), strict=True))
-
     def describe(self, source: Sequence[str], target: str) -> list[str]:
         """Lines for a terminal: what was found where."""
         parts = " + ".join(str(len(part)) for part in self.source.parts().values())
         lines = [f"source  {' + '.join(source)}: {parts} {self.kind} to train, validate and test"]
-        lines.append(f"        training {self.kind} of each class: {self.class_counts}")
+        lines.append(f"        training {self.kind} of each class: {counted(self.source.train)}")
         known = "without labels"
         if isinstance(self.target, Splits):
             known = f"to adapt to, {len(self.target.test)} with labels for the oracle alone"
@@ -121,6 +115,11 @@ def read_sides(
                 raise DataError(f"{labeled} has no labels; --labeled needs one folder a class, named as the source's")
             few = one
     return Sides(everything, other, few, words(caught), first)
+
+
+def counted(domain: Domain) -> str:
+    """How many examples of each class there are."""
+    return ", ".join(f"{name} {n}" for name, n in zip(domain.classes, domain.counts().tolist(), strict=True))
 
 
 def words(caught: list[warnings.WarningMessage]) -> list[str]:
