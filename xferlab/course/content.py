@@ -44,10 +44,10 @@ def built() -> list[str]:
     return [entry["number"] for entry in course()["labs"] if entry["built"]]
 
 
-def entry(number: str) -> dict:
-    """What `course.toml` says of lab `number`; raises `ArgumentError` when it is unknown or only planned."""
+def entry(number: str | int) -> dict:
+    """What `course.toml` says of lab `number`, "02" or 2; raises `ArgumentError` when it is unknown or only planned."""
     entries = course()["labs"]
-    found = next((entry for entry in entries if entry["number"] == f"{number:0>2s}"), None)
+    found = next((entry for entry in entries if entry["number"] == str(number).zfill(2)), None)
     if found is None or not found["built"]:
         listed = ", ".join(entry["number"] for entry in entries if entry["built"])
         raise ArgumentError(f"lab {number!r} is {'planned, not built' if found else 'unknown'}; there are: {listed}")

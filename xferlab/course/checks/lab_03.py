@@ -9,16 +9,16 @@ from . import among, number, recognizes
 
 @recognizes("03.1", right="0.42: a similarity 0.1 higher outweighs two votes, because 0.1 / 0.1 makes a factor of e.")
 def weighted_vote(monocyte):
-    def at(temperature):  # the share of the two votes at 0.8 beside the one at 0.9
+    def share(temperature):
         return 2 / (2 + math.exp((0.9 - 0.8) / temperature))
 
-    right, vote = at(0.1), (0.8 + 0.8) / (0.9 + 0.8 + 0.8)
+    right = share(0.1)
     mistakes = dict(
         other_class=1 - right,
         head_count=2 / 3,
-        no_temperature=at(1),
-        other_temperature=at(0.07),
-        similarity_as_vote=vote,
+        no_temperature=share(1.0),
+        other_temperature=share(0.07),
+        similarity_as_vote=(0.8 + 0.8) / (0.9 + 0.8 + 0.8),
     )
     otherwise = "{:.3g} is not the monocytes' share of the votes exp(9), exp(8) and exp(8)."
     if isinstance(monocyte, str) or not math.isclose(monocyte, right, abs_tol=5e-3):  # two digits will do
