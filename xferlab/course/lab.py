@@ -169,9 +169,9 @@ class Lab:
         """
         if recording():
             known = ("XFERLAB_DATASET", "XFERLAB_PROFILE", "XFERLAB_RECORD")
-            given = {name: os.environ[name] for name in known if os.environ.get(name)}
+            given = {key: os.environ[key] for key in known if os.environ.get(key)}
             # a path means nothing on another machine
-            settings = [f"{name}={Path(v).name if Path(v).exists() else v}" for name, v in given.items()]
+            settings = [f"{key}={Path(text).name if Path(text).exists() else text}" for key, text in given.items()]
             command = " ".join([*settings, "xferlab labs run", self.number])
             print(f"Recorded in {self.record(name, rows, command).name}.")
             return rows

@@ -12,8 +12,8 @@ def promises(plan):
     steps = ", ".join(map(str, plan))
     yield set(plan) != set(right), f"The steps are train, choose and report; here are {steps}."
     plan = {step: {parts} if isinstance(parts, str) else set(parts) for step, parts in plan.items()}
-    for part in sorted(set().union(*plan.values())):
-        yield part not in set().union(*right.values()), f"{part!r} is none of the four parts."
+    unknown = set().union(*plan.values()) - set().union(*right.values())
+    yield unknown, f"{min(unknown, key=str, default='')!r} is none of the four parts."
     yield "target.test" in plan["train"] | plan["choose"], "chooses_on_test"
     yield plan["report"] != right["report"], "reports_source"
     yield "target.train" not in plan["train"], "no_target_in_training"
