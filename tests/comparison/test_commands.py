@@ -93,6 +93,13 @@ def test_compare_then_predict_end_to_end(tmp_path, sides):
     assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "r.safetensors").read_bytes()
 
 
+def test_a_card_speaks_of_steps_only_where_there_were_some(tmp_path, sides):
+    for recipe, steps in (("depth_probe", False), ("source_only", True)):
+        compared(tmp_path, *sides, "--recipes", recipe)
+        card = (tmp_path / "r.md").read_text()
+        assert ("4 steps of 32 images, AdamW" in card) == steps and ("solved for in one go" in card) != steps
+
+
 def test_a_flat_target_is_adapted_to_whole_and_has_no_oracle(tmp_path, sides):
     said = compared(tmp_path, sides[0], folder(tmp_path / "flat", shift=60, flat=True))
     assert "30 images without labels" in said and "was not measured" in said and "there is no oracle" in said

@@ -112,11 +112,12 @@ def from_factory(reference: str, weights: str | Path | None = None, size: int | 
         For weights that do not fit.
     """
     file, _, name = reference.rpartition(":")
-    if not file or not Path(file).is_file():
-        raise ArgumentError(f"{reference!r} names no file; expected module.py:function, such as net.py:make")
+    if not file.endswith(".py") or not Path(file).is_file():
+        raise ArgumentError(
+            f"{reference!r} names no file of Python code; expected module.py:function, such as net.py:make"
+        )
     spec = importlib.util.spec_from_file_location(f"xferlab_own_{Path(file).stem}", file)
-    if spec is None or spec.loader is None:
-        raise ArgumentError(f"{file} is no file of Python code; expected module.py:function, such as net.py:make")
+    assert spec is not None and spec.loader is not None
     sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
