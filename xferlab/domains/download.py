@@ -53,27 +53,21 @@ def fetch(url: str, path: str | Path, md5: str) -> Path:
 def _receive(url: str, part: Path) -> None:
     """Fills `part`; a busy server or a broken line is tried again, a refusal or an address that nobody answers is not."""
     from pooch import HTTPDownloader
-    from requests import HTTPError, RequestException
+    from requests import RequestException
 
     for attempt in range(TRIES):
         bar = tqdm(total=1, unit="B", unit_scale=True, desc=part.name[1:-5], delay=1)
         download = HTTPDownloader(bar, 1 << 16, timeout=TIMEOUT, headers={"Accept-Encoding": "identity"})
         try:
             return download(url, str(part), None)
-        except HTTPError as error:
-            assert error.response is not None
-            status = error.response.status_code
-            if status < 500 and status not in (408, 425, 429):
-                raise DownloadError(f"{url} answered {status} {error.response.reason}") from error
-            reason = f"the server answered {status}"
-        except RequestException as error:
-            cause = error.args[0] if error.args else error
+        except (RequestException, RuntimeError) as error:  # the latter of sockets that a tool switched off
+            answer, cause = getattr(error, "response", None), error.args[0] if error.args else error
             cause = getattr(cause, "reason", None) or cause
-            if type(cause).__name__ in ("NewConnectionError", "NameResolutionError"):
+            if answer is not None and answer.status_code < 500 and answer.status_code not in (408, 425, 429):
+                raise DownloadError(f"{url} answered {answer.status_code} {answer.reason}") from error
+            if isinstance(error, RuntimeError) or type(cause).__name__ in ("NewConnectionError", "NameResolutionError"):
                 raise DownloadError(f"{url} cannot be reached ({_line(cause)})") from error
-            reason = _line(cause)
-        except RuntimeError as error:  # sockets switched off by a tool
-            raise DownloadError(f"{url} cannot be reached ({error})") from error
+            reason = _line(cause) if answer is None else f"the server answered {answer.status_code}"
         finally:
             bar.close()
         if attempt + 1 < TRIES:

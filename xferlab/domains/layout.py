@@ -95,13 +95,11 @@ def _levels(root: Path, below: list[tuple[str, ...]], classes: Sequence[str]) ->
         )
         if not inner:
             return levels
-        if split:
-            levels.append("split")
-            below = [steps[1:] for steps in below if len(steps) > 1 and steps[0] in parts]
-            continue
-        if len(inner) == 1 and inner[next(iter(inner))] and not _any_of(wanted, inner):
-            levels.append("-")  # a zip's own name, say: as the one class it could not be read at all
-            below = [steps[1:] for steps in below if len(steps) > 1]
+        # a zip's own name, say: as the one class it could not be read at all
+        alone = len(inner) == 1 and inner[next(iter(inner))] and not _any_of(wanted, inner)
+        if split or alone:
+            levels.append("split" if split else "-")
+            below = [steps[1:] for steps in below if len(steps) > 1 and (not split or steps[0] in parts)]
             continue
         names = Counter(name for folders in inner.values() for name in folders)
         if "split" not in levels and not deep and len(inner) > 1 and len(names) > 1 and all(map(part_of, names)):
