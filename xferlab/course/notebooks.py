@@ -93,10 +93,8 @@ def execute(
     waiting = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}
     settings = {"TQDM_DISABLE": "1", "JUPYTER_PREFER_ENV_PATH": "1", **waiting, **(env or {})}
     # a kernel that frees a gigabyte of modules and tensors takes seconds to say goodbye, and one that logs writes to the terminal
-    kernel: Any = dict(
-        shutdown_kernel="immediate", extra_arguments=["--IPKernelApp.log_level=50"], kernel_name="python3"
-    )
-    kept: Any = dict(store_widget_state=False, record_timing=False)
+    kernel: Any = dict(shutdown_kernel="immediate", extra_arguments=["--IPKernelApp.log_level=50"])
+    kept: Any = dict(kernel_name="python3", store_widget_state=False, record_timing=False)
     client = NotebookClient(notebook, timeout=timeout, on_cell_start=on_cell, **kernel, **kept)
     with mock.patch.dict(os.environ, settings):  # the kernel's, and that of the search for it
         client.execute(cwd=str(cwd))

@@ -59,14 +59,10 @@ def contrast_as_code(contrast):
 
 @recognizes("01.3", right="0.98: at T = 0.1 only the nearest strangers feel the push.")
 def push_at_a_temperature(share):
-    mistakes = dict(
-        no_temperature=1 / (1 + math.exp(-0.4)),
-        cosines_as_shares=0.9 / 1.4,
-        the_other_one=1 / (1 + math.exp(4)),
-        not_a_share=math.exp(9),
-    )
+    right, plain = 1 / (1 + math.exp(-4)), 1 / (1 + math.exp(-0.4))
+    mistakes = dict(no_temperature=plain, cosines_as_shares=0.9 / 1.4, the_other_one=1 - right, not_a_share=math.exp(9))
     otherwise = "{} is not the share of one of two numbers in proportion to exp(s / T)."
-    return number(share, 1 / (1 + math.exp(-4)), mistakes, otherwise, abs_tol=4e-3)
+    return number(share, right, mistakes, otherwise, abs_tol=4e-3)
 
 
 @recognizes("01.4", right="1 everywhere on the sphere, 0 in a collapse.")

@@ -96,10 +96,8 @@ def mixup_mixes_both(mixup):
 
 @recognizes("06.5", right="24 x 32 pixels were pasted, so 81 % of the picture, and of its label, is still its own.")
 def label_left_after_clipping(own):
-    share = 24 * 32 / 64**2
-    mistakes = dict(
-        not_clipped=0.75, pasted_share=share, outside_pasted=1 - 8 * 32 / 64**2, one_column_more=1 - 25 * 32 / 64**2
-    )
+    one, share = 32 / 64**2, 24 * 32 / 64**2  # of the picture: a pasted column, and all of them
+    mistakes = dict(not_clipped=0.75, pasted_share=share, outside_pasted=1 - 8 * one, one_column_more=1 - 25 * one)
     return number(own, 1 - share, mistakes, "{:g} is not the share of pixels that stayed, 0 to 1.", abs_tol=3e-3)
 
 
