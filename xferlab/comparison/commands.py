@@ -64,15 +64,15 @@ def compare(
     pixels = size or _pixels(makers[0]())
     turns = "any_way_up" if any_way_up else None
     sides = read_sides(source, target, labeled, size=pixels, augmentation=turns, **reading)
-    for line in sides.describe(source, target):
-        say(line)
+    say("\n".join(sides.describe(source, target)))
     notes = list(sides.notes)
     if steps is None:
         times = len(makers) * (1 + (max(strengths) - 1) / seeds)
         times *= 1 + len(source) if len(source) > 2 else 1  # each site is held out once
         plan = make_plan(sides, names, seeds, minutes, makers[0], store, began, say, times=times)
-        chosen_to_fit = f"chosen to fit {minutes:g} minutes on this machine."
-        notes.append(f"Trained for {plan.steps} steps of {BATCH} images a run, {chosen_to_fit}")
+        notes.append(
+            f"Trained for {plan.steps} steps of {BATCH} images a run, to fit {minutes:g} minutes on this machine."
+        )
         notes += plan.left_out(names, seeds, minutes)
     else:
         plan = Plan(names, seeds, steps)
@@ -104,10 +104,8 @@ def compare(
     if done := plan.fill(board.runs):
         notes.append(done)
     board.notes[:0] = notes
-    say(f"\n{board.to_text()}\n\n{board.verdict}")
     new = [f"- {warning}" for warning in board.warnings if warning not in sides.notes]
-    for line in filter(None, [findings.estimate(board), *new]):
-        say(line)
+    say("\n".join(filter(None, [f"\n{board.to_text()}\n\n{board.verdict}", findings.estimate(board), *new])))
     model_file = save_model or out.with_suffix(".safetensors")
     given = {key: reading[key] for key in ("window", "intensity") if key in reading}
     intensities = {"intensity": sides.scale} if sides.scale and not given else given

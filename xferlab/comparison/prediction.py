@@ -106,14 +106,13 @@ def predict(
         table.writerows(zip(*columns.values(), strict=True))
     counts = zip(np.bincount(p.argmax(1), minlength=len(classes)), classes, strict=True)
     kind = "images" if pictures.is_image else "texts"
-    say(f"{len(p)} {kind} -> {out}: {', '.join(f'{n} {name}' for n, name in counts)}")
+    said = [f"{len(p)} {kind} -> {out}: {', '.join(f'{n} {name}' for n, name in counts)}", *notes]
     if omitted:
-        notes.append(f"Left out {len(omitted)} files that are broken, no images, or beside the class folders:")
-    for line in notes + [f"  {name}" for name in omitted]:
-        say(line)
+        said.append(f"Left out {len(omitted)} files that are broken, no images, or beside the class folders:")
+        said += [f"  {name}" for name in omitted]
     if truth:
         scores = Scores(p[list(truth)], np.array(list(truth.values())), classes, name=pictures.name)
         told_by = reading.get("labels") or "the folders' names"
-        say(f"Taking {told_by} for truth: {scores!r}")
-    say(f"Model: {about['recipe']}, trained on {about['source']}. Not for clinical use.")
+        said.append(f"Taking {told_by} for truth: {scores!r}")
+    say("\n".join([*said, f"Model: {about['recipe']}, trained on {about['source']}. Not for clinical use."]))
     return len(p)
