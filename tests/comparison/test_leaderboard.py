@@ -6,9 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from xferlab.comparison import findings
+from xferlab.comparison import findings, selection
 from xferlab.comparison.leaderboard import Leaderboard
 from xferlab.errors import ArgumentError, DataError
+from xferlab.recipe import recipes
 
 
 def run(recipe, seed, target=None, curve=(), seconds=2.0, **validators):
@@ -98,6 +99,23 @@ def test_warnings_tell_negative_transfer_and_the_indistinguishable(five):
     runs += [run("dann", seed, 0.5 + noise[seed], im=0.2) for seed in range(5)]
     assert "No method is distinguishable from source only." in board(runs).warnings
     assert "No method is distinguishable from source only joint bn." not in board(runs).warnings
+
+
+@pytest.mark.parametrize(("chosen", "favored"), [("shot", True), ("information_maximization@3", True), ("dann", False)])
+def test_a_choice_that_is_trained_for_what_its_judge_measures_is_told(chosen, favored):
+    made = board([run(chosen, 0, information_maximization=0.9)], ("information_maximization",))
+    assert any(f"{chosen} is trained for what information_maximization measures" in w for w in made.warnings) is favored
+
+
+def test_what_validators_measure_is_named_of_recipes_and_validators_that_are():
+    """Each recipe has the objective in a stage; a renamed recipe or validator would silence the warning."""
+    objectives = {"information_maximization": "InformationMaximization", "bnm": "BNM", "entropy": "EntropyMinimization"}
+    for validator, trained in findings.TRAINED_FOR.items():
+        assert validator in selection.validators
+        for name, recipe in recipes.items():
+            stages = [stage.objectives() for stage in recipe.stages if not stage.solve]
+            has = any(type(one).__name__ == objectives[validator] for stage in stages for one in stage)
+            assert has is (name in trained), (validator, name)
 
 
 @pytest.mark.parametrize(

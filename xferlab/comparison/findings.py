@@ -15,6 +15,12 @@ THRESHOLDS = (
     "found less than {median}."
 ).format(**MOVED)
 
+TRAINED_FOR = {  # the recipes that minimize what a validator measures
+    "information_maximization": ("information_maximization", "shot"),
+    "bnm": ("bnm",),
+    "entropy": ("entropy_minimization", "tent"),
+}
+
 if TYPE_CHECKING:
     from .leaderboard import Leaderboard
     from .reference import Answers
@@ -87,8 +93,18 @@ def warnings(board: Leaderboard) -> list[str]:
         if errors := [run["error"] for run in runs if "error" in run]:
             found.append(f"{name} failed in {len(errors)} of {len(runs)} runs: {errors[0]}")
         found += _adversary(board, name)
-    found += _sites(board) + _missing(board) + _class_shares(board)
+    found += _partial(board) + _sites(board) + _missing(board) + _class_shares(board)
     return found + (_against_baselines(board) if board.has_oracle else [])
+
+
+def _partial(board: Leaderboard) -> list[str]:
+    choice = board.best(load=False).recipe
+    if choice.partition("@")[0] not in TRAINED_FOR.get(board.selector, ()):
+        return []
+    return [
+        f"{choice} is trained for what {board.selector} measures, so this validator may favor it over recipes that are as good or better; "
+        "some labeled target images (--labeled) judge without favor."
+    ]
 
 
 def sites(board: Leaderboard) -> list[tuple[str, float, float]]:
