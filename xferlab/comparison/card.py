@@ -43,14 +43,13 @@ def sections(board: Leaderboard, choice: Choice, sides: Sides, plan: Plan, netwo
         f"Candidates: {', '.join(board.names)}; up to {plan.seeds} seed{'s' * (plan.seeds > 1)} each. Of the chosen recipe's seeds the "
         f"one with the best {choice.validator} ({choice.value:.3f})."
     )
-    beware = f"Not for clinical use: a research model, tried on nothing but the {kind} named here."
     what = [f"{recipe.name}: {recipe.about}", f"Network: {network}", f"Classes: {', '.join(source.classes)}"]
     return [
         ("What it is", what),
         ("Trained on", trained),
         ("How it was chosen", [board.verdict, candidates]),
         (f"Scores, with 95 % intervals over the test {kind}", scores),
-        ("Caveats", [*board.warnings, beware]),
+        ("Caveats", [*board.warnings, f"Not for clinical use: a research model, tried only on the {kind} named here."]),
         ("Made", [f"{datetime.date.today().isoformat()}, xferlab {__version__}, {machine()}"]),
     ]
 
