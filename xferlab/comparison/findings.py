@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 from .. import novelty
@@ -99,7 +100,7 @@ def warnings(board: Leaderboard) -> list[str]:
 
 def _partial(board: Leaderboard) -> list[str]:
     choice = board.best(load=False).recipe
-    if choice.partition("@")[0] not in TRAINED_FOR.get(board.selector, ()):
+    if re.split("@| on ", choice)[0] not in TRAINED_FOR.get(board.selector, ()):
         return []
     return [
         f"{choice} is trained for what {board.selector} measures, so this validator may favor it over recipes that are as good or better; "
