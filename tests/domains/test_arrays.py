@@ -49,7 +49,9 @@ def test_colour_images_become_channels_first_with_their_pixels_in_place(tmp_path
 def test_grey_images_get_one_channel(tmp_path):
     path = tmp_path / "grey.npz"
     np.savez(path, **layout(shape=(12, 10)))
-    assert load(path).train.inputs.shape == (20, 1, 12, 10)
+    inputs = load(path).train.inputs
+    assert inputs.shape == (20, 1, 12, 10)
+    assert inputs.stride(1) == 120, "with 1 convolutions take gray for channels last, and add up in another order"
 
 
 def test_flat_labels_and_multilabel_are_read(tmp_path):
@@ -96,7 +98,7 @@ ONES = np.ones((20, 12, 10, 3))
         (dict(train_images=np.zeros((20, 12), np.uint8)), r"\(20, 12\), expected"),
         (dict(val_images=np.zeros((0, 12, 10, 3), np.uint8), val_labels=np.zeros((0, 1), np.uint8)), "val_.*0.*"),
         (dict(train_labels=np.zeros((7, 1), np.uint8)), "one class 0"),
-        (dict(train_labels=np.arange(21) % 3), r"train part: .*labels are torch.int64 \(21,\), expected int64 \(20,\)"),
+        (dict(train_labels=np.arange(21) % 3), "train part: .*20 examples and 21 labels"),
         (dict(test_labels=np.full((8, 1), 9)), "test part.*run from 9 to 9, expected 0 to 2"),
         (dict(train_labels=np.arange(20) % 3 - 1), r"\[-1, 0, 1\], expected 0 to 2"),
         (dict(train_labels=np.where(np.arange(20) == 3, 99, np.arange(20) % 3)), r"99\], expected 0 to 3 without gaps"),

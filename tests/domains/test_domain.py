@@ -33,7 +33,8 @@ def rows(part):
         (dict(labels=torch.arange(12)), "from 0 to 11, expected 0 to 2"),
         (dict(labels=torch.arange(12) % 3 - 1), "from -1"),
         (dict(labels=(torch.arange(12) % 3).int()), "torch.int32"),
-        (dict(labels=(torch.arange(12) % 3)[:5]), r"\(5,\), expected int64 \(12,\)"),
+        (dict(labels=(torch.arange(12) % 3)[:5]), "12 examples and 5 labels; give one label each"),
+        (dict(labels=torch.tensor(1)), r"\(\), expected int64 \(12,\)"),
         (dict(labels=[0] * 12), "list.*torch.as_tensor"),
         (dict(labels=torch.full((12, 3), 0.5)), "other than 0 and 1"),
         (dict(labels=torch.full((12, 3), float("nan"))), "NaN"),
@@ -64,7 +65,7 @@ def test_nobody_need_name_classes_that_nobody_labelled():
 
 @pytest.mark.parametrize(
     "index",
-    [[2, 0], torch.tensor([2, 0]), np.array([2, 0])],
+    [[2, 0], (2, 0), torch.tensor([2, 0]), np.array([2, 0])],
 )
 def test_indexing_keeps_inputs_labels_and_groups_together(index):
     picked = domain(groups=torch.arange(12) * 10)[index]

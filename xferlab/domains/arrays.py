@@ -98,8 +98,12 @@ def _sizes(path: Path, archive: zipfile.ZipFile) -> dict[str, int]:
 
 def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Shape, whether columns come first, and type, as the head of a .npy file says."""
-    major, minor = np.lib.format.read_magic(member)
-    return getattr(np.lib.format, f"read_array_header_{major}_{minor}")(member)
+    version = np.lib.format.read_magic(member)
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(member)
+    if version == (2, 0):
+        return np.lib.format.read_array_header_2_0(member)
+    raise ValueError(f".npy format {version}, expected (1, 0) or (2, 0)")
 
 
 def _check_header(path: Path, archive: zipfile.ZipFile, key: str, info: zipfile.ZipInfo) -> int:
@@ -158,7 +162,9 @@ def as_images(what: str, array: np.ndarray) -> Tensor:
         raise DataError(f"{what} are {array.shape}, which is empty; give at least one image")
     if array.dtype != np.uint8:
         raise DataError(f"{what} are {array.dtype}, expected uint8; {_remedy(array)}")
-    images = torch.from_numpy(array).reshape(*array.shape[:3], -1).permute(0, 3, 1, 2)
+    images = torch.from_numpy(array)
+    # of gray pictures the channel is put in front: moved there it would look like channels last, and convolutions would follow
+    images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
     return images if isinstance(array, np.memmap) else images.contiguous()
 
 

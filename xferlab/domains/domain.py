@@ -110,6 +110,8 @@ class Domain:
         n, k = len(self), len(self.classes)
         if not isinstance(labels, Tensor):
             raise self._wrong(f"labels are {type(labels).__name__}, expected a torch tensor; use torch.as_tensor")
+        if labels.ndim and len(labels) != n:
+            raise self._wrong(f"it has {n} examples and {len(labels)} labels; give one label each")
         kind = f"{labels.dtype} {tuple(labels.shape)}"
         if labels.is_floating_point():
             if labels.shape != (n, k):
@@ -149,6 +151,8 @@ class Domain:
 
     def __getitem__(self, index: Tensor | slice | list[int] | int) -> Domain:
         """The examples at `index` (an int64 or bool tensor or array, a list, a slice or one number), as a Domain."""
+        if isinstance(index, tuple):  # of row numbers, not of a place along several dimensions
+            index = list(index)
         index = index.to(self.device) if isinstance(index, Tensor) else index
         rows = torch.arange(len(self), device=self.device)[index].reshape(-1)
         changed: dict = {name: part[rows] for name, part in self._tensors().items() if name != "inputs"}
@@ -179,11 +183,13 @@ class Domain:
             return self
         if lacking := [name for name in self.classes if name not in classes]:
             raise self._wrong(f"it has classes {lacking} that the source lacks ({list(classes)}); drop or rename them")
-        labels = self.labels
-        if labels is not None:
-            place = torch.tensor([classes.index(name) for name in self.classes], device=self.device)
-            wider = torch.zeros(len(self), len(classes), dtype=labels.dtype, device=self.device)
-            labels = wider.index_copy_(1, place, labels) if self.multilabel else place[labels]
+        if self.labels is None:
+            return replace(self, classes=tuple(classes))
+        place = torch.tensor([classes.index(name) for name in self.classes], device=self.device)
+        if self.multilabel:
+            labels = self.labels.new_zeros(len(self), len(classes)).index_copy_(1, place, self.labels)
+        else:
+            labels = place[self.labels]
         return replace(self, labels=labels, classes=tuple(classes))
 
     def counts(self) -> Tensor:
