@@ -52,6 +52,9 @@ def test_a_column_of_a_table_names_labels_and_groups(kind):
     labels = pandas.Series([("bone", "lung")[i % 2] for i in range(20)], dtype=kind)
     patients = pandas.Series([f"p{i // 2}" for i in range(20)], dtype=kind)
     assert seen(load(PICTURES, labels=labels, groups=patients)) == EXPECTED
+    labels[4] = float("nan")  # it became a class "nan"
+    with pytest.raises(DataError, match="labels: 1 of 20 are missing; fill them in"):
+        load(PICTURES, labels=labels)
 
 
 def test_arrays_of_pictures():
@@ -86,15 +89,18 @@ def test_texts_in_a_list_and_in_a_frame():
         (PICTURES / 255, {}, DataError, r"run from 0 to 1: save \(images \* 255\)"),
         (PICTURES.transpose(0, 3, 1, 2), {}, DataError, "move the channels last"),
         (PICTURES, dict(size=64), ArgumentError, "not|no option 'size'"),
-        (PICTURES, dict(labels=[0, 1]), DataError, r"expected int64 \(20,\)"),
+        (PICTURES, dict(labels=[0, 1]), DataError, "20 examples and 2 labels"),
         (Pairs(lambda x: x[: 4 + int(x[0, 0, 0]) % 2]), {}, DataError, "resize them to one size"),
         ([], {}, ArgumentError, "cannot load the list; expected a name"),
         ([1, 2], {}, ArgumentError, "cannot load the list"),
         (None, {}, ArgumentError, "cannot load the NoneType"),
         (["a", "b"], dict(labels=["x"]), DataError, "give as many of each"),
         (PICTURES, dict(groups=[None, *"ab" * 9, "c"]), DataError, "groups hold object.*fill in what is missing"),
+        (PICTURES, dict(groups=[float("nan"), *range(19)]), DataError, "groups hold float64.*fill in what is missing"),
+        (PICTURES, dict(groups=[float("nan"), *"ab" * 9, "c"]), DataError, "groups: 1 of 20 are missing"),
+        (PICTURES, dict(labels=["a", "b"] * 9 + ["a", float("nan")]), DataError, "labels: 1 of 20 are missing"),
+        (PICTURES, dict(labels=5), DataError, r"labels are \(\), expected \(N,\)"),
     ],
-    ids=["floats", "channels", "option", "labels", "sizes", "empty", "numbers", "none", "lengths", "groups"],
 )
 def test_what_cannot_be_loaded_is_refused_in_words(things, options, error, says):
     with pytest.raises(error, match=says):

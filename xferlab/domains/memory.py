@@ -75,20 +75,31 @@ def load(
     pictures = arrays.as_images(f"{kind}: images", images)
     truth = None
     if own is not None:
-        given = np.asarray(list(own))  # a list, so that a column of names is no array of objects
+        given = _one_each(f"{kind}: labels", own)
         if given.dtype.kind in "US":
             truth, classes = numbers(kind, given.tolist(), classes)
         else:
             truth = arrays.as_labels(f"{kind}: labels", given)
             classes = arrays.seen_classes(f"{kind}: labels", truth) if classes is None else classes
     if groups is not None:
-        named = np.asarray(list(groups))
-        if named.dtype.kind not in "iufbUS":
+        named = _one_each(f"{kind}: groups", groups)
+        if named.dtype.kind not in "iufbUS" or (named.dtype.kind == "f" and np.isnan(named).any()):
             raise DataError(
                 f"{kind}: groups hold {named.dtype}, expected a name or a number each; fill in what is missing"
             )
         groups = torch.from_numpy(np.unique(named, return_inverse=True)[1].reshape(-1).astype(np.int64))
     return split(Domain(pictures, truth, tuple(classes or ()), groups, name=type(things).__name__), seed=seed)
+
+
+def _one_each(what: str, values) -> np.ndarray:
+    """What a list, an array or a column of a table says of each picture. Raises `DataError` where a name is missing."""
+    found = np.asarray(values)
+    if found.dtype == object:  # as of a column of names
+        found = np.asarray(found.tolist())
+    # a table says NaN where nothing stands, which beside names NumPy would spell "nan"
+    if found.dtype.kind in "US" and (missing := sum(value != value for value in values)):
+        raise DataError(f"{what}: {missing} of {len(found)} are missing; fill them in, or leave those pictures out")
+    return found
 
 
 def _items(kind: str, dataset) -> tuple[np.ndarray, list | None]:
