@@ -253,7 +253,7 @@ def test_bad_arguments_are_named(bad, named):
         cells.load(**{"per_class": SMALL} | bad)
 
 
-@pytest.mark.parametrize("per_class", [(1, 1), (1, 0, 1), (1, 1, 1.5), 5])
+@pytest.mark.parametrize("per_class", [(1, 1), (1, 0, 1), (1, 1, 1.5), (1, [2], 3), 5])
 def test_bad_per_class_is_refused(per_class):
     with pytest.raises(ArgumentError, match="per_class"):
         cells.load(per_class=per_class)

@@ -436,6 +436,8 @@ def test_a_folder_without_images_is_named(tmp_path, made):
         dict(broken="ignore"),
         dict(window=(5, 5)),
         dict(window=5),
+        dict(window=("0", "5")),
+        dict(window=(0, None)),
         dict(intensity=5),
     ],
 )

@@ -149,7 +149,7 @@ def test_what_cannot_be_tokenized():
         text.tokenize(["a", float("nan")])
     with pytest.raises(ArgumentError, match="max_length is 1000, expected 3 to 512"):
         text.tokenize(["a"], max_length=1000)
-    with pytest.warns(UserWarning, match="1 of 2 texts reach 5 tokens"):
+    with pytest.warns(UserWarning, match="1 of 2 texts reach 5 tokens and are cut there; raise max_length"):
         assert text.tokenize(["one two three four five", "one"], max_length=5).shape == (2, 5)
 
 

@@ -10,6 +10,7 @@ Synthetic: not for clinical use.
 from __future__ import annotations
 
 from collections import namedtuple
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from numbers import Integral, Real
 
@@ -361,13 +362,13 @@ def load(
     `shift` 0..2 scales how far the laboratory is from site-a's (0: like site-a), `size` is in pixels. Classes take
     turns, and a larger set begins with the smaller. Rendered once, then read from a cache. Raises `ArgumentError`.
     """
-    counts = np.shape(per_class) == (3,) and all(isinstance(n, Integral) and int(n) > 0 for n in per_class)
+    whole = isinstance(per_class, (Sequence, np.ndarray)) and all(isinstance(n, Integral) and n > 0 for n in per_class)
     for good, name, value, expected in (
         (site in SITES, "site", site, "one of " + ", ".join(SITES)),
         (isinstance(shift, Real) and 0 <= shift <= 2, "shift", shift, "0 (every site like site-a) to 2; 1 is usual"),
         (isinstance(size, Integral) and 16 <= size <= 512, "size", size, "an integer from 16 to 512 pixels"),
         (isinstance(seed, Integral) and seed >= 0, "seed", seed, "an integer of 0 or more"),
-        (counts, "per_class", per_class, "three integers above 0: train, val, test"),
+        (whole and len(per_class) == 3, "per_class", per_class, "three integers above 0: train, val, test"),
     ):
         if not good:
             raise ArgumentError(f"cells: {name} is {value!r}, expected {expected}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,7 +44,11 @@ def check(window: tuple[float, float] | str | None, intensity: str | tuple | Non
     for name, value, words in (("window", window, WINDOWS), ("intensity", intensity, ("collection", "image"))):
         if value is None:
             continue
-        good = value in words if isinstance(value, str) else np.shape(value) in ((2,), (3,)) and value[0] < value[1]
+        if isinstance(value, str):
+            good = value in words
+        else:
+            numbers = isinstance(value, (tuple, list)) and all(isinstance(number, Real) for number in value)
+            good = numbers and len(value) in (2, 3) and value[0] < value[1]
         if not good:
             raise ArgumentError(f"{name} is {value!r}, expected {', '.join(words)}, or (low, high), low below high")
 
