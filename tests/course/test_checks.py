@@ -176,6 +176,12 @@ def test_progress_is_stored_and_shown(made_up, capsys):
     assert "77.p1" not in out
 
 
+def test_a_quiz_asked_for_without_the_zero_counts(monkeypatch):
+    monkeypatch.setattr(content, "answers", lambda number: {"7": LAB}[number])
+    checks.quiz_answer("7", 1, "a")
+    assert record.noted("quiz", "07.1") == {"right": True}
+
+
 @pytest.mark.parametrize("damage", ["{", "[]", '{"exercises": []}', "\x00"])
 def test_a_damaged_progress_file_does_not_stop_a_lesson(made_up, damage):
     (made_up / "progress.json").write_text(damage)

@@ -33,6 +33,7 @@ def test_profile_chooses_the_scale(monkeypatch, profile, value):
     monkeypatch.setenv("XFERLAB_PROFILE", profile)
     monkeypatch.setattr(lab, "_quieten", lambda: None)
     assert lab.start("77").scale(quick=1, lab=2, full=3) == value
+    assert lab.start("7").number == lab.start(7).number == "07"  # whose results are in 07_*.json
 
 
 @pytest.mark.parametrize(("profile", "warned"), [("quick", True), ("lab", False)])

@@ -181,7 +181,13 @@ def model_file_with_a_tensor_of_10_gb(folder):
 
 
 def about(**changes) -> dict:
-    says = {"format": 1, "classes": ["a", "b"], "encoder": "lenet", "size": None, "recipe": "dann"} | changes
+    says = {
+        "format": modelfile.FORMAT,
+        "classes": ["a", "b"],
+        "encoder": "lenet",
+        "size": None,
+        "recipe": "dann",
+    } | changes
     return {"__metadata__": {"xferlab": json.dumps(says)}}
 
 

@@ -234,7 +234,7 @@ def start(number: str) -> Lab:
     profile = os.environ.get("XFERLAB_PROFILE") or "lab"
     if profile not in PROFILES:
         raise ArgumentError(f"XFERLAB_PROFILE={profile!r} is not a profile; use one of {', '.join(PROFILES)}")
-    this = Lab(number, profile)
+    this = Lab(str(number).zfill(2), profile)
     if not this.shows_progress:
         _quieten()
     import torch
@@ -249,7 +249,7 @@ def start(number: str) -> Lab:
 
         plots.style()
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
-    print(f"Lab {number}, profile {profile}, {gpu or f'{torch.get_num_threads()} CPU threads'}.")
+    print(f"Lab {this.number}, profile {profile}, {gpu or f'{torch.get_num_threads()} CPU threads'}.")
     if profile == "quick":
         print("Profile quick takes a few steps to see that the cells run. Its numbers mean nothing.")
     return this

@@ -80,7 +80,7 @@ def quiz_answer(lab: str, question: int, letter: str) -> bool:
     print("Right." if right else "Not quite.")
     for mark, option in zip(letters, asked["options"], strict=True):
         print(f"   {mark}) {'right' if option['right'] else 'wrong'}: {option['text']}\n      {option['why']}")
-    note("quiz", f"{lab}.{question}", right=right)
+    note("quiz", f"{str(lab).zfill(2)}.{question}", right=right)
     return right
 
 
@@ -90,7 +90,7 @@ def _question(widgets, lab: str, number: int, question: dict):
 
     def answer(chosen: int):
         right = question["options"][chosen]["right"]
-        note("quiz", f"{lab}.{number}", right=right)
+        note("quiz", f"{str(lab).zfill(2)}.{number}", right=right)
         items = "".join(
             f"<li><b>{'Right' if option['right'] else 'Wrong'}:</b> {_marked(option['text'])}<br>{_marked(option['why'])}</li>"
             for option in question["options"]
