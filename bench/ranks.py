@@ -25,6 +25,7 @@ from tables import HERE, SELECTOR, TABLES
 
 import xferlab as xl
 from xferlab import transferability as score
+from xferlab.machine import describe
 from xferlab.storage import write_atomically
 
 PAIRS = {
@@ -210,7 +211,7 @@ def main() -> None:
             table(["validator", *next(iter(validators.values()))], validators),
             advice(validators),
         ]
-    pages.append(f"Date: {datetime.date.today().isoformat()}. Machine: {xl.lab.machine()}.\n")
+    pages.append(f"Date: {datetime.date.today().isoformat()}. Machine: {describe()}.\n")
     print("\n".join(pages))
     if quick:
         return

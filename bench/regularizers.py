@@ -29,6 +29,7 @@ import xferlab as xl
 from xferlab import augment as a
 from xferlab import weights
 from xferlab.evaluation import format_interval, paired, t_interval
+from xferlab.machine import describe
 from xferlab.storage import fingerprint, write_atomically
 
 HERE = Path(__file__).parent
@@ -192,7 +193,7 @@ def page(rows: Sequence[dict], home: str, abroad: str, command: str) -> str:
         "paired difference to plain fine-tuning within draws. * means separated: five draws or more and an interval without "
         f"zero. Of {2 * len(gains['home'])} differences, one in twenty would be separated by luck alone. Seconds are of training, on the "
         "threads that a run had. Not for clinical use.\n",
-        f"Regenerate with `{command}` ({xl.lab.machine()}).\n",
+        f"Regenerate with `{command}` ({describe()}).\n",
         "| variant | what | draws | home | abroad | difference at home | difference abroad | seconds |",
         "|---|---|---|---|---|---|---|---|",
     ]

@@ -39,7 +39,7 @@ def test_every_regularizer_and_augmentation_of_the_library_is_a_row():
     operations = {
         kind for kind in vars(augment).values() if isinstance(kind, type) and issubclass(kind, augment.Operation)
     }
-    assert {kind for kind in operations if dataclasses.is_dataclass(kind)} <= used
+    assert {kind for kind in operations if dataclasses.is_dataclass(kind)} - {augment.DropTokens} <= used  # of pictures
 
 
 def test_what_names_a_run_holds_no_address_of_this_process():
