@@ -245,6 +245,17 @@ def test_network_test_does_not_hang(monkeypatch):
     over.set()  # the thread ends with the test
 
 
+def test_a_host_that_refuses_is_not_waited_for(monkeypatch):
+    def refuse(*_, **__):
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(doctor.socket, "create_connection", refuse)
+    asked = threading.Thread(target=doctor.reaches, kwargs={"seconds": 3600}, daemon=True)
+    asked.start()
+    asked.join(60)
+    assert not asked.is_alive()
+
+
 @pytest.mark.parametrize(("variable", "name"), [("COLAB_RELEASE_TAG", "Colab"), ("BINDER_SERVICE_HOST", "Binder")])
 def test_place(monkeypatch, variable, name):
     monkeypatch.setenv(variable, "x")

@@ -94,8 +94,10 @@ def reaches(host: tuple[str, int] = HOST, seconds: float = 5.0) -> bool:
             socket.create_connection(host, timeout=seconds).close()
             answered.set()
 
-    threading.Thread(target=connect, daemon=True).start()
-    return answered.wait(seconds)
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(seconds)  # who is refused need not wait
+    return answered.is_set()
 
 
 def _machine(fixes: list[str]) -> list[tuple[str, str]]:
