@@ -14,6 +14,7 @@ from .errors import ArgumentError, XferlabError
 from .storage import shrink_cache
 
 READING = "How folders and tables are read"
+NUMBER = r"-?(?:\d+\.?\d*|\.\d+)"
 
 
 def _reads(help: str, *names: str):
@@ -189,7 +190,7 @@ def _given(options: dict, without: tuple[str, ...] = ()) -> dict:
     """The options that were given: of those that say how to read, two numbers are a pair, "false" is False."""
     found = {name: value for name, value in options.items() if value is not None and name not in without}
     for name in {"layout", "groups", "window", "intensity"} & found.keys():
-        if re.fullmatch(r"-?\d*\.?\d+[,:]-?\d*\.?\d+", found[name]):
+        if re.fullmatch(f"{NUMBER}[,:]{NUMBER}", found[name]):
             found[name] = tuple(map(float, re.split("[,:]", found[name])))
         elif found[name].casefold() == "false":
             found[name] = False

@@ -266,7 +266,7 @@ def test_how_folders_are_read_can_be_said(tmp_path, sides):
     compared(tmp_path, source, target, *options)
     assert modelfile.load(tmp_path / "r.safetensors")[1]["intensities"] == {"window": [50, 150]}
     predict = ["predict", "--model", tmp_path / "r.safetensors", "--input", target, "--out"]
-    for name, more in (("as_trained", []), ("said", ["--window", "50:150"]), ("other", ["--window", "0,255"])):
+    for name, more in (("as_trained", []), ("said", ["--window", "50.:150."]), ("other", ["--window", "0,255"])):
         run(*predict, tmp_path / name, *more)
     assert (tmp_path / "as_trained").read_text() == (tmp_path / "said").read_text() != (tmp_path / "other").read_text()
     with pytest.raises(ArgumentError, match="--map is 'x', expected"):
