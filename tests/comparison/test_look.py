@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import xferlab as xl
 from xferlab import cli
-from xferlab.errors import DataError
+from xferlab.errors import ArgumentError, DataError
 
 
 def site(root, n=36, shift=0, seed=0, wrong=(), labels=None):
@@ -80,6 +80,12 @@ def test_two_places_are_set_side_by_side(tmp_path):
     assert "3 of 36 rows name no image" in repr(seen)
     grey = xl.look(here, "digits/optdigits", encoder=None)
     assert next(row[0] for row in grey.differences[1]) == "brightness"
+
+
+def test_an_option_that_nothing_reads_is_refused(tmp_path):
+    """A misspelled one would be passed over in silence, and the folder read as by default."""
+    with pytest.raises(ArgumentError, match=r"no option 'layuot'; there are .*layout"):
+        xl.look(site(tmp_path / "here"), encoder=None, layuot="class")
 
 
 def test_pictures_beyond_8_bits_say_their_scale(tmp_path):

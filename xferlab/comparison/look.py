@@ -1,13 +1,15 @@
 """`xferlab look`: how a folder is read, what is in it and how two differ, on one screen and one page, before any training."""
 
+import inspect
 import itertools
 import re
 import textwrap
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
@@ -17,6 +19,7 @@ from ..domains.duplicates import pairs
 from ..domains.found import Found
 from ..domains.pictures import header
 from ..domains.texts import FILES as TABLES
+from ..domains.texts import from_rows
 from ..encoders import Classifier, encoder
 from ..errors import ArgumentError, DataError, DownloadError, MissingExtra
 from ..features import embed
@@ -31,6 +34,12 @@ PROBED = 2000  # pictures that the encoder reads, at most
 COMPARED = 20_000  # pictures that are searched for near-duplicates, at most
 SHEET, SHOWN, LISTED = 8, 24, 3  # pictures of each class; suspects and pairs on the page, and in a terminal
 WORDS = 5  # of each class that tell it
+OPTIONS = {
+    name
+    for reader in (folders.find, from_rows)
+    for name, given in inspect.signature(reader).parameters.items()
+    if given.kind is given.KEYWORD_ONLY and name != "labels"  # each side has its own
+}
 
 
 @dataclass(frozen=True)
@@ -76,7 +85,7 @@ class Side:
         """The file of a picture, else its part and number, with its class."""
         part = self.part[row]
         file = self.domain.files[row] if self.domain.files else f"{part} {row - self.part.index(part)}"
-        if own := [self.domain.classes[k] for k in self.members[row].nonzero()]:
+        if own := [self.domain.classes[k] for k in self.members[row].nonzero().flatten().tolist()]:
             file += f" ({', '.join(own)})"
         return f"{file}: {textwrap.shorten(self.texts[row], 90)}" if self.texts else file
 
@@ -93,6 +102,11 @@ class Side:
             share = f"{mine.total() / len(self.domain):.0%}"
             rows.append([name, *(str(mine[part]) for part in parts), str(mine.total()), share])
         return ["class", *(part or self.kind for part in parts), "all", "share"], rows
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The share of each class; none where there are no labels."""
+        return dict(zip(self.domain.classes, self.members.float().mean(0).tolist(), strict=False))
 
     @property
     def findings(self) -> list[str]:
@@ -180,6 +194,8 @@ def look(
 
     Raises
     ------
+    ArgumentError
+        For an option that neither of these takes.
     DataError
         For texts on one side and images on the other, and what `load` raises.
 
@@ -193,6 +209,8 @@ def look(
     >>> print(xl.look("ward", encoder=None))
     ward...
     """
+    if unknown := options.keys() - OPTIONS:
+        raise ArgumentError(f"look has no option {min(unknown)!r}; there are {', '.join(sorted(OPTIONS))}")
     options |= {"size": size}
     first = _side(str(source), source_labels, encoder, options)
     if target is None:
@@ -224,10 +242,11 @@ def _side(where: str, labels: str | None, name: str | None, options: dict) -> Si
     facts |= {key: f"{options[key]}, as asked for" for key in ("window", "intensity") if options.get(key)}
     same = _same(texts) if texts else pairs(domain.inputs) if len(domain) <= COMPARED else []
     suspected, features = None, None
-    try:
-        suspected, features = (None, None) if name is None else _probed(domain, name)
-    except (MissingExtra, DownloadError, ArgumentError, DataError) as error:
-        notes.append(f"labels were not probed: {error}")
+    if name is not None:
+        try:
+            suspected, features = _probed(domain, name)
+        except (MissingExtra, DownloadError, ArgumentError, DataError) as error:
+            notes.append(f"labels were not probed: {error}")
     part = [name for name, held in parts.items() for _ in range(len(held))]
     return Side(where, domain, part, members, facts, notes, same, texts, suspected, features)
 
@@ -257,11 +276,14 @@ def _telling(texts: list[str], members: Tensor) -> list[str]:
         held = counter.fit_transform(texts)
     except ValueError:  # no words at all
         return [""] * members.shape[1]
-    words, inside = counter.get_feature_names_out(), members.double().numpy()
-    here, elsewhere = (held.T @ part / part.sum(0).clip(1) for part in (inside, 1 - inside))
-    order = (elsewhere - here).argsort(0, kind="stable")[:WORDS]
-    told = (here - elsewhere)[order, range(len(inside.T))] > 0.05
-    return [", ".join(words[most[sure]]) for most, sure in zip(order.T, told.T, strict=True)]
+    words, found = counter.get_feature_names_out(), []
+    for mine in members.T.numpy():
+        more = np.zeros(len(words))
+        if mine.any() and not mine.all():
+            more = np.asarray(held[mine].mean(0) - held[~mine].mean(0)).ravel()
+        most = (-more).argsort(kind="stable")[:WORDS]
+        found.append(", ".join(words[i] for i in most if more[i] > 0.05))
+    return found
 
 
 def _facts(where: str, domain: Domain, parts: dict[str, Domain], labels: str | None, found: Found | None) -> dict:
@@ -273,8 +295,9 @@ def _facts(where: str, domain: Domain, parts: dict[str, Domain], labels: str | N
     facts["classes"] = "unknown, without labels"
     if domain.labels is not None:
         facts["classes"] = counted(domain) + (f", from {labels}" if labels else "")
-    known = domain.groups is not None and f"{domain.groups.unique().numel()}, each in one part"
-    facts["patients"] = known or "unknown: each is divided by itself"
+    facts["patients"] = "unknown: each is divided by itself"
+    if domain.groups is not None:
+        facts["patients"] = f"{domain.groups.unique().numel()}, each in one part"
     files = [found.root / file for file in dict.fromkeys(found.files)] if found else []
     if headers := [told for file in files if (told := header(file))]:
         kinds, sizes, depths = zip(*headers, strict=True)
@@ -303,7 +326,8 @@ def _probed(domain: Domain, name: str) -> tuple[list[Suspect] | None, Tensor]:
     model = Classifier(encoder(name if domain.is_image else "minilm"), domain.classes or ("",))
     if domain.is_image:
         make_deep(model)
-        domain = replace(domain, inputs=domain.inputs.expand(-1, 3, -1, -1))  # of gray pictures too
+    if domain.is_image and domain.inputs.shape[1] == 1:
+        domain = replace(domain, inputs=domain.inputs.expand(-1, 3, -1, -1))
     features = embed(model, domain)
     if domain.labels is None or domain.multilabel:
         return None, features
@@ -328,12 +352,11 @@ def _differences(first: Side, second: Side) -> Table:
     sizes = [side.facts.get("sizes", "").split(" (")[0] for side in (first, second)]
     if all(sizes):
         rows.append(["commonest size", *sizes, "" if sizes[0] == sizes[1] else "differs"])
-    ours, theirs = (
-        dict(zip(side.domain.classes, side.members.float().mean(0).tolist(), strict=False)) for side in (first, second)
-    )
-    for name in (ours | theirs) if ours.keys() & theirs.keys() else ():
-        a, b = ours.get(name, 0.0), theirs.get(name, 0.0)
-        rows.append([f"share of {name}", f"{a:.0%}", f"{b:.0%}", f"{100 * (b - a):+.0f} points"])
+    ours, theirs = first.shares, second.shares
+    if ours.keys() & theirs.keys():
+        for name in ours | theirs:
+            one, other = ours.get(name, 0.0), theirs.get(name, 0.0)
+            rows.append([f"share of {name}", f"{one:.0%}", f"{other:.0%}", f"{100 * (other - one):+.0f} points"])
     return [f"mean (deviation) over {first.kind}", first.where, second.where, "difference"], rows
 
 
@@ -342,15 +365,17 @@ def _measures(side: Side) -> dict[str, Tensor]:
     if side.texts:
         return {"words": torch.tensor([float(len(text.split())) for text in side.texts])}
     kernel = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])[None, None]
-    names = ["brightness", "contrast", "sharpness (deviation of the Laplacian)"]
-    names = ["red", "green", "blue", *names] if side.domain.inputs.shape[1] == 3 else names
-    pieces = []
+    pieces: dict[str, list[Tensor]] = defaultdict(list)
     for chunk in side.domain.inputs.split(256):
         x = chunk.float()
         gray = x.mean(1, keepdim=True)
-        of_gray = [gray.mean((1, 2, 3)), gray.std((1, 2, 3)), conv2d(gray, kernel).std((1, 2, 3))]
-        pieces.append(torch.stack([*x.mean((2, 3)).T, *of_gray][-len(names) :]))
-    return dict(zip(names, torch.cat(pieces, 1), strict=True))
+        if x.shape[1] == 3:
+            for name, channel in zip(("red", "green", "blue"), x.mean((2, 3)).T, strict=True):
+                pieces[name].append(channel)
+        pieces["brightness"].append(gray.mean((1, 2, 3)))
+        pieces["contrast"].append(gray.std((1, 2, 3)))
+        pieces["sharpness (deviation of the Laplacian)"].append(conv2d(gray, kernel).std((1, 2, 3)))
+    return {name: torch.cat(values) for name, values in pieces.items()}
 
 
 def _distance(first: Side, second: Side) -> str:
