@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .. import novelty, operating
-from ..domains import Domain, Splits, joined
+from ..domains import Domain, Splits
 from ..encoders import Classifier
 from ..evaluation import predict
 
@@ -58,15 +58,17 @@ def calibrate(
     n = ROWS // 2 if held is None else LOOKS // 2
     val, test = (part.take(n=n) for part in (source.val, source.test))
     val_looks, val_logits = novelty.looks_and_logits(model, val)
-    judged = joined([val, test]) if held is None else held.align(model.classes)
-    assert judged.labels is not None
-    raw, labels = val_logits.softmax(1) if held is None else predict(model, judged), judged.labels.cpu()
-    t = operating.temperature(raw.numpy(), labels[: len(raw)].numpy())
+    fitted = val if held is None else held.align(model.classes)
+    raw = val_logits.softmax(1) if held is None else predict(model, fitted)
+    t = operating.temperature(raw.numpy(), _labels(fitted).numpy())
     with torch.no_grad():
         model.head.weight.div_(t)
         model.head.bias.div_(t)
     test_looks, test_logits = novelty.looks_and_logits(model, test)
-    answers = torch.cat([val_logits / t, test_logits]).softmax(1) if held is None else predict(model, judged)
+    if held is None:
+        answers, labels = torch.cat([val_logits / t, test_logits]).softmax(1), torch.cat([_labels(val), _labels(test)])
+    else:
+        answers, labels = predict(model, fitted), _labels(fitted)
     # a smaller draw is the beginning of a larger one
     on_source = torch.cat([val_looks[: LOOKS // 2], test_looks[: LOOKS // 2]]).half()
     looks, logits = novelty.looks_and_logits(model, target.unlabeled())
@@ -75,9 +77,16 @@ def calibrate(
     return t, reference, answer(model, reference, target, (looks, logits))
 
 
+def _labels(part: Domain) -> Tensor:
+    assert part.labels is not None
+    return part.labels.cpu()
+
+
 def answer(model: Classifier, reference: Reference | None, pictures: Domain, seen: tuple | None = None) -> Answers:
     """What the calibrated model says of pictures, whose labels, if any, are not looked at; `seen` are their looks and logits."""
     looks, logits = seen or novelty.looks_and_logits(model, pictures.unlabeled())
-    sides: tuple = (reference.source, reference.target) if reference else ((), ())
-    like = [novelty.p_values(known, looks) if len(known) >= FEWEST else None for known in sides]
+    like: list = [None, None]
+    if reference is not None:
+        sides = reference.source, reference.target
+        like = [novelty.p_values(known, looks) if len(known) >= FEWEST else None for known in sides]
     return Answers(model.classes, pictures.unlabeled(), reference, logits.softmax(1).numpy(), *like)
