@@ -61,7 +61,13 @@ def pinned(root: str, extras: Sequence[str] = (), without: Sequence[str] = ()) -
 
 
 def write(
-    out: str | Path, labs: Path, *, extras=("labs", "nlp"), without=(), wheels: Path | None = None, data: bool = True
+    out: str | Path,
+    labs: Path,
+    *,
+    extras: Sequence[str] = ("labs", "nlp"),
+    without: Sequence[str] = (),
+    wheels: Path | None = None,
+    data: bool = True,
 ) -> Path:
     """Writes the bundle to `out`, a `.zip` with the one folder `xferlab-course`, and returns its path.
 

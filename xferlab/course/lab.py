@@ -99,7 +99,15 @@ class Lab:
         return range(count if self.profile == "full" or recording() else 1)
 
     def experiment(
-        self, name: str, trial: Callable, *, draws=5, across=None, title="", earlier: Sequence = (), **grid
+        self,
+        name: str,
+        trial: Callable[..., dict | list[dict]],
+        *,
+        draws: int = 5,
+        across: str | None = None,
+        title: str = "",
+        earlier: Sequence = (),
+        **grid,
     ) -> Results:
         """Calls `trial(**setting, draw=draw)` for each setting of `grid` and each draw that trains here, and adds what was measured earlier.
 
@@ -248,8 +256,10 @@ def start(number: str) -> Lab:
         from .. import plots
 
         plots.style()
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
-    print(f"Lab {this.number}, profile {profile}, {gpu or f'{torch.get_num_threads()} CPU threads'}.")
+    device = f"{torch.get_num_threads()} CPU threads"
+    if torch.cuda.is_available():
+        device = torch.cuda.get_device_name()
+    print(f"Lab {this.number}, profile {profile}, {device}.")
     if profile == "quick":
         print("Profile quick takes a few steps to see that the cells run. Its numbers mean nothing.")
     return this

@@ -54,8 +54,9 @@ class Live:
             if value not in self.choices.get(name, ()):
                 raise ArgumentError(f"{name}={value!r} is not a choice; there are {self.choices}")
         self.setting |= setting
-        for name in setting.keys() & self.controls.keys():
-            self.controls[name].value = setting[name]
+        for name, value in setting.items():
+            if name in self.controls:
+                self.controls[name].value = value
         self._refresh()
         return self
 
@@ -83,8 +84,9 @@ class Live:
         with needs("ipywidgets", extra="labs"):
             import ipywidgets
         if self._box is None:
-            several = {name: values for name, values in self.choices.items() if len(values) > 1}
-            self.controls |= {name: self._control(ipywidgets, name, values) for name, values in several.items()}
+            for name, values in self.choices.items():
+                if len(values) > 1:
+                    self.controls[name] = self._control(ipywidgets, name, values)
             self._image, self._sentence = ipywidgets.HTML(), ipywidgets.HTML()
             self._box = ipywidgets.VBox([*self.controls.values(), self._image, self._sentence])
             self._refresh()

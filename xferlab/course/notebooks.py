@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from unittest import mock
 
 from ..errors import needs
@@ -72,7 +73,11 @@ def quiz_text(question: dict) -> str:
 
 
 def execute(
-    notebook: NotebookNode, cwd: Path, timeout: int | None = 600, env: dict | None = None, on_cell=None
+    notebook: NotebookNode,
+    cwd: Path,
+    timeout: int | None = 600,
+    env: dict | None = None,
+    on_cell: Callable | None = None,
 ) -> None:
     """Runs a notebook in place in a fresh kernel of this Python; no progress bars inside.
 
@@ -92,10 +97,16 @@ def execute(
     # thousand spins cost either 10 %. JUPYTER_PREFER_ENV_PATH: this environment's kernel, not one of another Python's.
     waiting = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}
     settings = {"TQDM_DISABLE": "1", "JUPYTER_PREFER_ENV_PATH": "1", **waiting, **(env or {})}
-    # a kernel that frees a gigabyte of modules and tensors takes seconds to say goodbye, and one that logs writes to the terminal
-    kernel: Any = dict(shutdown_kernel="immediate", extra_arguments=["--IPKernelApp.log_level=50"])
-    kept: Any = dict(kernel_name="python3", store_widget_state=False, record_timing=False)
-    client = NotebookClient(notebook, timeout=timeout, on_cell_start=on_cell, **kernel, **kept)
+    client = NotebookClient(
+        notebook,
+        timeout=timeout,
+        kernel_name="python3",
+        store_widget_state=False,
+        record_timing=False,
+        on_cell_start=on_cell,
+        shutdown_kernel="immediate",  # a kernel that frees a gigabyte of modules and tensors takes seconds to say goodbye
+        extra_arguments=["--IPKernelApp.log_level=50"],  # else it writes to the user's terminal
+    )
     with mock.patch.dict(os.environ, settings):  # the kernel's, and that of the search for it
         client.execute(cwd=str(cwd))
 

@@ -288,6 +288,8 @@ def forest(panels: Mapping[str, Mapping[str, Sequence[tuple[float, bool]]]], *, 
     for axis, (title, panel) in zip(axes.flat, panels.items(), strict=False):
         axis.axvline(0, color="0.3", linewidth=1.2)
         for name, pairs in panel.items():
+            if not pairs:
+                continue
             y, found = names.index(name), gain([value for value, _ in pairs])
             mean, low, high = found["gain"], found["low"], found["high"]
             color = "0.45" if found["verdict"] != "separated" else PALETTE[0] if mean > 0 else PALETTE[1]

@@ -35,7 +35,9 @@ def _panels(*widths: float, height: float = 3.7):
 
 
 def gap(
-    gaps: Sequence[float] = (0, 0.5, 1, 1.5, 2, 2.5, 3, 4), lambdas: Sequence[float] = (0, 0.03, 0.1, 0.3, 1, 3), seed=0
+    gaps: Sequence[float] = (0, 0.5, 1, 1.5, 2, 2.5, 3, 4),
+    lambdas: Sequence[float] = (0, 0.03, 0.1, 0.3, 1, 3),
+    seed: int = 0,
 ) -> Live:
     """Two classes in two places, in the plane (synthetic): how far apart the places are, and how hard features are aligned.
 
@@ -102,7 +104,7 @@ def gap(
         )
 
     choices, middle = {"gap": gaps, "lambda": lambdas}, {"gap": list(gaps)[len(gaps) // 2]}
-    return Live(lambda **chosen: draw(*chosen.values()), choices, middle)
+    return Live(lambda **chosen: draw(chosen["gap"], chosen["lambda"]), choices, middle)
 
 
 def aligning(apart: np.ndarray, strength: float) -> np.ndarray:
@@ -130,7 +132,13 @@ def aligning(apart: np.ndarray, strength: float) -> np.ndarray:
 
 
 def labels(
-    rows: Sequence[Mapping], *, y="balanced accuracy", x="labels", by="method", unit="draw", without: Sequence[str] = ()
+    rows: Sequence[Mapping],
+    *,
+    y: str = "balanced accuracy",
+    x: str = "labels",
+    by: str = "method",
+    unit: str = "draw",
+    without: Sequence[str] = (),
 ) -> Live:
     """The learning curves of every method, and at the chosen number of labels what each gains over a chosen baseline.
 
@@ -275,15 +283,16 @@ def threshold(home: Scores, away: Scores, name: str, thresholds: Sequence[float]
     >>> xl.widgets.threshold(home, away, source.classes[0])
     Threshold 0.5: home it finds ...
     """
-    curves = {}
+    curves, given = {}, {}
     for side, scores in (("home", home), ("away", away)):
         k = scores.classes.index(name)
-        p, true = scores.probabilities[:, k], scores.labels == k  # away's stay, for the left picture
+        p, true = given[side] = scores.probabilities[:, k], scores.labels == k
         curves[side] = np.array([((p >= t)[true].mean(), (p < t)[~true].mean()) for t in thresholds])
 
     def draw(threshold):
         at = list(thresholds).index(threshold)
         figure, (spread, curve) = _panels(4.8, 3.8)
+        p, true = given["away"]
         for i, (part, about) in enumerate(((p[~true], "the rest"), (p[true], name))):
             look = dict(color=PALETTE[i], alpha=0.6, label=about, hatch="//" * i)
             spread.hist(part, np.linspace(0, 1, 21), weights=np.full(len(part), 1 / len(part)), **look)
@@ -305,7 +314,9 @@ def threshold(home: Scores, away: Scores, name: str, thresholds: Sequence[float]
     return Live(draw, {"threshold": thresholds}, {"threshold": thresholds[len(thresholds) // 2]})
 
 
-def stain(model, image: Tensor, factors: Sequence[float] = (0.25, 0.5, 0.75, 1, 1.5, 2, 3), stains="giemsa") -> Live:
+def stain(
+    model, image: Tensor, factors: Sequence[float] = (0.25, 0.5, 0.75, 1, 1.5, 2, 3), stains: str = "giemsa"
+) -> Live:
     """One cell stained with less or more of each dye, and what a classifier makes of it.
 
     In optical density, the amount of a dye is multiplied by its factor (`xl.augment.STAINS`).

@@ -53,7 +53,9 @@ def among(near: Callable, right, mistakes: Mapping, otherwise: str = "") -> Iter
         yield bool(otherwise), otherwise
 
 
-def number(answer, right, mistakes: Mapping, otherwise: str = "", **tolerance: float) -> Iterator[tuple[object, str]]:
+def number(
+    answer: float, right: float, mistakes: Mapping, otherwise: str = "", **tolerance: float
+) -> Iterator[tuple[object, str]]:
     """For recognizers of one number, see `among`; the answer stands where `otherwise` has braces. `tolerance` is `math.isclose`'s."""
     yield isinstance(answer, str), f"{answer!r} is text; give the number itself, without quotes."
     near = functools.partial(math.isclose, answer, **tolerance)
