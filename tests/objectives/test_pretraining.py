@@ -253,7 +253,7 @@ def test_errors_name_what_does_not_fit():
     for make in (RotationPrediction, MaskedAutoencoder):
         with pytest.raises(ArgumentError, match="notes"):
             make().setup(model, words, None)
-    assert [RotationPrediction(copies=n).copies for n in (1, 4)] == [1, 4]
+    assert [RotationPrediction(copies=n).copies for n in (1, 2, 3, 4)] == [1, 2, 3, 4] and SimCLR(dim=1).dim == 1
     for make, bad in (
         (SimCLR, {"temperature": 0}),
         (SimCLR, {"on": "both"}),

@@ -225,6 +225,9 @@ def test_fixmatch_adapts_labels_to_the_sources_shares_and_its_threshold_to_the_s
     assert objective.log()["kept"].item() == 1.0 and objective.log()["kept/b"].item() == pytest.approx(1 / 3)
     assert loss.item() == pytest.approx(-(math.log(0.7) + math.log(0.1) + math.log(0.5)) / 3, abs=1e-6)
     assert "target_shares" in objective.state_dict()  # a resumed run is the same run
+    now.source = batch(torch.tensor([[2.0, 0.0]] * 4))  # confidence 0.881: 0.9 of it asks for 0.793, which 0.537 is not
+    objective(now)
+    assert objective.log()["kept"].item() == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize("make", [FixMatch, MeanTeacher])
@@ -357,6 +360,13 @@ def test_works_without_a_source_and_reaches_the_encoder(make):
 def test_bad_arguments_are_named(make, bad):
     with pytest.raises(ArgumentError, match=make.__name__):
         make(**bad)
+
+
+def test_the_ends_of_what_is_allowed_are_allowed():
+    assert FixMatch(threshold=1.0).threshold == FixMatch(threshold=1).threshold == 1
+    assert (
+        PseudoLabel(threshold=1.0, ramp=(0.0, 1.0)).ramp == (0.0, 1.0) == PseudoLabel(threshold=0.0, ramp=(0, 1)).ramp
+    )
 
 
 @pytest.mark.parametrize(

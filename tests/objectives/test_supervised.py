@@ -128,6 +128,11 @@ def test_bad_arguments_are_named(bad):
         CrossEntropy(**bad)
 
 
+def test_group_dro_refuses_a_step_of_nothing():
+    with pytest.raises(ArgumentError, match="GroupDRO got eta 0; expected more than 0"):
+        xl.GroupDRO(eta=0)
+
+
 def test_group_dro_by_hand():
     """Two sites of mean loss 1 and 3, eta log 2 / 2: weights go from a half each to 1/3 and 2/3, and again to 1/5 and 4/5."""
     objective = xl.GroupDRO(eta=math.log(2) / 2)
