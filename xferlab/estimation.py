@@ -148,7 +148,12 @@ def expected_confusion(on_target: ArrayLike) -> np.ndarray:
 
 
 def interval(
-    estimate: Callable, held_out: ArrayLike, labels: ArrayLike, on_target: ArrayLike, draws: int = 200, seed: int = 0
+    estimate: Callable[[np.ndarray, np.ndarray, np.ndarray], float],
+    held_out: ArrayLike,
+    labels: ArrayLike,
+    on_target: ArrayLike,
+    draws: int = 200,
+    seed: int = 0,
 ) -> tuple[float, float, float]:
     """An estimate with the ends of its 95 % percentile bootstrap over both sides: what other examples would have given.
 

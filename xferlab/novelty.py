@@ -37,7 +37,7 @@ def looks(model: Classifier, domain: Domain) -> Tensor:
     return looks_and_logits(model, domain)[0]
 
 
-def looks_and_logits(model: Classifier, domain: Domain) -> tuple[Tensor, ...]:
+def looks_and_logits(model: Classifier, domain: Domain) -> tuple[Tensor, Tensor]:
     """What pictures look like to a model, see `looks`, and its logits, from one pass.
 
     Parameters
@@ -68,7 +68,8 @@ def looks_and_logits(model: Classifier, domain: Domain) -> tuple[Tensor, ...]:
             parts = [mean_and_std(seen[name].pop()) for name in names] or [z]
             return torch.cat([*parts, model.head(z)], 1)
 
-        return in_batches(model, both, domain, None).tensor_split([-len(model.classes)], 1)
+        looks, logits = in_batches(model, both, domain, None).tensor_split([-len(model.classes)], 1)
+    return looks, logits
 
 
 def p_values(reference: Tensor, queries: Tensor, k: int = 5) -> np.ndarray:

@@ -87,6 +87,22 @@ def test_reading_twice_changes_nothing_and_unknown_blocks_are_named():
         read_in_depth(own(), ["nowhere"])
 
 
+def test_an_encoder_that_cannot_be_read_is_left_as_it_was():
+    class Both(nn.Linear):
+        def forward(self, x):
+            return super().forward(x.flatten(1)), x
+
+    class First(nn.Linear):
+        def forward(self, both):
+            return super().forward(both[0])
+
+    encoder = xl.encoder(nn.Sequential(Both(192, 16), First(16, 8)), size=8)
+    before = encoder.name, encoder.body, encoder.dim, encoder.blocks
+    with pytest.raises(ArgumentError, match="give no maps"):
+        read_in_depth(encoder, [encoder.blocks[0].name])
+    assert (encoder.name, encoder.body, encoder.dim, encoder.blocks) == before
+
+
 def test_a_depth_model_trains_checkpoints_and_evaluates(tmp_path):
     model = xl.Classifier(read_in_depth(own()), ("a", "b", "c"))
     run = xl.fit(model, blobs(seed=1), steps=4, batch_size=16, checkpoint=tmp_path / "c.pt", progress_bar=False)

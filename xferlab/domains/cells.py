@@ -362,7 +362,9 @@ def load(
     `shift` 0..2 scales how far the laboratory is from site-a's (0: like site-a), `size` is in pixels. Classes take
     turns, and a larger set begins with the smaller. Rendered once, then read from a cache. Raises `ArgumentError`.
     """
-    whole = isinstance(per_class, (Sequence, np.ndarray)) and all(isinstance(n, Integral) and n > 0 for n in per_class)
+    whole = isinstance(per_class, (Sequence, np.ndarray)) and all(
+        isinstance(n, Integral) and int(n) > 0 for n in per_class
+    )
     for good, name, value, expected in (
         (site in SITES, "site", site, "one of " + ", ".join(SITES)),
         (isinstance(shift, Real) and 0 <= shift <= 2, "shift", shift, "0 (every site like site-a) to 2; 1 is usual"),

@@ -126,7 +126,6 @@ def read_in_depth(encoder: Encoder | TextEncoder, read: str | Sequence[str] = "d
         raise ArgumentError(f"read is {read!r}, expected 'depth' or some of the encoder's blocks: {', '.join(names)}")
     else:
         chosen = [block for block in encoder.blocks if block.name in read]
-        encoder.name += f", read at {', '.join(read)}"  # by which features that were kept are told apart
     read_up_to, device = names.index(chosen[-1].name) + 1, encoder.mean.device
     example = encoder.prepare(torch.zeros(2, encoder.channels, *(encoder.size or (64, 64)), device=device))
     try:
@@ -136,6 +135,8 @@ def read_in_depth(encoder: Encoder | TextEncoder, read: str | Sequence[str] = "d
         tried = ", ".join(block.name for block in chosen)
         raise ArgumentError(f"blocks {tried} of {encoder.name!r} give no maps: {error}") from error
     encoder.body, encoder.dim = body, body.standard.num_features
+    if read != "depth":  # part of the name, by which features that were kept are told apart
+        encoder.name += f", read at {', '.join(body.names)}"
     encoder.blocks = [*encoder.blocks[:read_up_to], Block("standard", (body.standard,))]
     encoder.drop_source_head()
     return encoder
