@@ -56,7 +56,9 @@ def main() -> None:
 def doctor(
     network: Annotated[bool, Option("--network", help="also try to reach the data host (5 s at most)")] = False,
     quick: Annotated[bool, Option("--quick", help="without what needs torch: GPU and weights")] = False,
-    clear_cache: Annotated[bool, Option("--clear-cache", help="remove cached files; downloads and runs stay")] = False,
+    clear_cache: Annotated[
+        bool, Option("--clear-cache", help="remove cached files that can be made again; downloads and runs stay")
+    ] = False,
 ) -> None:
     """Print a pasteable report of this machine and what to fix before a workshop."""
     if clear_cache:
@@ -75,7 +77,7 @@ def compare(
     minutes: Annotated[float, Option(help="all of it; steps, seeds and recipes are fitted to it")] = 20,
     encoders: Annotated[
         list[str] | None,
-        Option("--encoder", help="of xl.encoder, such as efficientnet_lite0; several are ranked together"),
+        Option("--encoder", help="a name that xl.encoder knows (efficientnet_lite0); several are ranked together"),
     ] = None,
     factory: Annotated[str | None, Option("--model", help="your own network instead: module.py:function")] = None,
     weights: Annotated[Path | None, Option(help="its weights, .safetensors or a plain file of tensors")] = None,
@@ -124,7 +126,9 @@ def look(
     source: Annotated[str, Argument(help="a folder of images, a .npz, a table of texts, or a name")],
     target: Annotated[str | None, Argument(help="another, to see what differs")] = None,
     out: Annotated[Path, Option(help="the page, one HTML file")] = Path("look.html"),
-    encoder: Annotated[str, Option(help="finds labels that may be wrong; none for no search")] = "efficientnet_lite0",
+    encoder: Annotated[
+        str, Option(help="whose features find labels that may be wrong; none for no such search")
+    ] = "efficientnet_lite0",
     size: Annotated[int, Option(help="pixels a side")] = 96,
     source_labels: Labels = None,
     target_labels: Labels = None,
@@ -214,7 +218,9 @@ def run_lab(
     number: Number,
     out: Annotated[Path, Option(help="folder for the executed notebook and its page")] = Path("runs"),
     student: Annotated[bool, Option("--student", help="the learner's notebook, exercises blank")] = False,
-    timeout: Annotated[int | None, Option(help="seconds a cell may take: 900, no limit in profile full")] = None,
+    timeout: Annotated[
+        int | None, Option(help="seconds a cell may take: 900, and no limit in profile full or with XFERLAB_RECORD")
+    ] = None,
 ) -> None:
     """Run a lab from its source, headless; print its results table and where the page is."""
     raise typer.Exit(course.commands.run(number, out, student, timeout))

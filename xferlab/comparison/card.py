@@ -27,18 +27,18 @@ def sections(board: Leaderboard, choice: Choice, sides: Sides, plan: Plan, netwo
     if isinstance(target, Splits):
         scores.append(f"Target, test part: {evaluate(model, target.test)!r}")
     else:
-        unknown = "Target: not measured, since there are no labels. Label some before you rely on it."
-        scores += filter(None, [unknown, findings.estimate(board)])
-    given = f"{len(sides.labeled)} labeled target {kind} were given, see the caveats" if sides.labeled else ""
+        scores.append("Target: not measured, since there are no labels. Label some before you rely on it.")
+        scores += [estimate] if (estimate := findings.estimate(board)) else []
     how = f"{plan.steps} steps of {BATCH} {kind}, AdamW, lr 0.001, the last step's weights"
     if all(stage.solve for stage in recipe.stages):
         how = "Its head was solved for in one go, without training steps"
     trained = [
         f"Source: {len(source.train)} labeled {kind} of {source.name} ({counted(source.train)})",
         f"Target: {used if recipe.needs_target else 'none: this recipe never sees it'}",
-        *filter(None, [given]),
-        f"{how}; seed {choice.seed}",
     ]
+    if sides.labeled is not None:
+        trained.append(f"{len(sides.labeled)} labeled target {kind} were given, see the caveats")
+    trained.append(f"{how}; seed {choice.seed}")
     candidates = (
         f"Candidates: {', '.join(board.names)}; up to {plan.seeds} seed{'s' * (plan.seeds > 1)} each. Of the chosen recipe's seeds the "
         f"one with the best {choice.validator} ({choice.value:.3f})."

@@ -104,8 +104,10 @@ def compare(
     if done := plan.fill(board.runs):
         notes.append(done)
     board.notes[:0] = notes
-    new = [f"- {warning}" for warning in board.warnings if warning not in sides.notes]
-    say("\n".join(filter(None, [f"\n{board.to_text()}\n\n{board.verdict}", findings.estimate(board), *new])))
+    said = [f"\n{board.to_text()}\n\n{board.verdict}"]
+    said += [estimate] if (estimate := findings.estimate(board)) else []
+    said += [f"- {warning}" for warning in board.warnings if warning not in sides.notes]
+    say("\n".join(said))
     model_file = save_model or out.with_suffix(".safetensors")
     given = {key: reading[key] for key in ("window", "intensity") if key in reading}
     intensities = {"intensity": sides.scale} if sides.scale and not given else given
@@ -135,11 +137,20 @@ def _keep(board: Leaderboard, sides: Sides, plan: Plan, path: Path, say: Callabl
         say(line)
     encoder = board.run(choice.recipe, choice.seed)["encoder"]
     board.card = card.sections(board, choice, sides, plan, encoder)
-    about |= {"encoder": None if about["factory"] else encoder, "recipe": choice.recipe.removesuffix(f" on {encoder}")}
-    about |= {"source": sides.source.name, "channels": sides.source.train.inputs.shape[1], "seed": choice.seed}
-    held_out, from_target = (board.held or sides.source.val).name, board.held is not None
-    about |= {"temperature": temperature, "held_out": held_out, "from_target": from_target}
-    modelfile.save(path, choice.model, reference, **about)
+    modelfile.save(
+        path,
+        choice.model,
+        reference,
+        encoder=None if about["factory"] else encoder,
+        recipe=choice.recipe.removesuffix(f" on {encoder}"),
+        seed=choice.seed,
+        source=sides.source.name,
+        channels=sides.source.train.inputs.shape[1],
+        temperature=temperature,
+        held_out=(board.held or sides.source.val).name,
+        from_target=board.held is not None,
+        **about,
+    )
     write_text(path.with_suffix(".md"), card.markdown(board.card, board, choice, sides))
 
 

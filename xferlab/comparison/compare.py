@@ -157,7 +157,17 @@ def compare(
     settings = {"steps": steps, "lr": lr, "per_class": per_class} | arguments
     folder = Path(store) if store else cache_folder("runs")
     deadline = math.inf if minutes is None else time.time() + 60 * minutes
-    common = Common(source, adapt, test, labeled_target, settings, judges, folder, keep_weights, deadline)
+    common = Common(
+        source=source,
+        target=adapt,
+        test=test,
+        labeled=labeled_target,
+        settings=settings,
+        validators=judges,
+        store=folder,
+        keep_weights=keep_weights,
+        deadline=deadline,
+    )
     with Performer(common, executor, workers) as performer:
         data = given.identity(source, adapt, test, labeled)
         schedule = Schedule(common, data, encoders, performer, progress_bar)

@@ -58,10 +58,15 @@ def export(model_file: Path, out: Path, *, factory: str | None = None, say: Call
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            names: dict = {"input_names": ["pictures"], "output_names": ["probabilities"]}
-            sizes = ({0: torch.export.Dim("batch")},)
-            example = (pictures[:3],)
-            program = torch.onnx.export(answers, example, dynamo=True, verbose=False, dynamic_shapes=sizes, **names)
+            program = torch.onnx.export(
+                answers,
+                (pictures[:3],),
+                dynamo=True,
+                verbose=False,
+                input_names=["pictures"],
+                output_names=["probabilities"],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+            )
     except Exception as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{model_file}: its network cannot be drawn as a graph: {reason}") from error

@@ -70,7 +70,8 @@ def split_labeled(
         notes.append(f"Trained on {len(labeled)} labeled target images too: too few to choose by as well.")
         return labeled, None
     train, held = (labeled[rows] for rows in cut(labeled, (0.5, 0.5)))
-    notes.append(f"Trained on {len(train)} labeled target images; {len(held)} others are the validator target_labels.")
+    others = f"{len(held)} others are the validator target_labels."
+    notes.append(f"Trained on {len(train)} labeled target images too; {others}")
     return train, held
 
 

@@ -11,7 +11,15 @@ import pickle
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Barrier
@@ -106,7 +114,7 @@ class Performer(contextlib.AbstractContextManager):
                         futures[executor.submit(*what)] = i
                         begun.add(task.shared_stage)
                         del waiting[i]
-                for future in wait(futures, return_when="FIRST_COMPLETED").done:
+                for future in wait(futures, return_when=FIRST_COMPLETED).done:
                     i = futures.pop(future)
                     there.add(tasks[i].shared_stage)
                     yield i, future.result()

