@@ -161,6 +161,18 @@ def test_a_folder_in_one_that_may_not_be_listed_is_read(site, monkeypatch):
     assert folders.read(root / "images")[0].labels is None
 
 
+def test_a_table_that_may_not_be_read_is_no_offer_and_no_obstacle(site, monkeypatch):
+    root, read_bytes = site(["000.png,a"]), Path.read_bytes
+
+    def barred(path):
+        if path.suffix == ".csv":
+            raise PermissionError(13, "Permission denied", str(path))
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", barred)
+    assert folders.read(root / "images")[0].labels is None
+
+
 @pytest.mark.parametrize(
     "labels, error, says",
     [

@@ -46,9 +46,8 @@ def repeats(images: Tensor) -> Tensor:
     """Which of the pictures `(N, C, H, W)` are near-duplicates of an earlier one, see `near_duplicates`; of token ids `(N, L)`,
     which are the same as an earlier row. Bool `(N,)`."""
     if images.ndim == 2:
-        rows = [row.numpy().tobytes() for row in images]
-        first = dict(zip(reversed(rows), reversed(range(len(rows))), strict=True))
-        return torch.tensor([first[row] < i for i, row in enumerate(rows)])
+        first: dict[bytes, int] = {}
+        return torch.tensor([first.setdefault(row.numpy().tobytes(), i) < i for i, row in enumerate(images)])
     found = torch.zeros(len(images), dtype=torch.bool)
     found[[late for _, late in pairs(images)]] = True
     return found

@@ -155,7 +155,8 @@ def find(
             raise DataError(f"{root} has no image that can be used{tell(left_out)}")
         places, classes = name_classes(root, places, classes, dict(rename or {}), notes)
     except DataError as error:
-        raise DataError(f"{error}{tables.offer(root, files) if labels is None else ''}") from error
+        offer = tables.offer(root, files) if labels is None else ""
+        raise DataError(f"{error}{offer}") from error
     if not any(place.label for place in places) and layout is None and (offer := tables.offer(root, files)):
         notes.append(f"{root} has no class folders{offer}")
     how = Options(size, channels, window, intensity, frames)

@@ -173,7 +173,7 @@ def offer(root: Path, files: list[Path]) -> str:
     for folder in (root, root.absolute().parent):
         # not iterdir, which raises where a folder may not be listed
         for table in sorted(path for path in folder.glob("*") if path.suffix.lower() in ENDINGS and path.is_file()):
-            with contextlib.suppress(DataError):
+            with contextlib.suppress(DataError, OSError):  # it is no table, or may not be read
                 rows = read(table, [])[:50]
                 _check(table, rows, [])
                 column = _file_column(files, rows)
