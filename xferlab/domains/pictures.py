@@ -110,8 +110,9 @@ def decode_all(
     if not kept:
         raise DataError(f"none of the {len(placed)} images can be read{tell(left_out)}")
     if several := [item.file.name for item, result in kept if result.more]:
-        first = ", ".join(several[:5])
-        notes.append(f"{len(several)} files have several pages; only the first is taken (frames='all': all): {first}")
+        such = ", ".join(several[:5])
+        taken = "the first of each is taken (frames='all' takes all)"
+        notes.append(f"{len(several)} files have several pages, and {taken}: {such}")
     _warn_of_stretch(kept, notes)
     named = 0 if len({result.ids[0] for _, result in kept} - {""}) > 1 else 1  # one PatientID for all says nothing
     places = []

@@ -53,7 +53,7 @@ def checked(
         raise DataError(
             f"every label of source {source.name!r} is {only!r}; there is nothing to tell apart: give at least two classes"
         )
-    if target is not None and (absent := [k for k in model.classes if target.classes and k not in target.classes]):
+    if target is not None and target.classes and (absent := [k for k in model.classes if k not in target.classes]):
         lacks = f"target {target.name!r} lacks the classes {absent}; adapting to a part of the source's classes"
         warnings.warn(lacks, stacklevel=3)
     return {side: domain.align(model.classes) for side, domain in sides.items()}
