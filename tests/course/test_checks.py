@@ -108,6 +108,13 @@ def test_a_function_without_return_is_told_so(capsys):
     assert "end with `return`" in capsys.readouterr().out
 
 
+def test_further_lines_of_a_message_are_indented(capsys):
+    """Three hints in a row could not be told apart, and the worked notebooks show them so."""
+    checks.predict("77.p1", "a long guess " * 12)
+    first, *further = capsys.readouterr().out.splitlines()
+    assert first.startswith("Noted") and further and all(line.startswith("  ") for line in further)
+
+
 def test_strict_raises_and_leaves_the_learners_progress_alone(monkeypatch, made_up):
     monkeypatch.setenv("XFERLAB_STRICT", "1")
     with pytest.raises(AssertionError, match="one too many"):

@@ -283,3 +283,5 @@ def test_say_breaks_lines_between_words_and_loses_none(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 100 and lines[-1] == "and another"
     assert " ".join(lines).split() == text.split() + ["and", "another"]
+    lab.say("", "after an empty line\n    code as it is")
+    assert capsys.readouterr().out == "\nafter an empty line\n    code as it is\n"

@@ -205,12 +205,13 @@ def cells(board: Leaderboard) -> Table:
 
 def _shift_cells(board: Leaderboard) -> Table:
     """Class shares of the target, estimated and true, as text."""
-    shift, truth = board.shift or {}, [f"{value:.2f}" for value in board.true_shares or ()]
+    shift, truth = board.shift or {}, board.true_shares
     header = ["class", "share of the held-out source", "estimated share of the target"]
-    rows = [
-        [name, share(shift, k, "source"), share(shift, k), *truth[k : k + 1]] for k, name in enumerate(board.classes)
-    ]
-    return header + (["share of the target's test labels (oracle)"] if truth else []), rows
+    rows = [[name, share(shift, k, "source"), share(shift, k)] for k, name in enumerate(board.classes)]
+    if truth:
+        header.append("share of the target's test labels (oracle)")
+        rows = [[*row, f"{value:.2f}"] for row, value in zip(rows, truth, strict=True)]
+    return header, rows
 
 
 def _site_cells(board: Leaderboard) -> Table:

@@ -10,7 +10,7 @@ from ..errors import ArgumentError, needs
 WIDTH = 84  # letters in a line of output on a page 800 px wide
 
 
-def say(*texts: str) -> None:
+def say(*texts: str, indent: str = "") -> None:
     """Prints texts in lines of at most 84 characters: a notebook's page breaks longer ones in the middle of a word.
 
     Lines of code and those that are indented stay as they are.
@@ -19,6 +19,8 @@ def say(*texts: str) -> None:
     ----------
     texts
         Each begins a line.
+    indent
+        Stands before the lines that follow it.
 
     Examples
     --------
@@ -26,8 +28,10 @@ def say(*texts: str) -> None:
     Hospital B has no labels.
     What do you hand over?
     """
-    for line in "\n".join(texts).splitlines():
-        print(line if line.startswith((" ", "```")) else textwrap.fill(line, WIDTH))
+    for text in texts:
+        for line in text.splitlines() or [""]:
+            kept = line.startswith((" ", "```"))
+            print(line if kept else textwrap.fill(line, WIDTH, subsequent_indent=indent))
 
 
 class Words(str):

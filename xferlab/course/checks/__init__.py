@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...errors import ArgumentError
-from ..display import say
-from .helping import exercise_of, hint, solution, stuck
+from .helping import exercise_of, hint, solution, stuck, tell
 from .quizzes import quiz, quiz_answer
 from .record import note, noted, progress, strict
 
@@ -192,7 +191,7 @@ def check(exercise: str, *answer, **named) -> Verdict:
     before = noted("exercises", exercise)
     passed = verdict.passed or before.get("passed", False)
     note("exercises", exercise, passed=passed, tries=before.get("tries", 0) + 1)
-    say(str(verdict))
+    tell(str(verdict))
     if strict() and not verdict.passed:
         raise AssertionError(str(verdict))
     return verdict
@@ -216,14 +215,14 @@ def predict(exercise: str, guess, options: list | None = None) -> None:
     Noted: you predict 0.8.
     """
     if _blank(guess):
-        say("Make a guess first: replace `...`, run this cell, then go on.")
-        say("A wrong guess teaches as much as a right one.")
+        tell("Make a guess first: replace `...`, run this cell, then go on.")
+        tell("A wrong guess teaches as much as a right one.")
         return
     if options and guess not in options:
-        say(f"{guess!r} is not one of {', '.join(map(repr, options))}. Choose one and run this cell again.")
+        tell(f"{guess!r} is not one of {', '.join(map(repr, options))}. Choose one and run this cell again.")
         return
     note("predictions", exercise, guess=guess if isinstance(guess, (str, int, float, bool)) else repr(guess))
-    say(f"Noted: you predict {guess}.")
+    tell(f"Noted: you predict {guess}.")
 
 
 def reveal(exercise: str, actual, tied: Sequence = ()) -> None:
@@ -247,15 +246,15 @@ def reveal(exercise: str, actual, tied: Sequence = ()) -> None:
     """
     guess = noted("predictions", exercise).get("guess")
     if guess is None:
-        say(f"The run says {actual}. You made no prediction this time.")
+        tell(f"The run says {actual}. You made no prediction this time.")
         return
     if isinstance(actual, (int, float)) and isinstance(guess, (int, float)) and not isinstance(actual, bool):
-        say(f"You predicted {guess:g}; the run says {actual:.3g}.")
+        tell(f"You predicted {guess:g}; the run says {actual:.3g}.")
     else:
-        say(f"You predicted {guess}; the run says {actual}.{' As you thought.' if guess == actual else ''}")
+        tell(f"You predicted {guess}; the run says {actual}.{' As you thought.' if guess == actual else ''}")
     if others := [answer for answer in tied if answer != actual]:
         yours = " Your guess is one of them, so it stands." if guess in others else ""
-        say(f"Not separated from '{actual}': {', '.join(map(repr, others))}.{yours}")
+        tell(f"Not separated from '{actual}': {', '.join(map(repr, others))}.{yours}")
 
 
 def _recognizer(exercise: str) -> tuple[Callable, str]:

@@ -25,9 +25,9 @@ def hint(exercise: str) -> None:
     opened = min(noted("exercises", exercise).get("hints", 0) + 1, len(hints))
     note("exercises", exercise, hints=opened)
     for number, text in enumerate(hints[:opened], 1):
-        say(f"Hint {number} of {len(hints)}: {text}")
+        tell(f"Hint {number} of {len(hints)}: {text}")
     if opened == len(hints):
-        say(f'That was the last hint. xl.checks.solution("{exercise}") shows an answer.')
+        tell(f'That was the last hint. xl.checks.solution("{exercise}") shows an answer.')
 
 
 def solution(exercise: str) -> None:
@@ -77,6 +77,11 @@ def stuck(exercise: str) -> None:
         button.on_click(output.capture(clear_output=True)(lambda _, action=action: action(exercise)))
         buttons.append(button)
     show_widget(widgets.VBox([widgets.HBox(buttons), output]), instead)
+
+
+def tell(text: str) -> None:
+    """Prints a text whose further lines are indented, so that one can be told from the next."""
+    say(text, indent="  ")
 
 
 def exercise_of(exercise: str) -> dict:
