@@ -340,7 +340,8 @@ def test_every_mistake_that_a_recognizer_names_has_its_sentence(path):
     inner = [node for place in places for node in ast.walk(place) if isinstance(node, ast.Call)]
     tabled = {word.arg for node in inner if ast.unparse(node.func) == "dict" for word in node.keywords}
     names = tabled | {said for said in yielded if said.isidentifier()}
-    own = {node.args[0].value for node in calls if ast.unparse(node.func) == "Mistake"}
+    own = {node.args[0].value: len(node.args) for node in calls if ast.unparse(node.func) == "Mistake"}
+    names |= {name for name, given in own.items() if given == 1}  # without a sentence of its own
     assert names, "no mistake was found"
     assert names <= sentences, "a mistake without a sentence"
-    assert sentences <= names | own, "a sentence that no recognizer uses"
+    assert sentences <= names | own.keys(), "a sentence that no recognizer uses"
