@@ -134,7 +134,8 @@ class Leaderboard:
         row[f"source_{self.metric}"] = mean(run["source"][self.metric] for run in runs)
         if oracle:
             stats = t_interval(list(self.target_scores(name).values())) if runs else (math.nan,) * 3
-            row |= zip((f"target_{self.metric}{end}" for end in ("", "_low", "_high")), stats, strict=True)
+            ends = np.clip(stats, 0, 1).tolist()  # no score lies outside, whatever two seeds would allow
+            row |= zip((f"target_{self.metric}{end}" for end in ("", "_low", "_high")), ends, strict=True)
             for base in (base for base in BASELINES if base in self.names):
                 row |= self.difference(name, base)
         row |= {validator: mean(run["validators"].get(validator) for run in runs) for validator in self.validators}
