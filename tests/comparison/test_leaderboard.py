@@ -58,7 +58,8 @@ def test_differences_are_paired_and_separated_by_hand(five):
 
 
 def test_the_interval_of_a_score_ends_where_scores_do():
-    row = board([run("source_only", seed, score, im=0.1) for seed, score in enumerate((0.4, 0.8))]).table.iloc[0]
+    two = board([run("source_only", seed, score, im=0.1) for seed, score in enumerate((0.4, 0.8))])
+    row = two.table.iloc[0]
     # 12.706 * 0.283 / sqrt(2) = 2.54 on each side of 0.6
     assert row[["target_accuracy", "target_accuracy_low", "target_accuracy_high"]].tolist() == pytest.approx(
         [0.6, 0, 1]

@@ -77,10 +77,10 @@ def _apart(board: Leaderboard) -> tuple[float, float] | None:
 def cautions(board: Leaderboard) -> list[str]:
     """What somebody who reads no further must know, in about three sentences."""
     found = []
-    if _apart(board):
-        found.append("Where ways to estimate the accuracy disagree, trust none of them: label 40 images to know.")
-    elif board.estimates and not board.has_oracle:
-        found.append("An estimate is no measurement, and a new scanner may mislead it: label 40 images to know.")
+    if board.estimates and not board.has_oracle:
+        apart = "Where ways to estimate the accuracy disagree, trust none of them"
+        alike = "An estimate is no measurement, and a new scanner may mislead it"
+        found.append(f"{apart if _apart(board) else alike}: label 40 images to know.")
     if board.given is not None:
         found += unlike(board.given, "the source")[:1]
     return [*found, f"A threshold of the source may not hold at the target. {THRESHOLDS} Not for clinical use."]

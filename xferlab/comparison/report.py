@@ -158,7 +158,11 @@ def picture(board: Leaderboard) -> Any:
     label = f"target {board.metric.replace('_', ' ')}{several}" if board.has_oracle else board.selector
     colors: dict[str | None, str] = dict.fromkeys(BASELINES, plots.PALETTE[6])
     colors |= {oracle: plots.PALETTE[2], chosen: plots.PALETTE[1]}
-    return plots.ranking(values, xlabel=label, marks=marks, colors=colors, squares=BASELINES, reference="source_only")
+    figure = plots.ranking(values, xlabel=label, marks=marks, colors=colors, squares=BASELINES, reference="source_only")
+    if board.has_oracle:  # the axis shows where scores are, whatever two seeds would allow
+        low, high = figure.axes[0].get_xlim()
+        figure.axes[0].set_xlim(max(low, -0.02), min(high, 1.02))
+    return figure
 
 
 def markdown(board: Leaderboard, command: str | None = None) -> str:
