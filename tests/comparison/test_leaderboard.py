@@ -64,6 +64,7 @@ def test_the_interval_of_a_score_ends_where_scores_do():
     assert row[["target_accuracy", "target_accuracy_low", "target_accuracy_high"]].tolist() == pytest.approx(
         [0.6, 0, 1]
     )
+    assert two.plot().axes[0].get_xlim() == (-0.02, 1.02)
 
 
 def test_only_seeds_that_both_have_are_paired(five):
@@ -271,3 +272,5 @@ def test_a_headline_gives_one_number_only_where_the_estimates_agree():
     board.estimates = near | {"agreement_of_seeds": (0.88, 0.68, 1.0)}
     assert findings.headline(board)[0] == "0.60 to 0.88" and "by ways that disagree" in findings.headline(board)[1]
     assert "trust none of them" in findings.cautions(board)[0] and "36 thresholds" in findings.cautions(board)[1]
+    board.has_oracle = True  # who has labels need not be told to label images to know
+    assert [text[:11] for text in findings.cautions(board)] == ["A threshold"]
