@@ -120,6 +120,13 @@ def test_delta_with_a_teacher_equal_to_itself_is_zero_and_then_by_hand():
     assert all(p.grad is None for p in objective.parameters())
 
 
+@pytest.mark.parametrize(("last", "held"), [(1, ("1",)), (2, ("0", "1")), (5, ("0", "1"))])
+def test_delta_holds_the_last_blocks(last, held):
+    objective = DELTA(last=last)
+    objective.setup(tiny(), domain(), None)
+    assert objective.taps == held
+
+
 def test_delta_adds_its_blocks_and_refuses_one_the_encoder_lacks():
     model = tiny()
     both, one, two = DELTA(blocks=("0", "1")), DELTA(blocks=("0",)), DELTA(blocks=("1",))

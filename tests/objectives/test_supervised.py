@@ -155,6 +155,7 @@ def test_group_dro_by_hand():
         value = objective(Step(model, batch, None, 0.5))
         assert value.item() == pytest.approx(weights[0] * 1 + weights[1] * 3, rel=1e-5)
         assert objective.q.tolist() == pytest.approx(weights, rel=1e-5)
+        assert objective.log()["largest_weight"].item() == pytest.approx(weights[1], rel=1e-5)
     alone = xl.GroupDRO()
     alone.setup(model, replace(source, site=None, sites=()), None)
     assert len(alone.q) == 2  # classes, where there is one site
