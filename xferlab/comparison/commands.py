@@ -104,10 +104,10 @@ def compare(
     if done := plan.fill(board.runs):
         notes.append(done)
     board.notes[:0] = notes
-    said = [f"\n{board.to_text()}\n\n{board.verdict}"]
-    said += [estimate] if (estimate := findings.estimate(board)) else []
-    said += [f"- {warning}" for warning in board.warnings if warning not in sides.notes]
-    say("\n".join(said))
+    lines = [f"\n{board.to_text()}\n\n{board.verdict}"]
+    lines += [estimate] if (estimate := findings.estimate(board)) else []
+    lines += [f"- {warning}" for warning in board.warnings if warning not in sides.notes]
+    say("\n".join(lines))
     model_file = save_model or out.with_suffix(".safetensors")
     given = {key: reading[key] for key in ("window", "intensity") if key in reading}
     intensities = {"intensity": sides.scale} if sides.scale and not given else given

@@ -36,14 +36,14 @@ def sides(
     adapt.align(source.classes)  # raises for a class that the source lacks
     blind, empty, unseen = test is None, _without_examples(source.train), _without_examples(test)
     absent = ", ".join(name for name in source.classes if adapt.classes and name not in adapt.classes)
-    said = {
+    holding = {
         "The target has no labeled test part: there is no oracle, and nothing here measures target accuracy.": blind,
         f"The source has no training example of {empty}: no recipe can learn it from labels.": empty,
         f"The target lacks {absent}: methods that match whole domains may force examples into it.": absent,
         f"The target's test part has no example of {unseen}: the oracle says nothing of it.": unseen,
         "Synthetic data: rendered, not from patients.": source.train.synthetic or adapt.synthetic,
     }
-    return source, adapt, test, [note for note, holds in said.items() if holds]
+    return source, adapt, test, [note for note, holds in holding.items() if holds]
 
 
 def _without_examples(domain: Domain | None) -> str:

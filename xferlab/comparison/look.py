@@ -262,8 +262,8 @@ def _words(domain: Domain, members: Tensor, texts: list[str]) -> dict[str, str]:
     """How long texts are, and which words tell their classes, by heading."""
     counts = sorted(len(text.split()) for text in texts)
     facts = {"length": f"{counts[0]} to {counts[-1]} words, {counts[len(counts) // 2]} in the middle"}
-    if told := _telling(texts, members):
-        facts["telling"] = "; ".join(f"{name}: {words}" for name, words in zip(domain.classes, told, strict=True))
+    if telling := _telling(texts, members):
+        facts["telling"] = "; ".join(f"{name}: {words}" for name, words in zip(domain.classes, telling, strict=True))
     return facts
 
 
@@ -299,7 +299,7 @@ def _facts(where: str, domain: Domain, parts: dict[str, Domain], labels: str | N
     if domain.groups is not None:
         facts["patients"] = f"{domain.groups.unique().numel()}, each in one part"
     files = [found.root / file for file in dict.fromkeys(found.files)] if found else []
-    if headers := [told for file in files if (told := header(file))]:
+    if headers := [head for head in map(header, files) if head]:
         kinds, sizes, depths = zip(*headers, strict=True)
         (often, n), *others = Counter(sizes).most_common()
         facts["files"] = _commonest(kinds)
@@ -343,9 +343,9 @@ def _differences(first: Side, second: Side) -> Table:
     if first.texts:
         whose = torch.tensor([[True, False]] * len(first.texts) + [[False, True]] * len(second.texts))
         rows.append(["words more often used", *_telling(first.texts + second.texts, whose), ""])
-    here, there = _measures(first), _measures(second)
-    for name in [name for name in here if name in there]:  # gray pictures have no red
-        a, b = here[name], there[name]
+    left, right = _measures(first), _measures(second)
+    for name in [name for name in left if name in right]:  # gray pictures have no red
+        a, b = left[name], right[name]
         pooled = float(((a.var() + b.var()) / 2).sqrt())
         gap = f"{float(b.mean() - a.mean()) / pooled:+.1f} deviations" if pooled > 0 else ""
         rows.append([name, *(f"{float(values.mean()):.1f} ({float(values.std()):.1f})" for values in (a, b)), gap])
@@ -383,5 +383,5 @@ def _distance(first: Side, second: Side) -> str:
         return "Proxy A-distance: not measured, see the notes."
     value = proxy_a_distance(source=first.features, target=second.features, seed=0)
     easily = "cannot be" if value < 0.5 else "can partly be" if value < 1.5 else "are easily"
-    told = f"the two {easily} told apart by a linear probe on the encoder's features"
-    return f"Proxy A-distance {value:.2f} of 2: {told}."
+    apart = f"the two {easily} told apart by a linear probe on the encoder's features"
+    return f"Proxy A-distance {value:.2f} of 2: {apart}."

@@ -106,13 +106,13 @@ def predict(
         table.writerows(zip(*columns.values(), strict=True))
     counts = zip(np.bincount(p.argmax(1), minlength=len(classes)), classes, strict=True)
     kind = "images" if pictures.is_image else "texts"
-    said = [f"{len(p)} {kind} -> {out}: {', '.join(f'{n} {name}' for n, name in counts)}", *notes]
+    lines = [f"{len(p)} {kind} -> {out}: {', '.join(f'{n} {name}' for n, name in counts)}", *notes]
     if omitted:
-        said.append(f"Left out {len(omitted)} files that are broken, no images, or beside the class folders:")
-        said += [f"  {name}" for name in omitted]
+        lines.append(f"Left out {len(omitted)} files that are broken, no images, or beside the class folders:")
+        lines += [f"  {name}" for name in omitted]
     if truth:
         scores = Scores(p[list(truth)], np.array(list(truth.values())), classes, name=pictures.name)
-        told_by = reading.get("labels") or "the folders' names"
-        said.append(f"Taking {told_by} for truth: {scores!r}")
-    say("\n".join([*said, f"Model: {about['recipe']}, trained on {about['source']}. Not for clinical use."]))
+        origin = reading.get("labels") or "the folders' names"
+        lines.append(f"Taking {origin} for truth: {scores!r}")
+    say("\n".join([*lines, f"Model: {about['recipe']}, trained on {about['source']}. Not for clinical use."]))
     return len(p)

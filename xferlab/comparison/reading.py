@@ -202,10 +202,10 @@ def read_pictures(
             present -= {path / labels.partition(":")[0]}
         else:
             steps = [map(same_name, file.relative_to(path).parts[:-1]) for file in files]
-            told = [{number[name] for name in names if name in number} for names in steps]
+            named = [{number[name] for name in names if name in number} for names in steps]
             truth = {}
-            if all(len(found) == 1 for found in told):
-                truth = {row: found.pop() for row, found in enumerate(told)}
+            if all(len(found) == 1 for found in named):
+                truth = {row: found.pop() for row, found in enumerate(named)}
         omitted = [file.relative_to(path).as_posix() for file in sorted(present - set(files))]
         return domain, omitted, truth
     if path.suffix.lower() == ".npz" and path.is_file():

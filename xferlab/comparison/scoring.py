@@ -29,15 +29,15 @@ def measured(candidate: selection.Candidate, test: Domain | None) -> dict:
     # what shares and estimates rest on: all of the source that training did not see
     held, truth = np.r_[val, on_source.probabilities], np.r_[labels, on_source.labels]
     shares = shift.target_shares(held.argmax(1), truth, target.argmax(1), held.shape[1])
-    told = {name: getattr(shares, name).tolist() for name in ("estimate", "low", "high", "source")}
-    told |= {"distance": shares.distance, "differs": shares.differs, "temperature": temperature}
+    measured = {name: getattr(shares, name).tolist() for name in ("estimate", "low", "high", "source")}
+    measured |= {"distance": shares.distance, "differs": shares.differs, "temperature": temperature}
     for side, p in (("source", on_source.probabilities), ("target", target)):
-        told[f"confidence_{side}"] = float(p.max(1).mean())
+        measured[f"confidence_{side}"] = float(p.max(1).mean())
     for side, part in scores.items():
         if part is not None:
             p = operating.scaled(part.probabilities, temperature)
-            told[f"ece_{side}_scaled"] = replace(part, probabilities=p).ece
-    return found | {"shift": told, "estimate": _estimates(held, truth, target, temperature)}
+            measured[f"ece_{side}_scaled"] = replace(part, probabilities=p).ece
+    return found | {"shift": measured, "estimate": _estimates(held, truth, target, temperature)}
 
 
 def _numbers(scores: Scores) -> dict[str, float]:

@@ -68,15 +68,15 @@ def _load(name: object, options: dict) -> Splits:
         return _call(type(name).__name__, "memory", name, options)
     known, path = [entry.name for entry in catalog()], Path(name).expanduser()
     source, _, which = str(name).partition("/")
-    there = bool(str(name)) and path.exists()
+    exists = bool(str(name)) and path.exists()
     # medmnist's own errors say more than "unknown": a missing extra, the sets there are
-    named = name in known or (which and ((source == "medmnist" and not there) or source in _brought()))
+    named = name in known or (which and ((source == "medmnist" and not exists) or source in _brought()))
     if named and not isinstance(name, Path):
         return _call(str(name), source, which, options)
     reader = "folders" if path.is_dir() else READERS.get(path.suffix.lower())
-    if there and reader:
+    if exists and reader:
         return _call(str(name), reader, path, options)
-    if there:
+    if exists:
         raise DataError(
             f"{name} is a file of type {path.suffix!r}, expected a .npz in the MedMNIST layout, a .csv, .tsv or .jsonl of texts, or "
             "a folder of images"

@@ -161,8 +161,8 @@ def find(
         notes.append(f"{root} has no class folders{offer}")
     how = Options(size, channels, window, intensity, frames)
     places, images, scale = decode_all(places, how, broken, left_out, notes)
-    if said := tell(left_out):
-        notes.insert(0, f"{root}{said}")
+    if omitted := tell(left_out):
+        notes.insert(0, f"{root}{omitted}")
     below = [place.file.relative_to(root).as_posix() for place in places]
     patients = named(root, below, groups, notes) if isinstance(groups, str) else []
     if groups is None:

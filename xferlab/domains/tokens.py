@@ -69,8 +69,8 @@ def _table(texts: list[str], tokenizer: str, max_length: int) -> np.ndarray:
     rows = words(texts, truncation=True, max_length=max_length, padding=False)["input_ids"]
     lengths = np.array([len(row) for row in rows])
     if cut := int((lengths >= max_length).sum()):
-        told = f"{cut} of {len(texts)} texts reach {max_length} tokens and are cut there; raise max_length"
-        warnings.warn(told, stacklevel=4)
+        message = f"{cut} of {len(texts)} texts reach {max_length} tokens and are cut there; raise max_length"
+        warnings.warn(message, stacklevel=4)
     table = np.full((len(rows), lengths.max()), words.pad_token_id, np.int32)
     table[np.arange(lengths.max()) < lengths[:, None]] = np.concatenate(rows)
     return swap_padding(torch.from_numpy(table), words.pad_token_id).numpy()

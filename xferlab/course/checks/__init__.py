@@ -47,8 +47,8 @@ def among(near: Callable, right, mistakes: Mapping, otherwise: str = "") -> Iter
     """For recognizers: nothing where `near(right)`, else which of the known `mistakes` is near, each a name or a sentence with
     a value, or a list of them; last `otherwise`, if anything is said then."""
     if not near(right):
-        for said, values in mistakes.items():
-            yield any(map(near, values if isinstance(values, list) else [values])), said
+        for mistake, values in mistakes.items():
+            yield any(map(near, values if isinstance(values, list) else [values])), mistake
         yield bool(otherwise), otherwise
 
 
@@ -175,8 +175,9 @@ def check(exercise: str, *answer, **named) -> Verdict:
         try:
             found = recognize(*answer, **named)
             if isinstance(found, Iterator):
-                said = next((said for made, said in found if made), None)
-                found = Mistake(said) if isinstance(said, str) and said.isidentifier() else said
+                found = next((mistake for made, mistake in found if made), None)
+                if isinstance(found, str) and found.isidentifier():
+                    found = Mistake(found)
         except Exception as error:  # whatever a learner hands over, the verdict is a sentence
             nothing = " Does your function end with `return`?" if "NoneType" in str(error) else ""
             found = Mistake("unreadable", f"This answer could not be read: {type(error).__name__}: {error}.{nothing}")
